@@ -1,0 +1,81 @@
+"""COCO-Stuff at 64x64: the paper's main model, and the base from which every other config derives.
+
+  python -m sg2im_jax.train --config=configs/coco64.py --workdir=runs/coco64 --config.data.source_dir=datasets/coco
+
+Hyper-parameters are those of the published checkpoint (Johnson et al. 2018, section 4 and its released code).
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.seed = 0
+  config.num_steps = 1_000_000
+  config.batch_size = 32  # images over all devices together
+
+  config.data = ConfigDict()
+  config.data.name = 'coco_stuff'  # storybook | coco_stuff
+  config.data.source_dir = 'datasets/coco'  # the official files: annotations/*.json and images/
+  config.data.data_dir = 'datasets/prepared'  # where the prepared records are written and read
+  config.data.image_size = (64, 64)  # height, width in pixels
+  config.data.mask_size = 16  # side M of the stored object masks
+  config.data.max_objects = 9  # object slots O of a scene, with __image__
+  config.data.max_triples = 16  # triple slots T, with the __in_image__ triples
+  config.data.relations = 'geometric'  # each visit's triples: geometric | stored | mixed
+  config.data.flip = False  # mirror half of the training visits
+  config.data.options = ConfigDict()  # filters of the data set; others make another prepared configuration
+  config.data.options.min_object_area = 0.02  # share of the image that an object's box must exceed
+  config.data.options.min_objects = 3
+  config.data.options.max_objects = 8  # without __image__
+  config.data.options.include_other = False  # keep the stuff class "other"
+  config.data.options.num_val = 1024  # first filtered val2017 images are split `val`, the rest `test`
+
+  config.model = ConfigDict()
+  config.model.embedding_dim = 128
+  config.model.gconv_dim = 128
+  config.model.gconv_hidden_dim = 512
+  config.model.gconv_num_layers = 5
+  config.model.gconv_pooling = 'avg'  # avg | sum
+  config.model.mlp_normalization = 'none'  # none | batch
+  config.model.mask_size = 16  # a power of two; 0: no mask head, boxes alone make the layout
+  config.model.layout_noise_dim = 32
+  config.model.refinement_dims = (1024, 512, 256, 128, 64)
+  config.model.normalization = 'batch'  # batch | instance | none
+  config.model.activation = 'leakyrelu-0.2'
+
+  config.image_discriminator = ConfigDict()
+  config.image_discriminator.enabled = True
+  config.image_discriminator.arch = 'C4-64-2,C4-128-2,C4-256-2'
+  config.image_discriminator.normalization = 'batch'
+  config.image_discriminator.activation = 'leakyrelu-0.2'
+  config.image_discriminator.padding = 'valid'  # valid | same
+
+  config.object_discriminator = config.image_discriminator.copy_and_resolve_references()
+  config.object_discriminator.crop_size = 32  # pixels
+
+  config.losses = ConfigDict()
+  config.losses.gan_type = 'gan'  # gan | lsgan | wgan
+  config.losses.l1_pixel_weight = 1.0
+  config.losses.bbox_weight = 10.0
+  config.losses.mask_weight = 0.1
+  config.losses.predicate_weight = 0.0
+  config.losses.gan_weight = 0.01  # of both discriminators in the generator's loss
+  config.losses.image_gan_weight = 1.0  # times gan_weight
+  config.losses.object_gan_weight = 1.0  # times gan_weight
+  config.losses.auxiliary_class_weight = 0.1  # of the object discriminator's class loss in the generator's loss
+
+  config.optimizer = ConfigDict()
+  config.optimizer.learning_rate = 1e-4
+  config.optimizer.b1 = 0.9
+  config.optimizer.b2 = 0.999
+  config.optimizer.eps = 1e-8
+  config.freeze_batch_norm_after = 100_000  # steps; then the generator's statistics stand still and its Adam restarts
+
+  config.log_every = 10  # steps
+  config.eval_every = 10_000
+  config.num_eval_examples = 1024
+  config.image_grid_every = 10_000
+  config.checkpoint_every = 10_000
+  config.keep_checkpoints = 3  # the newest; the best is kept besides
+  return config

@@ -1,0 +1,48 @@
+"""The three networks. `build_*` is where configs end: the modules take ints, tuples and names."""
+
+from ml_collections import ConfigDict
+
+from data_pipelines.scene_graph import UserError
+from data_pipelines.vocabulary import Vocabulary
+from sg2im_jax.models.discriminators import ImageDiscriminator, ObjectDiscriminator
+from sg2im_jax.models.generator import Generator, GeneratorOutputs
+
+__all__ = ['Generator', 'GeneratorOutputs', 'ImageDiscriminator', 'ObjectDiscriminator', 'build_generator',
+           'build_image_discriminator', 'build_object_discriminator']
+
+
+def build_generator(config: ConfigDict, vocabulary: Vocabulary) -> Generator:
+  """The generator that a config describes.
+
+  Raises:
+    UserError: the image size, the mask size or the noise does not fit the network.
+  """
+  model = config.model
+  height, width = config.data.image_size
+  coarsest = 2 ** (len(model.refinement_dims) - 1)
+  if height % coarsest or width % coarsest:
+    raise UserError(f'config.data.image_size is {height}x{width}, but {len(model.refinement_dims) - 1} refinement '
+                    f'modules need multiples of {coarsest}; change it or config.model.refinement_dims')
+  if model.mask_size & (model.mask_size - 1):
+    raise UserError(f'config.model.mask_size is {model.mask_size}, expected 0 or a power of two')
+  if model.gconv_pooling not in ('avg', 'sum'):
+    raise UserError(f'config.model.gconv_pooling is {model.gconv_pooling!r}, expected avg or sum')
+  return Generator(num_objects=vocabulary.num_objects, num_predicates=vocabulary.num_predicates,
+                   image_size=(height, width), **{**model, 'refinement_dims': tuple(model.refinement_dims)})
+
+
+def build_image_discriminator(config: ConfigDict) -> ImageDiscriminator | None:
+  """The image discriminator of a config; None where it is ablated."""
+  if not config.image_discriminator.enabled:
+    return None
+  settings = config.image_discriminator
+  return ImageDiscriminator(settings.arch, settings.normalization, settings.activation, settings.padding)
+
+
+def build_object_discriminator(config: ConfigDict, vocabulary: Vocabulary) -> ObjectDiscriminator | None:
+  """The object discriminator of a config; None where it is ablated."""
+  if not config.object_discriminator.enabled:
+    return None
+  settings = config.object_discriminator
+  return ObjectDiscriminator(vocabulary.num_objects, settings.crop_size, settings.arch, settings.normalization,
+                             settings.activation, settings.padding)
