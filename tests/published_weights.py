@@ -40,7 +40,7 @@ def generator_rows(config: ConfigDict) -> Rows:
       yield f'mask_net.{4 * i + 2}', ('mask_head', f'conv_{i}')
     yield f'mask_net.{4 * doublings}', ('mask_head', 'logits')
   stride = 2 if model.normalization == 'none' else 3
-  for i in range(len(model.refinement_dims) - 1):
+  for i in range(len(model.refinement_dims)):
     for j in range(2):
       prefix = f'refinement_net.refinement_modules.{i}.net'
       yield f'{prefix}.{stride * j}', ('refinement', f'module_{i}', f'conv_{j}')

@@ -19,9 +19,9 @@ def build_generator(config: ConfigDict, vocabulary: Vocabulary) -> Generator:
   """
   model = config.model
   height, width = config.data.image_size
-  coarsest = 2 ** (len(model.refinement_dims) - 1)
+  coarsest = 2 ** len(model.refinement_dims)
   if height % coarsest or width % coarsest:
-    raise UserError(f'config.data.image_size is {height}x{width}, but {len(model.refinement_dims) - 1} refinement '
+    raise UserError(f'config.data.image_size is {height}x{width}, but {len(model.refinement_dims)} refinement '
                     f'modules need multiples of {coarsest}; change it or config.model.refinement_dims')
   if model.mask_size & (model.mask_size - 1):
     raise UserError(f'config.model.mask_size is {model.mask_size}, expected 0 or a power of two')

@@ -37,8 +37,7 @@ class RefinementNetwork(nn.Module):
   """Refinement modules, each at twice the resolution of the one before, and two last convolutions to RGB.
 
   Attributes:
-    dims: dims[1:] are the output channels of the modules. dims[0] is the published notation's layout width and names
-      no layer: the cascade starts from one channel of zeros.
+    dims: output channels of each module; the cascade starts from one channel of zeros.
     norm, activation: as for RefinementModule.
   """
   dims: Sequence[int]
@@ -47,11 +46,10 @@ class RefinementNetwork(nn.Module):
 
   @nn.compact
   def __call__(self, layout: jax.Array) -> jax.Array:
-    """layout: float32[B, H, W, D], H and W divisible by 2^len(dims[1:]) -> image float32[B, H, W, 3]."""
-    modules = self.dims[1:]
+    """layout: float32[B, H, W, D], H and W divisible by 2^len(dims) -> image float32[B, H, W, 3]."""
     batch, height, width, _ = layout.shape
-    x = jnp.zeros((batch, height >> len(modules), width >> len(modules), 1))
-    for i, features in enumerate(modules):
+    x = jnp.zeros((batch, height >> len(self.dims), width >> len(self.dims), 1))
+    for i, features in enumerate(self.dims):
       x = layers.upsample(x)
       pooled = layers.average_pool(layout, height // x.shape[1])
       x = RefinementModule(features, self.norm, self.activation, name=f'module_{i}')(pooled, x)

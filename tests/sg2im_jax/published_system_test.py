@@ -109,7 +109,7 @@ def _config(settings: dict):
   config.model.mlp_normalization = settings['mlp_normalization']
   config.model.mask_size = settings['mask_size']
   config.model.layout_noise_dim = settings['layout_noise_dim']
-  config.model.refinement_dims = (0, *settings['refinement_dims'])
+  config.model.refinement_dims = tuple(settings['refinement_dims'])
   config.model.normalization = settings['normalization']
   config.model.activation = settings['activation']
   for discriminator, arch in ((config.image_discriminator, 'd_img'), (config.object_discriminator, 'd_obj')):

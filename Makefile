@@ -1,0 +1,30 @@
+# Each target makes what it needs, starting from a Python 3.11 or newer with venv.
+PYTHON ?= python3
+BIN := .venv/bin
+WORKDIR ?= runs/storybook
+
+.PHONY: quickstart test lint clean
+
+quickstart: .venv/installed  ## install, train on the embedded data set, draw the example graphs
+	$(BIN)/python -m sg2im_jax.train --config=configs/storybook.py --workdir=$(WORKDIR)
+	$(BIN)/python -m sg2im_jax.sample --workdir=$(WORKDIR) --scene_graphs=examples/sheep.json --output_dir=$(WORKDIR)/samples/sheep
+	$(BIN)/python -m sg2im_jax.sample --workdir=$(WORKDIR) --scene_graphs=examples/storybook.json --output_dir=$(WORKDIR)/samples/storybook
+	@echo "The pictures: $(WORKDIR)/samples/sheep/overview.png and $(WORKDIR)/samples/storybook/overview.png"
+
+test: .venv/installed-dev  ## install and run the tests
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/installed-dev  ## check the style
+	$(BIN)/ruff check .
+
+.venv/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:  ## remove the environment; data sets and runs stay
+	rm -rf .venv build *.egg-info

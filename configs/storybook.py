@@ -1,0 +1,43 @@
+"""The embedded picture book at 64x64: what `make quickstart` trains.
+
+  python -m sg2im_jax.train --config=configs/storybook.py --workdir=runs/storybook
+"""
+
+from ml_collections import ConfigDict
+
+from configs import coco64
+
+
+def get_config() -> ConfigDict:
+  config = coco64.get_config()
+  config.num_steps = 2_000
+  config.batch_size = 16
+
+  config.data.name = 'storybook'
+  config.data.source_dir = ''  # drawn by a program, nothing to read
+  config.data.max_objects = 11
+  config.data.max_triples = 20
+  config.data.relations = 'mixed'
+  config.data.options = ConfigDict()
+  config.data.options.num_train = 6_000
+  config.data.options.num_val = 500
+  config.data.options.scene_seed = 0
+
+  config.model.embedding_dim = 64
+  config.model.gconv_dim = 64
+  config.model.gconv_hidden_dim = 128
+  config.model.gconv_num_layers = 4
+  config.model.layout_noise_dim = 8
+  config.model.refinement_dims = (128, 128, 96, 64, 32)
+  config.image_discriminator.arch = 'C4-32-2,C4-64-2,C4-128-2'
+  config.object_discriminator.arch = 'C4-32-2,C4-64-2,C4-128-2'
+
+  config.losses.mask_weight = 1.0
+  config.optimizer.learning_rate = 1e-3
+  config.freeze_batch_norm_after = 1_500
+
+  config.eval_every = 500
+  config.num_eval_examples = 200
+  config.image_grid_every = 500
+  config.checkpoint_every = 500
+  return config
