@@ -1,0 +1,155 @@
+"""The triples of a visit: drawn anew from the geometry of a scene, or taken from its stored relations.
+
+The geometric rule, for a subject s and an object o (origin at the top left, so y grows downwards): if the box of s
+strictly contains that of o, s is "surrounding" o; if it lies strictly inside, "inside"; otherwise the direction from
+the centre of o to the centre of s decides among "right of" (from -45 degrees, excluding 45), "below" (from 45,
+excluding 135), "left of" (from 135 to -135, both included) and "above" (the rest). A centre is the mean of the mask's
+pixels.
+
+Slot 0 of the padded arrays is `__image__`, which takes no part: objects are the slots 1..O-1, and S = O - 1.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+
+def mask_centres(boxes: np.ndarray, masks: np.ndarray) -> np.ndarray:
+  """Mean position of the mask's pixels in the image; the middle of the box where a mask is empty.
+
+  Args:
+    boxes: float32[..., 4] x0, y0, x1, y1.
+    masks: [..., M, M], 0 or 1; its first and last pixels lie on the edges of the box.
+
+  Returns:
+    float32[..., 2] x, y.
+  """
+  masks = np.asarray(masks, np.float32)
+  position = np.arange(masks.shape[-1], dtype=np.float32)
+  extent = masks.sum((-2, -1))[..., None] * max(masks.shape[-1] - 1, 1)
+  # Sums of whole numbers are exact in any order, so TensorFlow arrives at the same centres.
+  moments = np.stack([masks.sum(-2) @ position, masks.sum(-1) @ position], -1)
+  share = np.where(extent > 0, moments / np.maximum(extent, 1), np.float32(0.5))
+  return boxes[..., :2] + share * (boxes[..., 2:] - boxes[..., :2])
+
+
+def geometric_predicate(subject_box: np.ndarray, object_box: np.ndarray, subject_centre: np.ndarray,
+                        object_centre: np.ndarray) -> np.ndarray:
+  """The geometric relation of subject to object.
+
+  Args:
+    subject_box, object_box: [..., 4] x0, y0, x1, y1.
+    subject_centre, object_centre: [..., 2] x, y, see `mask_centres`.
+
+  Returns:
+    int64[...]: the index into `vocabulary.GEOMETRIC_PREDICATES`.
+  """
+  dx, dy = np.moveaxis(subject_centre - object_centre, -1, 0)
+  # Comparisons instead of an angle: exact on the diagonals. At a zero distance the published code says "right of".
+  left = (dx < 0) & (np.abs(dy) <= -dx)
+  above = (dy < 0) & (np.abs(dx) < -dy)
+  right = (dx >= 0) & (-dx <= dy) & ((dy < dx) | (dy == 0))
+  direction = np.select([left, above, right], [0, 2, 1], 3)
+  contains = _contains(subject_box, object_box, np.all)
+  contained = _contains(object_box, subject_box, np.all)
+  return np.select([contains, contained], [5, 4], direction)
+
+
+def _contains(outer, inner, all_along):
+  """bool[...]: whether box [..., 4] `outer` strictly contains `inner` (arrays or tensors, with their `all`)."""
+  return all_along(outer[..., :2] < inner[..., :2], -1) & all_along(outer[..., 2:] > inner[..., 2:], -1)
+
+
+def _mask_centres_tf(boxes: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
+  masks = tf.cast(masks, tf.float32)
+  position = tf.range(masks.shape[-1], dtype=tf.float32)
+  extent = tf.reduce_sum(masks, (-2, -1))[..., None] * max(masks.shape[-1] - 1, 1)
+  moments = tf.stack([tf.linalg.matvec(tf.reduce_sum(masks, -2), position),
+                      tf.linalg.matvec(tf.reduce_sum(masks, -1), position)], -1)
+  share = tf.where(extent > 0, moments / tf.maximum(extent, 1), 0.5)
+  return boxes[..., :2] + share * (boxes[..., 2:] - boxes[..., :2])
+
+
+def _geometric_predicate_tf(subject_box, object_box, subject_centre, object_centre) -> tf.Tensor:
+  dx, dy = tf.unstack(subject_centre - object_centre, axis=-1)
+  left = (dx < 0) & (tf.abs(dy) <= -dx)
+  above = (dy < 0) & (tf.abs(dx) < -dy)
+  right = (dx >= 0) & (-dx <= dy) & ((dy < dx) | (dy == 0))
+  direction = tf.where(left, 0, tf.where(above, 2, tf.where(right, 1, 3)))
+  contains = _contains(subject_box, object_box, tf.reduce_all)
+  contained = _contains(object_box, subject_box, tf.reduce_all)
+  return tf.where(contains, 5, tf.where(contained, 4, direction))
+
+
+def draw_geometric(boxes: tf.Tensor, masks: tf.Tensor, object_mask: tf.Tensor, uniform: tf.Tensor,
+                   predicate_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  """One triple for each object: with another one, drawn at random; which of them is the subject is drawn too.
+
+  Args:
+    boxes: float32[B, O, 4].
+    masks: uint8[B, O, M, M].
+    object_mask: bool[B, O].
+    uniform: float32[B, S, 2] in [0, 1): what the partner and the order are drawn with.
+    predicate_ids: int32[6], the ids of `vocabulary.GEOMETRIC_PREDICATES`.
+
+  Returns:
+    triples: int32[B, S, 3] subject slot, predicate id, object slot.
+    valid: bool[B, S]; an object that is alone in its image has no triple.
+  """
+  slots = tf.range(1, tf.shape(boxes)[1])
+  num_others = tf.reduce_sum(tf.cast(object_mask[:, 1:], tf.int32), 1, keepdims=True) - 1
+  partner = 1 + tf.cast(uniform[..., 0] * tf.cast(num_others, tf.float32), tf.int32)
+  partner += tf.cast(partner >= slots, tf.int32)  # skips the object itself
+  valid = object_mask[:, 1:] & (num_others > 0)
+  partner = tf.where(valid, partner, 0)
+  first = uniform[..., 1] < 0.5
+  subject, object_ = tf.where(first, slots, partner), tf.where(first, partner, slots)
+  centres = _mask_centres_tf(boxes, masks)
+  predicate = _geometric_predicate_tf(*(tf.gather(values, index, batch_dims=1)
+                                        for values in (boxes, centres) for index in (subject, object_)))
+  return tf.stack([subject, tf.gather(predicate_ids, predicate), object_], -1), valid
+
+
+def mix(triples: tf.Tensor, valid: tf.Tensor, relations: tf.Tensor, num_relations: tf.Tensor,
+        uniform: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  """Puts a stored relation in the place of half of the drawn triples, where the object is the subject of one.
+
+  Args:
+    triples: int32[B, S, 3] one for each object, see `draw_geometric`; valid: bool[B, S].
+    relations: int32[B, R, 3] subject slot, predicate id, object slot.
+    num_relations: int32[B], how many of them are real.
+    uniform: float32[B, S, 2] in [0, 1): what the kind and the stored relation are drawn with.
+
+  Returns:
+    triples: int32[B, S, 3]; valid: bool[B, S].
+  """
+  is_real = tf.sequence_mask(num_relations, tf.shape(relations)[1])
+  slots = tf.range(1, tf.shape(triples)[1] + 1)
+  is_subject = (relations[:, None, :, 0] == slots[:, None]) & is_real[:, None]  # bool[B, S, R]
+  rank = tf.cumsum(tf.cast(is_subject, tf.int32), -1)
+  count = rank[..., -1]
+  chosen_rank = 1 + tf.cast(uniform[..., 1] * tf.cast(count, tf.float32), tf.int32)
+  position = tf.argmax(tf.cast(is_subject & (rank == chosen_rank[..., None]), tf.int32), -1)
+  use_stored = (count > 0) & (uniform[..., 0] < 0.5)
+  return tf.where(use_stored[..., None], tf.gather(relations, position, batch_dims=1), triples), valid | use_stored
+
+
+def with_in_image_triples(triples: tf.Tensor, valid: tf.Tensor, object_mask: tf.Tensor,
+                          max_triples: int) -> tuple[tf.Tensor, tf.Tensor]:
+  """The valid triples, then `(object, __in_image__, __image__)` for each object, then zeros.
+
+  Args:
+    triples: int32[B, R, 3]; valid: bool[B, R].
+    object_mask: bool[B, O].
+    max_triples: T, large enough for all of them.
+
+  Returns:
+    triples: int32[B, T, 3]; triple_mask: bool[B, T].
+  """
+  batch_size, num_slots = tf.unstack(tf.shape(object_mask))
+  in_image = tf.pad(tf.range(1, num_slots)[:, None], [[0, 0], [0, 2]])
+  triples = tf.concat([triples, tf.broadcast_to(in_image, [batch_size, num_slots - 1, 3])], 1)
+  valid = tf.concat([valid, object_mask[:, 1:]], 1)
+  order = tf.argsort(tf.cast(valid, tf.int32), direction='DESCENDING', stable=True)[:, :max_triples]
+  triples = tf.gather(tf.where(valid[..., None], triples, 0), order, batch_dims=1)
+  triple_mask = tf.sequence_mask(tf.reduce_sum(tf.cast(valid, tf.int32), 1), max_triples)
+  return tf.pad(triples, [[0, 0], [0, max_triples - tf.shape(triples)[1]], [0, 0]]), triple_mask

@@ -1,0 +1,193 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from data_pipelines import input_pipeline, relations
+from data_pipelines.scene_graph import UserError
+from data_pipelines.vocabulary import GEOMETRIC_PREDICATES
+from tests.data_pipelines import conftest
+
+NUM_TRAIN = 12
+FIELDS = {'object_class', 'object_mask', 'triples', 'triple_mask', 'boxes', 'masks', 'image'}
+
+
+def training_batches(builder, data_config, count, **options):
+  options = {'batch_size': 5, 'seed': 0, 'first_step': 0} | options
+  return list(itertools.islice(input_pipeline.training_batches(builder, data_config, **options), count))
+
+
+def rows(batches, field='image'):
+  return np.concatenate([batch[field] for batch in batches])
+
+
+def identities(batches):
+  return [image.tobytes() for image in rows(batches)]
+
+
+def assert_equal_batches(first, second):
+  assert len(first) == len(second)
+  for one, other in zip(first, second, strict=True):
+    assert one.keys() == other.keys() == FIELDS
+    for field in FIELDS:
+      np.testing.assert_array_equal(one[field], other[field], err_msg=field)
+
+
+def test_shapes_and_dtypes(builder, data_config):
+  (batch,) = training_batches(builder, data_config, 1)
+  height, width = conftest.IMAGE_SIZE
+  found = {field: (values.dtype.name, values.shape) for field, values in batch.items()}
+  assert found == {
+      'object_class': ('int32', (5, 6)), 'object_mask': ('bool', (5, 6)), 'triples': ('int32', (5, 10, 3)),
+      'triple_mask': ('bool', (5, 10)), 'boxes': ('float32', (5, 6, 4)), 'masks': ('uint8', (5, 6, 8, 8)),
+      'image': ('uint8', (5, height, width, 3))}
+
+
+def test_layout_of_a_batch(builder, data_config):
+  names = input_pipeline.vocabulary(builder)
+  for batch in training_batches(builder, data_config, 5):
+    num_objects = batch['object_mask'].sum(1) - 1
+    np.testing.assert_array_equal(batch['object_mask'], np.arange(6) <= num_objects[:, None])
+    assert np.all(batch['object_class'][:, 0] == 0) and np.all(batch['object_class'][:, 1:3] > 0)
+    assert np.all(batch['boxes'][:, 0] == [0, 0, 1, 1]) and np.all(batch['masks'][:, 0] == 1)
+    for field in ('object_class', 'boxes', 'masks'):
+      assert np.all(batch[field][~batch['object_mask']] == 0)
+    assert np.all(batch['triples'][~batch['triple_mask']] == 0)
+    for row, count in enumerate(num_objects):
+      triples = batch['triples'][row][batch['triple_mask'][row]]
+      drawn, in_image = triples[:count], triples[count:]
+      np.testing.assert_array_equal(in_image, [(index, 0, 0) for index in range(1, count + 1)])
+      centres = relations.mask_centres(batch['boxes'][row], batch['masks'][row])
+      for subject, predicate, object_ in drawn:
+        expected = relations.geometric_predicate(
+            batch['boxes'][row, subject], batch['boxes'][row, object_], centres[subject], centres[object_])
+        assert names.predicate_names[predicate] == GEOMETRIC_PREDICATES[expected]
+
+
+def test_every_epoch_holds_every_example_in_another_order(builder, data_config):
+  visits = identities(training_batches(builder, data_config, 6, batch_size=4))
+  first, second = visits[:NUM_TRAIN], visits[NUM_TRAIN:]
+  assert len(set(first)) == NUM_TRAIN
+  assert set(first) == set(second) and first != second
+  other = identities(training_batches(builder, data_config, 3, batch_size=4, seed=1))
+  assert set(other) == set(first) and other != first
+
+
+def test_relations_are_drawn_anew_at_each_visit(builder, data_config):
+  batches = training_batches(builder, data_config, 6, batch_size=4)
+  visits = {}
+  for image, triples in zip(identities(batches), rows(batches, 'triples'), strict=True):
+    visits.setdefault(image, []).append(triples.tobytes())
+  assert sum(first != second for first, second in visits.values()) > NUM_TRAIN / 2
+
+
+@pytest.mark.parametrize(('first_step', 'shuffle_buffer'), [(1, 100), (2, 100), (12, 100), (17, 100), (17, 5)])
+def test_a_restart_continues_with_the_next_batch(builder, data_config, monkeypatch, first_step, shuffle_buffer):
+  # Batches of 5 of 12 examples: steps 1, 2 and 17 begin in the middle of an epoch, 12 at its start; 2 spans two.
+  monkeypatch.setattr(input_pipeline, 'SHUFFLE_BUFFER', shuffle_buffer)
+  data_config.flip = True
+  whole = training_batches(builder, data_config, first_step + 4)
+  assert_equal_batches(training_batches(builder, data_config, 4, first_step=first_step), whole[first_step:])
+
+
+def test_shards_make_up_the_whole_batch(builder, data_config):
+  whole = training_batches(builder, data_config, 5, batch_size=6, first_step=1)
+  shards = [training_batches(builder, data_config, 5, batch_size=6, first_step=1, shard_index=index, num_shards=2)
+            for index in range(2)]
+  for batch, *parts in zip(whole, *shards, strict=True):
+    for field in FIELDS:
+      for index, part in enumerate(parts):
+        np.testing.assert_array_equal(part[field], batch[field][index::2])
+
+
+def test_flip_mirrors_images_boxes_and_masks(builder, data_config):
+  plain = training_batches(builder, data_config, 8)
+  data_config.flip = True
+  flipped = training_batches(builder, data_config, 8)
+  is_flipped = np.any(rows(plain) != rows(flipped), axis=(1, 2, 3))
+  assert 0.2 < is_flipped.mean() < 0.8
+  np.testing.assert_array_equal(rows(flipped)[is_flipped], rows(plain)[is_flipped][:, :, ::-1])
+  for field in ('boxes', 'masks', 'image'):
+    np.testing.assert_array_equal(rows(flipped, field)[~is_flipped], rows(plain, field)[~is_flipped])
+  before, after = rows(plain, 'boxes')[is_flipped], rows(flipped, 'boxes')[is_flipped]
+  real = rows(plain, 'object_mask')[is_flipped]
+  np.testing.assert_allclose(after[real], np.stack([1 - before[real][:, 2], before[real][:, 1], 1 - before[real][:, 0],
+                                                    before[real][:, 3]], 1))
+  assert np.all(after[~real] == 0)
+  np.testing.assert_array_equal(rows(flipped, 'masks')[is_flipped], rows(plain, 'masks')[is_flipped][..., ::-1])
+
+
+@pytest.mark.parametrize('num_shards', [1, 2])
+def test_evaluation_visits_every_example_once(builder, data_config, num_shards):
+  data_config.flip = True  # of training alone
+  batches = [list(input_pipeline.evaluation_batches(
+      builder, data_config, split='train', batch_size=8, seed=0, shard_index=index, num_shards=num_shards))
+             for index in range(num_shards)]
+  assert [len(shard) for shard in batches] == [2] * num_shards
+  merged = [batch for shard in batches for batch in shard]
+  real = rows(merged, 'object_mask')[:, 0]
+  assert real.sum() == NUM_TRAIN and len(real) == 16
+  data_config.flip = False
+  trained = identities(training_batches(builder, data_config, 3, batch_size=4))
+  assert sorted(np.array(identities(merged), object)[real]) == sorted(trained)
+  for field in FIELDS:
+    assert np.all(rows(merged, field)[~real] == 0)
+
+
+def test_evaluation_is_fixed_and_can_be_cut_short(builder, data_config):
+  def evaluation_batches(**options):
+    return list(input_pipeline.evaluation_batches(builder, data_config, split='val', batch_size=2, seed=3, **options))
+
+  assert_equal_batches(evaluation_batches(), evaluation_batches())
+  assert_equal_batches(evaluation_batches(num_examples=2), evaluation_batches()[:1])
+  assert len(evaluation_batches(num_examples=99)) == 2
+
+
+def test_stored_relations_follow_the_flip(builder, data_config, monkeypatch):
+  names = input_pipeline.vocabulary(builder)
+  left, right, above = (names.predicate_id(name, '') for name in ('left of', 'right of', 'above'))
+  monkeypatch.setitem(builder.info.metadata, 'max_relations', 3)
+  deserialize = builder.info.features.deserialize_example
+  stored = [[0, left, 1], [1, right, 0], [1, above, 0]]
+  monkeypatch.setattr(
+      builder.info.features, 'deserialize_example', lambda record: deserialize(record) | {'relations': stored})
+  data_config.relations = 'stored'
+  plain = training_batches(builder, data_config, 8)
+  assert np.all(rows(plain, 'triples')[:, :3] == [[1, left, 2], [2, right, 1], [2, above, 1]])
+  data_config.flip = True
+  flipped = training_batches(builder, data_config, 8)
+  is_flipped = np.any(rows(plain) != rows(flipped), axis=(1, 2, 3))
+  assert np.all(rows(flipped, 'triples')[is_flipped, :3] == [[1, right, 2], [2, left, 1], [2, above, 1]])
+
+  data_config.relations = 'mixed'
+  mixed = rows(training_batches(builder, data_config, 40), 'triples')[:, 1]  # of the object in slot 2
+  share = np.mean(np.all(mixed == [2, above, 1], axis=-1))
+  assert 0.2 < share < 0.8
+
+
+@pytest.mark.parametrize(('name', 'value', 'expected'), [
+    ('max_objects', 4, 'up to 4 objects, which need 5 slots, but --config.data.max_objects is 4; set it to 5'),
+    ('max_triples', 7, 'need 8 slots, but --config.data.max_triples is 7; set it to 8'),
+    ('relations', 'none', "--config.data.relations is 'none'; expected one of geometric, mixed, stored"),
+])
+def test_names_the_flag_to_change(builder, data_config, name, value, expected):
+  data_config[name] = value
+  with pytest.raises(UserError, match=expected):
+    training_batches(builder, data_config, 1)
+
+
+def test_names_what_is_unknown(builder, data_config):
+  with pytest.raises(UserError, match='cannot be split evenly among 2 processes'):
+    training_batches(builder, data_config, 1, batch_size=5, num_shards=2)
+  with pytest.raises(UserError, match="no split 'validation'; it has test, train, val"):
+    input_pipeline.num_examples(builder, 'validation')
+  data_config.name = 'coco'
+  with pytest.raises(UserError, match='--config.data.name is \'coco\'; expected "storybook" or "coco_stuff"'):
+    input_pipeline.prepare(data_config)
+
+
+def test_reports_a_directory_that_cannot_be_written(data_config, tmp_path):
+  (tmp_path / 'file').touch()
+  data_config.data_dir = str(tmp_path / 'file')
+  with pytest.raises(UserError, match='cannot be prepared .* set --config.data.data_dir'):
+    input_pipeline.prepare(data_config)

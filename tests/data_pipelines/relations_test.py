@@ -1,0 +1,136 @@
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data_pipelines import relations
+from data_pipelines.vocabulary import GEOMETRIC_PREDICATES
+
+PREDICATE_IDS = [11, 12, 13, 14, 15, 16]
+
+
+def published_rule(subject_box, object_box, subject_centre, object_centre):
+  """The rule as the published code writes it: containment first, then the angle."""
+  (sx0, sy0, sx1, sy1), (ox0, oy0, ox1, oy1) = subject_box, object_box
+  theta = math.atan2(subject_centre[1] - object_centre[1], subject_centre[0] - object_centre[0])
+  if sx0 < ox0 and sx1 > ox1 and sy0 < oy0 and sy1 > oy1:
+    return 'surrounding'
+  if sx0 > ox0 and sx1 < ox1 and sy0 > oy0 and sy1 < oy1:
+    return 'inside'
+  if theta >= 3 * math.pi / 4 or theta <= -3 * math.pi / 4:
+    return 'left of'
+  if theta < -math.pi / 4:
+    return 'above'
+  return 'right of' if theta < math.pi / 4 else 'below'
+
+
+def random_scenes(rng, num_scenes, num_slots, mask_size=6):
+  """Boxes on a coarse grid, so that equal edges and exact diagonals are common, and masks, some of them empty."""
+  corners = np.sort(rng.integers(0, 9, (num_scenes, num_slots, 2, 2)), axis=2) / 8
+  boxes = corners.reshape(num_scenes, num_slots, 4).astype(np.float32)
+  share = rng.choice([0, 0.2, 1], (num_scenes, num_slots, 1, 1))
+  masks = rng.random((num_scenes, num_slots, mask_size, mask_size)) < share
+  return boxes, masks.astype(np.uint8)
+
+
+def test_predicate_follows_the_published_rule():
+  boxes, _ = random_scenes(np.random.default_rng(0), 5000, 2)
+  centres = (boxes[..., :2] + boxes[..., 2:]) / 2
+  pairs = boxes[:, 0], boxes[:, 1], centres[:, 0], centres[:, 1]
+  names = [GEOMETRIC_PREDICATES[index] for index in relations.geometric_predicate(*pairs)]
+  assert names == [published_rule(*pair) for pair in zip(*pairs, strict=True)]
+  assert set(names) == set(GEOMETRIC_PREDICATES)
+
+
+@pytest.mark.parametrize(('dx', 'dy', 'name'), [
+    (-1, 0, 'left of'), (1, 0, 'right of'), (0, -1, 'above'), (0, 1, 'below'), (0, 0, 'right of'),
+    (-1, 1, 'left of'), (-1, -1, 'left of'), (1, -1, 'right of'), (1, 1, 'below'),
+])
+def test_directions_and_diagonals(dx, dy, name):
+  box = np.array([0, 0, 1, 1], np.float32)
+  chosen = relations.geometric_predicate(box, box, np.array([dx, dy], np.float32), np.zeros(2, np.float32))
+  assert GEOMETRIC_PREDICATES[chosen] == name
+
+
+def test_centre_of_a_mask():
+  boxes = np.array([[0, 0, 0.5, 1], [0.2, 0.4, 0.6, 0.6]], np.float32)
+  masks = np.zeros((2, 3, 3), np.uint8)
+  masks[0, 1, 2] = masks[0, 2, 2] = 1  # x: the right edge; y: the middle and the lower edge
+  np.testing.assert_allclose(relations.mask_centres(boxes, masks), [[0.5, 0.75], [0.4, 0.5]], rtol=1e-6)
+
+
+def test_drawn_triples_equal_the_numpy_rule():
+  rng = np.random.default_rng(1)
+  num_scenes, num_slots = 300, 7
+  boxes, masks = random_scenes(rng, num_scenes, num_slots)
+  num_objects = rng.integers(0, num_slots, num_scenes)
+  object_mask = np.arange(num_slots) <= num_objects[:, None]
+  uniform = rng.random((num_scenes, num_slots - 1, 2)).astype(np.float32)
+  triples, valid = (array.numpy() for array in relations.draw_geometric(
+      *map(tf.constant, (boxes, masks, object_mask, uniform)), PREDICATE_IDS))
+  np.testing.assert_array_equal(valid, object_mask[:, 1:] & (num_objects[:, None] > 1))
+  centres = relations.mask_centres(boxes, masks)
+  scene, drawer = np.nonzero(valid)
+  subject, predicate, object_ = triples[valid].T
+  expected = relations.geometric_predicate(
+      boxes[scene, subject], boxes[scene, object_], centres[scene, subject], centres[scene, object_])
+  np.testing.assert_array_equal(predicate, np.array(PREDICATE_IDS)[expected])
+  # Each object is the subject or the object of its own triple, with another one of the same image.
+  assert np.all((subject == drawer + 1) ^ (object_ == drawer + 1))
+  for index in (subject, object_):
+    assert np.all((index >= 1) & (index <= num_objects[scene]))
+
+
+def test_partner_and_order_are_uniform():
+  num_scenes = 6000
+  boxes = tf.zeros((num_scenes, 5, 4))
+  object_mask = tf.constant([[True, True, True, True, False]] * num_scenes)
+  uniform = tf.random.stateless_uniform((num_scenes, 4, 2), (0, 0))
+  triples, _ = relations.draw_geometric(boxes, tf.ones((num_scenes, 5, 2, 2)), object_mask, uniform, PREDICATE_IDS)
+  subject, object_ = triples.numpy()[:, 1, [0, 2]].T  # of slot 2
+  partner = np.where(subject == 2, object_, subject)
+  np.testing.assert_allclose(np.bincount(partner, minlength=4) / num_scenes, [0, 1 / 2, 0, 1 / 2], atol=0.03)
+  np.testing.assert_allclose(np.mean(subject == 2), 0.5, atol=0.03)
+
+
+def test_padding_changes_nothing():
+  boxes, masks = random_scenes(np.random.default_rng(2), 4, 6)
+  object_mask = np.arange(6) <= np.array([[0], [1], [2], [4]])
+  uniform = np.full((4, 5, 2), 0.999999, np.float32)
+  results = []
+  for filler in (0, 1e6):
+    filled = np.where(object_mask[..., None], boxes, filler).astype(np.float32)
+    triples, valid = relations.draw_geometric(*map(tf.constant, (filled, masks, object_mask, uniform)), PREDICATE_IDS)
+    results.append([array.numpy() for array in relations.with_in_image_triples(triples, valid, object_mask, 12)])
+  for first, second in zip(*results, strict=True):
+    np.testing.assert_array_equal(first, second)
+
+
+def test_mix_takes_half_from_the_stored_relations_of_the_subject():
+  num_scenes = 4000
+  drawn = tf.tile(tf.constant([[[1, 9, 2], [2, 9, 1], [0, 0, 0]]]), (num_scenes, 1, 1))
+  valid = tf.tile(tf.constant([[True, True, False]]), (num_scenes, 1))
+  stored = tf.tile(tf.constant([[[1, 5, 2], [3, 6, 1], [1, 7, 2], [2, 8, 1]]]), (num_scenes, 1, 1))
+  num_stored = tf.fill([num_scenes], 3)  # so [2, 8, 1] is padding
+  uniform = tf.random.stateless_uniform((num_scenes, 3, 2), (0, 1))
+  triples, mixed_valid = (array.numpy() for array in relations.mix(drawn, valid, stored, num_stored, uniform))
+  shares = np.bincount(triples[:, 0, 1], minlength=10) / num_scenes
+  np.testing.assert_allclose(shares[[5, 7, 9]], [0.25, 0.25, 0.5], atol=0.03)
+  assert np.all(triples[:, 1] == [2, 9, 1])
+  # The third object drew nothing, so it has a triple only where a stored one was taken.
+  assert np.all(triples[mixed_valid[:, 2], 2] == [3, 6, 1])
+  np.testing.assert_allclose(mixed_valid[:, 2].mean(), 0.5, atol=0.03)
+
+
+def test_in_image_triples_follow_the_drawn_ones():
+  triples = tf.constant([[[1, 5, 2], [7, 7, 7]], [[7, 7, 7], [2, 6, 1]], [[7, 7, 7], [7, 7, 7]]])
+  valid = tf.constant([[True, False], [False, True], [False, False]])
+  object_mask = tf.constant([[True, True, True], [True, True, False], [False, False, False]])
+  padded, triple_mask = relations.with_in_image_triples(triples, valid, object_mask, 5)
+  np.testing.assert_array_equal(padded, [
+      [[1, 5, 2], [1, 0, 0], [2, 0, 0], [0, 0, 0], [0, 0, 0]],
+      [[2, 6, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]],
+      np.zeros((5, 3)),
+  ])
+  np.testing.assert_array_equal(triple_mask.numpy().sum(1), [3, 2, 0])

@@ -1,0 +1,56 @@
+import pytest
+
+from data_pipelines.scene_graph import SceneGraph, UserError, load_scene_graphs, parse_scene_graphs, to_json
+
+SHEEP = SceneGraph(('sky', 'grass', 'sheep'), ((0, 'above', 1), (2, 'standing on', 1)))
+
+
+def test_reads_what_it_writes():
+  graphs = [SHEEP, SceneGraph(('süße "Katze"',), ())]
+  assert parse_scene_graphs(to_json(graphs), 'text') == graphs
+
+
+def test_reads_a_single_graph(tmp_path):
+  path = tmp_path / 'graph.json'
+  path.write_text('{"objects": ["sky", "grass", "sheep"],\n'
+                  ' "relationships": [[0, "above", 1], [2, "standing on", 1]]}')
+  assert load_scene_graphs(path) == [SHEEP]
+
+
+@pytest.mark.parametrize(('text', 'expected'), [
+    ('{"objects": ["sky",}', 'here: not JSON: Expecting value at line 1, column 20'),
+    ('', 'here: not JSON'),
+    ('[' * 100_000, 'here: not usable JSON'),
+    ('3', 'here: found 3; expected an object like'),
+    ('[]', 'here: an empty list'),
+    ('[{"objects": ["sky"], "relationships": []}, null]', 'here: graph 1: found null'),
+    ('{"relationships": []}', 'here: "objects" is missing'),
+    ('{"objects": ["sky"]}', 'here: "relationships" is missing'),
+    ('{"objects": "sky", "relationships": []}', 'here: "objects" is "sky"; expected a list'),
+    ('{"objects": ["sky"], "relationships": {}}', 'here: "relationships" is {}; expected a list'),
+    ('{"objects": ["sky"], "relationships": [], "relation": []}', 'here: unknown key "relation"'),
+    ('{"objects": [], "relationships": []}', 'here: an empty graph'),
+    ('{"objects": ["sky", 3], "relationships": []}', 'here: object 1 is 3; expected a name'),
+    ('{"objects": [" "], "relationships": []}', 'here: object 0 is " "; expected a name'),
+    ('{"objects": ["__image__"], "relationships": []}', 'here: object 0 is "__image__"'),
+    ('{"objects": ["sky"], "relationships": [[0, "above"]]}', 'here: relationship 0: found [0, "above"]; expected ['),
+    ('{"objects": ["sky"], "relationships": [[0, "above", 1]]}', 'relationship 0: object index 1 is out of range'),
+    ('{"objects": ["sky"], "relationships": [[-1, "above", 0]]}', 'subject index -1 is out of range'),
+    ('{"objects": ["sky"], "relationships": [[true, "above", 0]]}', 'the subject is true; expected the index'),
+    ('{"objects": ["sky"], "relationships": [[0, "above", 0.0]]}', 'the object is 0.0; expected the index'),
+    ('{"objects": ["sky"], "relationships": [[0, 7, 0]]}', 'the predicate is 7; expected a name'),
+    ('{"objects": ["sky"], "relationships": [[0, "__in_image__", 0]]}', 'the predicate is "__in_image__"'),
+])
+def test_names_the_fault_in_one_line(text, expected):
+  with pytest.raises(UserError) as raised:
+    parse_scene_graphs(text, 'here')
+  assert expected in str(raised.value)
+  assert '\n' not in str(raised.value)
+
+
+def test_names_a_file_that_cannot_be_read(tmp_path):
+  with pytest.raises(UserError, match='nothing.json: cannot be read'):
+    load_scene_graphs(tmp_path / 'nothing.json')
+  (tmp_path / 'image.json').write_bytes(b'\xff\xd8\xff')
+  with pytest.raises(UserError, match='image.json: not a text file in UTF-8'):
+    load_scene_graphs(tmp_path / 'image.json')
