@@ -15,26 +15,26 @@ def get_config() -> ConfigDict:
 
   config.data.name = 'storybook'
   config.data.source_dir = ''  # drawn by a program, nothing to read
-  config.data.max_objects = 11
-  config.data.max_triples = 20
+  config.data.max_objects = 10
+  config.data.max_triples = 18
   config.data.relations = 'mixed'
   config.data.options = ConfigDict()
   config.data.options.num_train = 6_000
   config.data.options.num_val = 500
   config.data.options.scene_seed = 0
 
-  config.model.embedding_dim = 64
-  config.model.gconv_dim = 64
+  config.model.embedding_dim = 48
+  config.model.gconv_dim = 48
   config.model.gconv_hidden_dim = 128
   config.model.gconv_num_layers = 4
   config.model.layout_noise_dim = 8
-  config.model.refinement_dims = (128, 128, 96, 64, 32)
+  config.model.refinement_dims = (96, 96, 64, 48, 24)
   config.image_discriminator.arch = 'C4-32-2,C4-64-2,C4-128-2'
   config.object_discriminator.arch = 'C4-32-2,C4-64-2,C4-128-2'
 
   config.losses.mask_weight = 1.0
   config.optimizer.learning_rate = 1e-3
-  config.freeze_batch_norm_after = 1_500
+  config.freeze_batch_norm_after = 10_000  # never here: it would compile a second step
 
   config.eval_every = 500
   config.num_eval_examples = 200

@@ -1,0 +1,215 @@
+"""Pictures for people to look at: predicted layouts, grids and contact sheets (graphs: graph_drawing.py)."""
+
+import colorsys
+import functools
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from data_pipelines.scene_graph import IMAGE_OBJECT
+
+BACKGROUND = (255, 255, 255)
+INK = (34, 34, 42)
+_LABEL_TEXT, _CAPTION_TEXT = 13, 14
+_GAP = 8  # pixels between the pictures of a sheet
+_MASK_OPACITY = 0.6
+_PICTURE_SIDE = 256  # small pictures are enlarged to about this
+_MAX_COLUMNS = 8  # of samples in a sheet
+_GRAPH_PANEL = (480, 400)  # width, height into which an overview shrinks a graph
+
+Color = tuple[int, int, int]
+
+
+@functools.cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+  """Pillow's built-in font, so that pictures look alike on every machine."""
+  return ImageFont.load_default(size)
+
+
+def text_size(text: str, size: int) -> tuple[int, int]:
+  """Width and line height of a text in pixels."""
+  ascent, descent = font(size).getmetrics()
+  return round(font(size).getlength(text)), ascent + descent
+
+
+def class_color(name: str) -> Color:
+  """The colour of a class: vivid, and always the same for a name."""
+  digest = hashlib.sha1(f'434670 {name}'.encode()).digest()  # by luck of this number sky is blue and grass is green
+  hue, lightness = digest[0] / 256, 0.40 + 0.16 * digest[1] / 255
+  return tuple(round(255 * channel) for channel in colorsys.hls_to_rgb(hue, lightness, 0.72))
+
+
+def tint(color: Color, amount: float) -> Color:
+  """The colour thinned with white; 1 leaves it as it is."""
+  return tuple(round(255 + (channel - 255) * amount) for channel in color)
+
+
+def ink_on(color: Color) -> Color:
+  """Dark or white, whichever reads better on the colour."""
+  luminance = np.dot((np.array(color) / 255) ** 2.2, (0.2126, 0.7152, 0.0722))
+  return INK if luminance > 0.26 else BACKGROUND
+
+
+def draw_layout(names: Sequence[str], boxes: np.ndarray, masks: np.ndarray | None,
+                size: tuple[int, int]) -> Image.Image:
+  """Draws where each object goes: its mask in its class's colour, its box, its name; large ones first.
+
+  Args:
+    names: N object names; `__image__` is left out of the picture.
+    boxes: float32[N, 4] x0, y0, x1, y1 in [0, 1]; what sticks out is cut off.
+    masks: float32[N, M, M] in [0, 1], each in the frame of its box; None draws boxes alone.
+    size: height and width of the picture in pixels.
+
+  Returns:
+    RGB picture.
+  """
+  height, width = size
+  picture = Image.new('RGB', (width, height), (246, 246, 248))
+  corners = {index: _pixel_box(boxes[index], size) for index, name in enumerate(names) if name != IMAGE_OBJECT}
+  large_first = sorted(corners, key=lambda index: -_area(corners[index]))
+  for index in large_first:
+    x0, y0, x1, y1 = corners[index]
+    frame = (x1 - x0, y1 - y0)
+    if masks is None:
+      opacity = Image.new('L', frame, round(255 * _MASK_OPACITY / 2))
+    else:
+      opacity = Image.fromarray((np.clip(masks[index], 0, 1) * 255 * _MASK_OPACITY).astype(np.uint8))
+      opacity = opacity.resize(frame, Image.Resampling.BILINEAR)
+    picture.paste(class_color(names[index]), (x0, y0), opacity)
+  draw = ImageDraw.Draw(picture)
+  for index in large_first:
+    x0, y0, x1, y1 = corners[index]
+    visible = (max(x0, 0), max(y0, 0), min(x1, width) - 1, min(y1, height) - 1)
+    draw.rectangle(visible, outline=class_color(names[index]), width=2)
+  taken = []
+  for index in reversed(large_first):  # small boxes have the least choice of where to put their name
+    _draw_label(draw, names[index], corners[index], size, taken)
+  return picture
+
+
+def _pixel_box(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
+  """Whole pixels x0, y0, x1, y1; the right way round, at least 3 of them in the picture each way."""
+  height, width = size
+  x0, x1 = sorted(np.clip(np.nan_to_num(box[[0, 2]]), -3, 4) * width)
+  y0, y1 = sorted(np.clip(np.nan_to_num(box[[1, 3]]), -3, 4) * height)
+  x0, y0 = min(round(x0), width - 3), min(round(y0), height - 3)
+  return x0, y0, max(round(x1), x0 + 3, 3), max(round(y1), y0 + 3, 3)
+
+
+def _area(box: tuple[int, int, int, int]) -> int:
+  return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> int:
+  width = min(one[2], other[2]) - max(one[0], other[0])
+  height = min(one[3], other[3]) - max(one[1], other[1])
+  return max(width, 0) * max(height, 0)
+
+
+def _draw_label(draw: ImageDraw.ImageDraw, name: str, box: tuple[int, int, int, int], size: tuple[int, int],
+                taken: list[tuple[int, int, int, int]]):
+  """Puts the name where it covers the least of the names already there, and remembers it in `taken`."""
+  text_width, text_height = text_size(name, _LABEL_TEXT)
+  width, height = text_width + 8, text_height + 2
+  x0, y0, x1, y1 = box
+  inside, outside = (y0, y1 - height, (y0 + y1 - height) // 2), (y1, y0 - height)
+  is_small = y1 - y0 < 2 * height or x1 - x0 < width  # its name would hide it
+  candidates = []
+  for y in outside + inside if is_small else inside + outside:
+    for x in (x0, x1 - width, (x0 + x1 - width) // 2):
+      x = max(0, min(x, size[1] - width))
+      y = max(0, min(y, size[0] - height))
+      candidates.append((x, y, x + width, y + height))
+  avoid = [*taken, box] if is_small else taken
+  label = min(candidates, key=lambda candidate: sum(_overlap(candidate, other) for other in avoid))
+  taken.append(label)
+  color = class_color(name)
+  draw.rounded_rectangle((label[0], label[1], label[2] - 1, label[3] - 1), radius=4, fill=color)
+  draw.text(((label[0] + label[2]) / 2, (label[1] + label[3]) / 2), name, fill=ink_on(color), font=font(_LABEL_TEXT),
+            anchor='mm')
+
+
+def enlarge(image: np.ndarray) -> Image.Image:
+  """A picture uint8[H, W, 3], enlarged by a whole number to about 256 pixels."""
+  picture = Image.fromarray(np.asarray(image))
+  factor = max(1, round(_PICTURE_SIDE / max(picture.size)))
+  return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.BICUBIC)
+
+
+def image_grid(images: np.ndarray, columns: int) -> Image.Image:
+  """Enlarged pictures row by row.
+
+  Args:
+    images: uint8[N, H, W, 3].
+    columns: pictures in a row.
+  """
+  pictures = [enlarge(image) for image in images]
+  return _table([pictures[start:start + columns] for start in range(0, len(pictures), columns)], margin=0)
+
+
+def contact_sheet(graph: Image.Image, layout: Image.Image, samples: np.ndarray) -> Image.Image:
+  """One graph's sheet: the drawn graph, the layout, and the samples in as many rows as the graph is high.
+
+  Args:
+    graph: from `graph_drawing.draw_graph`.
+    layout: from `draw_layout`.
+    samples: uint8[N, H, W, 3].
+  """
+  rows = max(1, min(3, graph.height // _PICTURE_SIDE))
+  columns = min(-(-len(samples) // rows), _MAX_COLUMNS)
+  captions = ('scene graph', 'predicted layout', 'samples' if len(samples) > 1 else 'sample')
+  return _table([[graph, layout, image_grid(samples, columns)]], captions)
+
+
+def overview(graphs: Sequence[Image.Image], layouts: Sequence[Image.Image], samples: Sequence[np.ndarray],
+             titles: Sequence[str]) -> Image.Image:
+  """Many graphs, one a row: title, graph, layout, and the first samples of each (uint8[N, H, W, 3])."""
+  rows = []
+  for graph, layout, images, title in zip(graphs, layouts, samples, titles, strict=True):
+    graph = graph.copy()
+    graph.thumbnail(_GRAPH_PANEL, Image.Resampling.LANCZOS)
+    rows.append([_text(title), graph, layout, image_grid(images[:_MAX_COLUMNS], _MAX_COLUMNS)])
+  return _table(rows, ('', 'scene graph', 'predicted layout', 'samples'))
+
+
+def training_grid(ground_truth: np.ndarray, from_gt_boxes_and_masks: np.ndarray, from_gt_boxes: np.ndarray,
+                  predicted: np.ndarray) -> np.ndarray:
+  """The picture that training shows in TensorBoard: one scene a row, a column for each way to make it.
+
+  Args:
+    ground_truth: uint8[N, H, W, 3], as are the others: the data set's image.
+    from_gt_boxes_and_masks: generated, with the data set's layout.
+    from_gt_boxes: generated, with its boxes and predicted masks.
+    predicted: generated from the graph alone.
+
+  Returns:
+    uint8[height, width, 3].
+  """
+  columns = (ground_truth, from_gt_boxes_and_masks, from_gt_boxes, predicted)
+  rows = [[enlarge(image) for image in row] for row in zip(*columns, strict=True)]
+  return np.asarray(_table(rows, ('ground truth', 'GT boxes + masks', 'GT boxes', 'all predicted')))
+
+
+def _text(text: str) -> Image.Image:
+  picture = Image.new('RGB', text_size(text, _CAPTION_TEXT), BACKGROUND)
+  ImageDraw.Draw(picture).text((0, 0), text, fill=INK, font=font(_CAPTION_TEXT))
+  return picture
+
+
+def _table(rows: Sequence[Sequence[Image.Image]], captions: Sequence[str] = (), margin: int = _GAP) -> Image.Image:
+  """Pictures in aligned rows and columns, each at the top of its cell, with a caption over each column."""
+  rows = ([[_text(caption) for caption in captions]] if captions else []) + list(rows)
+  widths = [max(row[column].width for row in rows if column < len(row)) for column in range(len(rows[0]))]
+  heights = [max(picture.height for picture in row) for row in rows]
+  size = (sum(widths) + _GAP * (len(widths) - 1) + 2 * margin, sum(heights) + _GAP * (len(heights) - 1) + 2 * margin)
+  sheet = Image.new('RGB', size, BACKGROUND)
+  top = margin
+  for row, height in zip(rows, heights, strict=True):
+    left = margin
+    for picture, width in zip(row, widths, strict=False):  # the last row of a grid may be short
+      sheet.paste(picture, (left + (width - picture.width) // 2, top))
+      left += width + _GAP
+    top += height + _GAP
+  return sheet

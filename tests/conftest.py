@@ -1,0 +1,28 @@
+import dataclasses
+import pathlib
+
+import pytest
+
+from tests.training_runs import NUM_STEPS, SCHEDULE, start_training
+
+
+@dataclasses.dataclass
+class FinishedRun:
+  workdir: pathlib.Path
+  printed: str
+
+
+@pytest.fixture(scope='session')
+def directory(tmp_path_factory):
+  """Where the training runs of the tests share prepared data and compiled programs."""
+  return tmp_path_factory.mktemp('training')
+
+
+@pytest.fixture(scope='session')
+def finished_run(directory):
+  """An uninterrupted training run of NUM_STEPS, by the command that users give; only to be read."""
+  workdir = directory / 'finished'
+  process = start_training(workdir, directory, num_steps=NUM_STEPS, **SCHEDULE)
+  printed, errors = process.communicate(timeout=300)
+  assert process.returncode == 0, errors
+  return FinishedRun(workdir, printed)

@@ -1,0 +1,48 @@
+"""Training (in the fixture), sampling and evaluating, by the commands that users give."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.training_runs import NUM_STEPS, ROOT, start
+
+
+@pytest.fixture
+def workdir(finished_run, tmp_path):
+  return shutil.copytree(finished_run.workdir, tmp_path / 'run')
+
+
+def run(directory, module, *arguments):
+  process = start(module, *arguments, directory=directory)
+  printed, errors = process.communicate(timeout=300)
+  return process.returncode, printed, errors
+
+
+def test_sample(workdir, directory, tmp_path):
+  status, _, errors = run(directory, 'sample', f'--workdir={workdir}', f'--scene_graphs={ROOT / "examples/sheep.json"}',
+                          f'--output_dir={tmp_path / "pictures"}', '--samples_per_graph=2')
+  assert status == 0, errors
+  assert (tmp_path / 'pictures/overview.png').exists()
+  assert (tmp_path / 'pictures/graph_000/sample_1.png').exists()
+
+
+def test_evaluate(workdir, directory):
+  status, printed, errors = run(directory, 'evaluate', f'--workdir={workdir}', '--split=val', '--num_graphs=6')
+  assert status == 0, errors
+  results = json.loads((workdir / 'evaluation.json').read_text())
+  assert (results['num_graphs'], results['step']) == (6, NUM_STEPS)
+  assert results['ground_truth_mask_relation_accuracy'] == 1.0
+  assert 0.8 < results['ground_truth_relation_accuracy'] <= 1.0
+  assert 0 <= results['relation_accuracy'] <= 1 and 0 <= results['box_iou'] < results['baseline_box_iou'] < 1
+  assert f'mean box IoU: {results["box_iou"]:.4f}' in printed
+
+
+def test_a_mistake_is_one_line(workdir, directory):
+  status, printed, errors = run(directory, 'evaluate', f'--workdir={directory / "missing"}')
+  assert (status, printed, len(errors.splitlines())) == (2, '', 1)
+  assert errors.startswith(f'error: {directory / "missing"} is not a work directory')
+  status, printed, errors = run(directory, 'train', '--config=configs/debug.py', f'--workdir={workdir}',
+                                '--config.modle.gconv_dim=8')
+  assert (status, printed) == (2, '')
+  assert errors == 'error: configs/debug.py has no key "modle.gconv_dim"; the nearest is --config.model.gconv_dim\n'

@@ -1,0 +1,45 @@
+import pytest
+from absl import flags
+
+from data_pipelines.scene_graph import UserError
+from sg2im_jax import config_flag
+
+DEBUG = '--config=configs/debug.py'
+
+
+@pytest.fixture
+def parse(monkeypatch):
+  """Parses arguments as a fresh process would."""
+  values = flags.FlagValues()
+  flags.DEFINE_string('workdir', None, '', values)
+  config_flag.define(values)
+
+  def parse_arguments(*arguments):
+    argv = ['train', *arguments]
+    monkeypatch.setattr('sys.argv', argv)  # config_flags looks for the overrides there
+    config_flag.parse_flags(argv, values)
+    return values.config
+
+  return parse_arguments
+
+
+def test_overrides(parse):
+  config = parse(DEBUG, '--config.batch_size=8', '--config.data.image_size=(64,32)', '--noconfig.data.flip')
+  assert (config.batch_size, config.data.image_size, config.data.flip) == (8, (64, 32), False)
+  assert config.is_locked
+
+
+@pytest.mark.parametrize('arguments, message', [
+    ((DEBUG, '--config.batchsize=3'), r'configs/debug.py has no key "batchsize"; the nearest is --config.batch_size'),
+    ((DEBUG, '--config.gconv_dim=3'), r'no key "gconv_dim"; the nearest is --config.model.gconv_dim'),
+    (('--config', 'configs/debug.py', '--config.data.naem=a'), '"data.naem"; the nearest is --config.data.name'),
+    ((DEBUG, '--config.batch_size=many'), "--config.batch_size=many: invalid literal for int"),
+    ((DEBUG, '--config.data.image_size=64x64'), r"\('64x64',\): expected values of type int, such as \(32, 32\)"),
+    ((DEBUG, '--workdri=a'), "Unknown command line flag 'workdri'. Did you mean: workdir"),
+    (('--config=configs/missing.py',), r'configs/missing.py: no such file; there are: .*configs/debug.py'),
+    (('--config=configs/coco64.py:tiny',), 'cannot be loaded: TypeError: get_config'),
+    (('--workdir=a',), '--config must have a value'),
+])
+def test_mistakes(parse, arguments, message):
+  with pytest.raises(UserError, match=message):
+    parse(*arguments)

@@ -1,0 +1,129 @@
+import shutil
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from data_pipelines.scene_graph import UserError
+from sg2im_jax import checkpoints
+from sg2im_jax.train import train
+from tests.training_runs import NUM_STEPS, SCHEDULE, records, small_config, start_training
+
+
+def _wait_for_step(process, step):
+  lines = []
+  for line in process.stdout:
+    lines.append(line)
+    if line.startswith('step ') and int(line.split()[1].split('/')[0].rstrip(':')) >= step:
+      return
+  pytest.fail(f'ended before step {step}: {lines} {process.stderr.read()}')
+
+
+def test_what_a_run_says_and_writes(finished_run):
+  workdir, printed = finished_run.workdir, finished_run.printed
+  assert '32 scenes to train on, 8 to validate' in printed
+  assert 'images/s' in printed and 'left' in printed and 'waiting for input' in printed
+  assert f'done: step {NUM_STEPS}, saved in' in printed
+  written = records(workdir)
+  assert [record['step'] for record in written if record['split'] == 'train'] == list(range(1, NUM_STEPS + 1))
+  assert [record['step'] for record in written if record['split'] == 'val'] == [8, 16, 24]
+  assert written[0]['generator/total'] > written[-2]['generator/total'] > 0
+  assert 0 <= written[-1]['box_iou'] <= 1
+  assert {'config.json', 'vocabulary.json', 'metrics.jsonl', 'tensorboard', 'checkpoints'} == {
+      path.name for path in workdir.iterdir()}
+  assert checkpoints.steps(workdir)[-1] == NUM_STEPS
+
+
+def test_tensorboard_has_scalars_and_the_grid(finished_run):
+  from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+  events = EventAccumulator(str(finished_run.workdir / 'tensorboard'), size_guidance={'tensors': 0})
+  events.Reload()
+  assert {'train/generator/total', 'train/image_discriminator/gan', 'val/box_iou', 'val/scenes'} <= set(
+      events.Tags()['tensors'])
+  assert [event.step for event in events.Tensors('val/scenes')] == [12, 24]
+
+
+def test_stopped_and_killed_run_equals_the_uninterrupted_one(finished_run, directory):
+  workdir = directory / 'interrupted'
+  settings = {'num_steps': NUM_STEPS, **SCHEDULE}
+
+  process = start_training(workdir, directory, **settings)
+  _wait_for_step(process, 4)
+  process.send_signal(signal.SIGTERM)
+  printed, errors = process.communicate(timeout=120)
+  assert process.returncode == 128 + signal.SIGTERM, errors
+  stopped_at = checkpoints.steps(workdir)[-1]
+  assert f'stopped at step {stopped_at}; run the same command to continue' in printed
+
+  process = start_training(workdir, directory, **settings)
+  _wait_for_step(process, 13)
+  process.kill()
+  process.communicate(timeout=120)
+  with (workdir / 'metrics.jsonl').open('a') as log:
+    log.write('{"step": 14, "split": "tr')  # torn by the kill
+
+  process = start_training(workdir, directory, **settings)
+  printed, errors = process.communicate(timeout=300)
+  assert process.returncode == 0, errors
+  assert records(workdir) == records(finished_run.workdir)
+
+
+@pytest.fixture
+def quick_compiler(directory):
+  """The environment of the other processes, for this one."""
+  settings = {'jax_compilation_cache_dir': str(directory / 'compiled'), 'jax_disable_most_optimizations': True}
+  for name, value in settings.items():
+    jax.config.update(name, value)
+  yield
+  for name, value in {'jax_compilation_cache_dir': None, 'jax_disable_most_optimizations': False}.items():
+    jax.config.update(name, value)
+
+
+def test_twelve_and_twelve_steps_equal_twenty_four(finished_run, directory, quick_compiler):
+  workdir = directory / 'in two'
+  for num_steps in (12, NUM_STEPS):  # the batch statistics are frozen just where the run is cut
+    config = small_config(directory)
+    config.update({**SCHEDULE, 'num_steps': num_steps})
+    assert train(config, str(workdir)) == 0
+  _, _, at_once, _ = checkpoints.load_generator(finished_run.workdir)
+  _, _, in_two, step = checkpoints.load_generator(workdir)
+  assert step == NUM_STEPS
+  assert all(jax.tree.leaves(jax.tree.map(np.array_equal, at_once, in_two)))
+
+
+def test_nothing_to_do_is_said(finished_run, directory, quick_compiler, capsys):
+  config = small_config(directory)
+  config.update({**SCHEDULE, 'num_steps': NUM_STEPS})
+  assert train(config, str(finished_run.workdir)) == 0
+  assert f'is at step {NUM_STEPS} of {NUM_STEPS}; raise --config.num_steps to train on' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'model.gconv_dim': 8}, r'of another model, with model.gconv_dim 16 \(now 8\); use another --workdir'),
+    ({'batch_size': 0}, 'config.batch_size is 0, expected 1 or more'),
+    ({'data.max_objects': 3}, 'max_objects'),
+    ({'data.name': 'imagenet'}, 'imagenet'),
+])
+def test_refuses_what_cannot_be_continued(finished_run, directory, change, message):
+  config = small_config(directory)
+  config.update_from_flattened_dict({'num_steps': NUM_STEPS + 1, **change})
+  with pytest.raises(UserError, match=message):
+    train(config, str(finished_run.workdir))
+
+
+def test_refuses_another_vocabulary(finished_run, directory, tmp_path):
+  workdir = shutil.copytree(finished_run.workdir, tmp_path / 'copy')
+  path = workdir / 'vocabulary.json'
+  path.write_text(path.read_text().replace('"night sky"', '"nightfall"'))
+  with pytest.raises(UserError, match='id 2 is "nightfall" there and "night sky" in the data set'):
+    train(small_config(directory), str(workdir))
+
+
+def test_batch_must_fit_the_devices(directory):
+  process = start_training(directory / 'unused', directory, batch_size=6,
+                           environment={'XLA_FLAGS': '--xla_force_host_platform_device_count=4'})
+  printed, errors = process.communicate(timeout=120)
+  assert (process.returncode, printed) == (2, '')
+  assert errors == ('error: batch_size 6 cannot be split evenly over 4 devices; use a multiple, such as '
+                    '--config.batch_size=8\n')
