@@ -67,6 +67,7 @@ def get_config() -> ConfigDict:
 
   config.optimizer = ConfigDict()
   config.optimizer.learning_rate = 1e-4
+  config.optimizer.schedule = 'constant'  # constant | cosine (down to 0 at num_steps)
   config.optimizer.b1 = 0.9
   config.optimizer.b2 = 0.999
   config.optimizer.eps = 1e-8

@@ -10,8 +10,8 @@ from configs import coco64
 
 def get_config() -> ConfigDict:
   config = coco64.get_config()
-  config.num_steps = 2_000
-  config.batch_size = 16
+  config.num_steps = 1_600
+  config.batch_size = 8
 
   config.data.name = 'storybook'
   config.data.source_dir = ''  # drawn by a program, nothing to read
@@ -23,21 +23,22 @@ def get_config() -> ConfigDict:
   config.data.options.num_val = 500
   config.data.options.scene_seed = 0
 
-  config.model.embedding_dim = 48
-  config.model.gconv_dim = 48
+  config.model.embedding_dim = 32
+  config.model.gconv_dim = 32
   config.model.gconv_hidden_dim = 128
   config.model.gconv_num_layers = 4
-  config.model.layout_noise_dim = 8
-  config.model.refinement_dims = (96, 96, 64, 48, 24)
+  config.model.layout_noise_dim = 4
+  config.model.refinement_dims = (96, 96, 64, 32, 24)
   config.image_discriminator.arch = 'C4-32-2,C4-64-2,C4-128-2'
-  config.object_discriminator.arch = 'C4-32-2,C4-64-2,C4-128-2'
+  config.object_discriminator.arch = 'C4-32-2,C4-64-2'
 
   config.losses.mask_weight = 1.0
   config.optimizer.learning_rate = 1e-3
+  config.optimizer.schedule = 'cosine'
   config.freeze_batch_norm_after = 10_000  # never here: it would compile a second step
 
-  config.eval_every = 500
+  config.eval_every = 800
   config.num_eval_examples = 200
-  config.image_grid_every = 500
-  config.checkpoint_every = 500
+  config.image_grid_every = 800
+  config.checkpoint_every = 400
   return config

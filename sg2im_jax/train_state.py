@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import optax
 
+from data_pipelines.scene_graph import UserError
 from data_pipelines.vocabulary import Vocabulary
 from sg2im_jax import models
 from sg2im_jax.scene_batch import SceneBatch
@@ -55,7 +56,11 @@ def build_networks(config: ConfigDict, vocabulary: Vocabulary) -> Networks:
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
   """Adam, the same for the three networks; each has a state of its own."""
   settings = config.optimizer
-  return optax.adam(settings.learning_rate, settings.b1, settings.b2, settings.eps)
+  schedules = {'constant': optax.constant_schedule(settings.learning_rate),
+               'cosine': optax.cosine_decay_schedule(settings.learning_rate, config.num_steps)}
+  if settings.schedule not in schedules:
+    raise UserError(f'config.optimizer.schedule is {settings.schedule!r}, expected one of {", ".join(schedules)}')
+  return optax.adam(schedules[settings.schedule], settings.b1, settings.b2, settings.eps)
 
 
 def create_train_state(config: ConfigDict, vocabulary: Vocabulary) -> TrainState:

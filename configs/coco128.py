@@ -1,0 +1,14 @@
+"""COCO-Stuff at 128x128: the paper's model at twice the size, five refinement modules starting from 4x4.
+
+  python -m sg2im_jax.train --config=configs/coco128.py --workdir=runs/coco128 --config.data.source_dir=datasets/coco
+"""
+
+from ml_collections import ConfigDict
+
+from configs import coco64
+
+
+def get_config() -> ConfigDict:
+  config = coco64.get_config()
+  config.data.image_size = (128, 128)
+  return config

@@ -1,0 +1,11 @@
+"""Visual Genome at 128x128; see vg64.py."""
+
+from ml_collections import ConfigDict
+
+from configs import vg64
+
+
+def get_config() -> ConfigDict:
+  config = vg64.get_config()
+  config.data.image_size = (128, 128)
+  return config
