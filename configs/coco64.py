@@ -38,6 +38,9 @@ def get_config() -> ConfigDict:
   config.model.gconv_num_layers = 5
   config.model.gconv_pooling = 'avg'  # avg | sum
   config.model.mlp_normalization = 'none'  # none | batch
+  # What the initial biases of the box head are drawn around. At 0, as published, some coordinates start dead behind
+  # the head's last ReLU, and are 0 for every object until the other losses have moved the object vectors.
+  config.model.initial_box = 0.0
   config.model.mask_size = 16  # a power of two; 0: no mask head, boxes alone make the layout
   config.model.layout_noise_dim = 32
   config.model.refinement_dims = (1024, 512, 256, 128, 64)

@@ -10,7 +10,7 @@ from configs import coco64
 
 def get_config() -> ConfigDict:
   config = coco64.get_config()
-  config.num_steps = 1_600
+  config.num_steps = 1_500
   config.batch_size = 8
 
   config.data.name = 'storybook'
@@ -25,20 +25,21 @@ def get_config() -> ConfigDict:
 
   config.model.embedding_dim = 32
   config.model.gconv_dim = 32
-  config.model.gconv_hidden_dim = 128
+  config.model.gconv_hidden_dim = 256
   config.model.gconv_num_layers = 4
+  config.model.initial_box = 0.5
   config.model.layout_noise_dim = 4
-  config.model.refinement_dims = (96, 96, 64, 32, 24)
+  config.model.refinement_dims = (96, 96, 64, 48, 24)
   config.image_discriminator.arch = 'C4-32-2,C4-64-2,C4-128-2'
-  config.object_discriminator.arch = 'C4-32-2,C4-64-2'
+  config.object_discriminator.arch = 'C4-32-2,C4-64-2,C3-128'
 
-  config.losses.mask_weight = 1.0
+  config.losses.mask_weight = 2.0
   config.optimizer.learning_rate = 1e-3
   config.optimizer.schedule = 'cosine'
   config.freeze_batch_norm_after = 10_000  # never here: it would compile a second step
 
-  config.eval_every = 800
+  config.eval_every = 750
   config.num_eval_examples = 200
-  config.image_grid_every = 800
-  config.checkpoint_every = 400
+  config.image_grid_every = 750
+  config.checkpoint_every = 500
   return config

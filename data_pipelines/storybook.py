@@ -119,14 +119,16 @@ def draw_sheet(seed: int, num_scenes: int, size: int, num_columns: int = 8) -> I
 
 def main(argv: list[str]) -> int:
   if len(argv) > 1:
-    print(f'error: unexpected argument {argv[1]!r}; every option is a flag, such as --output=sheet.png', file=sys.stderr)
+    print(f'error: unexpected argument {argv[1]!r}; every option is a flag, such as --output=sheet.png',
+          file=sys.stderr)
     return 2
   path = pathlib.Path(flags.FLAGS.output)
   sheet = draw_sheet(flags.FLAGS.seed, flags.FLAGS.num_scenes, flags.FLAGS.size)
   try:
     sheet.save(path)
   except (OSError, ValueError) as error:  # Pillow's ValueError: it knows no format by that ending
-    print(f'error: --output={path}: {error}; expected a file in an existing directory, such as sheet.png', file=sys.stderr)
+    print(f'error: --output={path}: {error}; expected a file in an existing directory, such as sheet.png',
+          file=sys.stderr)
     return 2
   print(f'{path}: {flags.FLAGS.num_scenes} pictures')
   return 0

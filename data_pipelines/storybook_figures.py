@@ -156,7 +156,7 @@ def house(rng: np.random.Generator) -> Figure:
 
 def lighthouse(rng: np.random.Generator) -> Figure:
   band = pick(rng, ((220, 52, 52), (40, 90, 170)), (0.75, 0.25))
-  edges = [(0.17 - 0.012 * index, 0.15 * index) for index in range(6)]  # half the width and the height of each band's foot
+  edges = [(0.17 - 0.012 * index, 0.15 * index) for index in range(6)]  # each band's foot: half its width, its height
   bands = [polygon((255, 252, 244) if index % 2 else band, (-low, bottom), (low, bottom), (high, top), (-high, top))
            for index, ((low, bottom), (high, top)) in enumerate(itertools.pairwise(edges))]
   beam = polygon((255, 246, 170), (0.0, 0.86), (0.8, 1.0), (0.8, 0.72), opacity=80, solid=False)

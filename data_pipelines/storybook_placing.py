@@ -115,7 +115,7 @@ def _grounded(figure: Figure, reach: tuple[float, ...], kind: Kind, carrier: str
   """Adds what ties a figure to its place: a shadow on land, foam in the water."""
   x0, _, x1, _ = reach
   middle, half = (x0 + x1) / 2, (x1 - x0) / 2
-  if not kind.sits or kind.swims and carrier == 'sea':
+  if not kind.sits or (kind.swims and carrier == 'sea'):
     return figure
   if carrier == 'sea':
     return (*figure, shapes.ellipse((238, 250, 255), middle, 0.02, half * 0.9, 0.045, opacity=170, solid=False))

@@ -78,7 +78,7 @@ def _keep_visible(layers: Layers) -> tuple[Layers, np.ndarray] | None:
     mask = seen > 0.5
     is_ground = isinstance(layer, Ground)
     hidden = (mask.mean() < LEAST_AREA or min(mask.any(axis=0).sum(), mask.any(axis=1).sum()) < LEAST_SIDE or
-              not is_ground and seen.sum() < LEAST_VISIBLE * cover.sum())
+              (not is_ground and seen.sum() < LEAST_VISIBLE * cover.sum()))
     if hidden and is_ground:
       return None
     if not hidden:

@@ -42,7 +42,6 @@ def _without_late_writes(report):
 sys.unraisablehook = _without_late_writes(sys.unraisablehook)
 
 
-
 class Checkpoints:
   """The checkpoints of a training run: written in the background, the newest `keep` and the best one are kept."""
 

@@ -1,7 +1,22 @@
-"""Training: python -m sg2im_jax.train --config=configs/storybook.py --workdir=runs/storybook
+"""Trains a model, from the newest checkpoint of the work directory if there is one.
 
-Started again with the same command, it continues from the newest checkpoint. Ctrl-C and SIGTERM save and leave, with
-exit status 130 and 143; a second Ctrl-C leaves at once.
+  python -m sg2im_jax.train --config=configs/storybook.py --workdir=runs/storybook
+
+--config names one of the files in configs/, which say what data and how much time they need. Every setting in it can be
+overridden by its dotted name; configs/coco64.py lists and explains all of them:
+
+  --config.batch_size=16 --config.num_steps=10000 --config.optimizer.learning_rate=2e-4
+  --config.data.source_dir=datasets/coco --config.data.image_size=128,128
+
+The data set is prepared first if it has not been. What is written:
+
+  WORKDIR/checkpoints/STEP/    the newest ones and the best; `python -m sg2im_jax.sample` draws with them
+  WORKDIR/metrics.jsonl        losses, validation losses and box IoU
+  WORKDIR/tensorboard/         the same as curves, and pictures of validation scenes
+  WORKDIR/config.json, vocabulary.json
+
+Ctrl-C and SIGTERM save and leave, with exit status 130 and 143; a second Ctrl-C leaves at once. The same command goes
+on from there, with the very next batch.
 """
 
 import functools

@@ -6,8 +6,8 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 import optax
+from ml_collections import ConfigDict
 
 from data_pipelines.scene_graph import UserError
 from data_pipelines.vocabulary import Vocabulary

@@ -13,14 +13,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 import optax
+from ml_collections import ConfigDict
 
 from data_pipelines.scene_graph import UserError
 from data_pipelines.vocabulary import Vocabulary
 from sg2im_jax import images, losses, metrics
 from sg2im_jax.scene_batch import SceneBatch
-from sg2im_jax.train_state import NetworkState, Networks, TrainState, build_networks, make_optimizer
+from sg2im_jax.train_state import Networks, NetworkState, TrainState, build_networks, make_optimizer
 
 Metrics = dict[str, jax.Array]
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 import numpy as np
+from ml_collections import ConfigDict
 
 from sg2im_jax.models.discriminators import parse_arch
 

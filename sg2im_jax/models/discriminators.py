@@ -11,8 +11,8 @@ An arch string is a comma-separated list of tokens, applied in order:
     Ix        input channels, as first token only; 3 without it
 """
 
-from collections.abc import Callable
 import re
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax

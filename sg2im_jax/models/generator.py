@@ -49,6 +49,7 @@ class Generator(nn.Module):
   gconv_num_layers: int
   gconv_pooling: str
   mlp_normalization: str
+  initial_box: float
   mask_size: int
   layout_noise_dim: int
   refinement_dims: Sequence[int]
@@ -71,7 +72,8 @@ class Generator(nn.Module):
     object_vectors, embeddings, incidence = self._object_vectors(batch, train)
 
     mlp_norm = layers.normalization(self.mlp_normalization, train=train)
-    boxes = layers.Mlp((self.gconv_hidden_dim, 4), mlp_norm, name='box_head')(object_vectors, batch.object_mask)
+    box_head = layers.Mlp((self.gconv_hidden_dim, 4), mlp_norm, last_bias_centre=self.initial_box, name='box_head')
+    boxes = box_head(object_vectors, batch.object_mask)
     mask_logits = None
     if self.mask_size:
       mask_norm = layers.normalization('batch', train=train)

@@ -4,9 +4,9 @@ The helpers `dense` and `conv` are called inside a compact `__call__`; they need
 bias, uniform in +-1/sqrt(fan_in).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
-import math
 
 import flax.linen as nn
 import jax
@@ -20,14 +20,15 @@ kaiming_normal = nn.initializers.variance_scaling(2.0, 'fan_in', 'normal')
 torch_uniform = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')  # U(-1/sqrt(fan_in), 1/sqrt(fan_in))
 
 
-def torch_bias(fan_in: int) -> Callable:
+def torch_bias(fan_in: int, centre: float = 0.0) -> Callable:
   bound = 1 / math.sqrt(fan_in)
-  return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
+  return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, centre - bound, centre + bound)
 
 
-def dense(x: jax.Array, features: int, *, name: str, kernel_init: Callable = torch_uniform) -> jax.Array:
+def dense(x: jax.Array, features: int, *, name: str, kernel_init: Callable = torch_uniform,
+          bias_centre: float = 0.0) -> jax.Array:
   """float32[..., in] -> float32[..., features]."""
-  return nn.Dense(features, kernel_init=kernel_init, bias_init=torch_bias(x.shape[-1]), name=name)(x)
+  return nn.Dense(features, kernel_init=kernel_init, bias_init=torch_bias(x.shape[-1], bias_centre), name=name)(x)
 
 
 def conv(x: jax.Array, features: int, width: int, *, name: str, stride: int = 1, padding: str | int = 'SAME',
@@ -139,16 +140,20 @@ class Mlp(nn.Module):
     features: output features of each linear layer.
     norm: constructor of a masked normalisation, or None.
     kernel_init: initialiser of every weight.
+    last_bias_centre: what the initial biases of the last layer are drawn around.
   """
   features: Sequence[int]
   norm: Callable[..., Callable] | None = None
   kernel_init: Callable = torch_uniform
+  last_bias_centre: float = 0.0
 
   @nn.compact
   def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
     """x: float32[..., in], mask: bool[...] -> float32[..., features[-1]]."""
     for i, features in enumerate(self.features):
-      x = dense(x, features, name=f'dense_{i}', kernel_init=self.kernel_init)
+      is_last = i + 1 == len(self.features)
+      x = dense(x, features, name=f'dense_{i}', kernel_init=self.kernel_init,
+                bias_centre=self.last_bias_centre if is_last else 0.0)
       if self.norm is not None:
         x = self.norm(name=f'norm_{i}')(x, mask[..., None])
       x = nn.relu(x)

@@ -1,4 +1,4 @@
-"""The embedded data set: pictures are deterministic, what is said about them is true, records have the common layout."""
+"""The embedded data set: pictures are deterministic, what is said of them is true, records have the common layout."""
 
 import collections
 import subprocess

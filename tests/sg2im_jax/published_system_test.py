@@ -101,17 +101,10 @@ def _config(settings: dict):
   config = coco64.get_config()
   config.data.image_size = tuple(settings['image_size'])
   config.data.mask_size = settings['mask_size']
-  config.model.embedding_dim = settings['embedding_dim']
-  config.model.gconv_dim = settings['gconv_dim']
-  config.model.gconv_hidden_dim = settings['gconv_hidden_dim']
-  config.model.gconv_num_layers = settings['gconv_num_layers']
-  config.model.gconv_pooling = settings['gconv_pooling']
-  config.model.mlp_normalization = settings['mlp_normalization']
-  config.model.mask_size = settings['mask_size']
-  config.model.layout_noise_dim = settings['layout_noise_dim']
+  for name in ('embedding_dim', 'gconv_dim', 'gconv_hidden_dim', 'gconv_num_layers', 'gconv_pooling',
+               'mlp_normalization', 'mask_size', 'layout_noise_dim', 'normalization', 'activation'):
+    config.model[name] = settings[name]
   config.model.refinement_dims = tuple(settings['refinement_dims'])
-  config.model.normalization = settings['normalization']
-  config.model.activation = settings['activation']
   for discriminator, arch in ((config.image_discriminator, 'd_img'), (config.object_discriminator, 'd_obj')):
     discriminator.arch = settings[arch]
     discriminator.normalization = settings['d_norm']
@@ -119,13 +112,9 @@ def _config(settings: dict):
     discriminator.padding = settings['d_pad']
   config.object_discriminator.crop_size = settings['crop']
   config.losses.gan_type = settings['gan']
-  weights = settings['weights']
-  config.losses.l1_pixel_weight = weights['l1_pixel']
-  config.losses.bbox_weight = weights['bbox']
-  config.losses.predicate_weight = weights['predicate']
-  config.losses.mask_weight = weights['mask']
-  config.losses.auxiliary_class_weight = weights['ac']
-  config.losses.gan_weight = weights['g_gan']
+  for name, published in (('l1_pixel', 'l1_pixel'), ('bbox', 'bbox'), ('predicate', 'predicate'), ('mask', 'mask'),
+                          ('auxiliary_class', 'ac'), ('gan', 'g_gan')):
+    config.losses[f'{name}_weight'] = settings['weights'][published]
   return config
 
 
@@ -224,7 +213,8 @@ def test_training_step(case):
       expected['predicate_embedding'] = jax.tree.map(np.zeros_like, case.state.generator.params['predicate_embedding'])
     # A bias in front of BatchNorm has no gradient; what is recorded there is round-off, as ours must be.
     round_off = 1e-6 * max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected))
-    assert_trees_close(gradients[network], expected, lambda value: max(1e-4 * np.abs(value).max(), round_off))
+    assert_trees_close(gradients[network], expected,
+                       lambda value, least=round_off: max(1e-4 * np.abs(value).max(), least))
   for network, prefix in (('generator', 'stats_after_g/model'), ('object_discriminator', 'stats_after_step/d_obj'),
                           ('image_discriminator', 'stats_after_step/d_img')):
     assert_trees_close(batch_stats[network], case.tree(f'train/{prefix}')[1], lambda value: 1e-5)

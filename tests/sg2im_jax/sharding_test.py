@@ -1,9 +1,9 @@
 """1, 2 and 4 devices compute the same loss, gradients and BatchNorm statistics."""
 
 import os
+import pathlib
 import subprocess
 import sys
-import pathlib
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The step: padding, phases, skipped steps, ablations. That its numbers are the published ones: published_system_test."""
+"""The step: padding, phases, skipped steps, ablations. That its numbers are published ones: published_system_test."""
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,14 @@ import pytest
 from data_pipelines.scene_graph import UserError
 from sg2im_jax.train_state import build_networks, create_train_state, restart_generator_optimizer
 from sg2im_jax.train_step import losses_and_gradients, make_eval_step, make_train_step
-from tests.small_scenes import (VOCABULARY, largest_difference, random_batch, random_noise, tiny_config,
-                                with_rubbish_in_padding)
+from tests.small_scenes import (
+  VOCABULARY,
+  largest_difference,
+  random_batch,
+  random_noise,
+  tiny_config,
+  with_rubbish_in_padding,
+)
 
 CONFIG = tiny_config()
 
