@@ -10,7 +10,7 @@ from configs import coco64
 
 def get_config() -> ConfigDict:
   config = coco64.get_config()
-  config.num_steps = 1_500
+  config.num_steps = 1_600
   config.batch_size = 8
 
   config.data.name = 'storybook'
@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
   config.model.gconv_num_layers = 4
   config.model.initial_box = 0.5
   config.model.layout_noise_dim = 4
-  config.model.refinement_dims = (96, 96, 64, 48, 24)
+  config.model.refinement_dims = (96, 96, 64, 32, 24)
   config.image_discriminator.arch = 'C4-32-2,C4-64-2,C4-128-2'
   config.object_discriminator.arch = 'C4-32-2,C4-64-2,C3-128'
 
@@ -38,8 +38,8 @@ def get_config() -> ConfigDict:
   config.optimizer.schedule = 'cosine'
   config.freeze_batch_norm_after = 10_000  # never here: it would compile a second step
 
-  config.eval_every = 750
+  config.eval_every = 800
   config.num_eval_examples = 200
-  config.image_grid_every = 750
+  config.image_grid_every = 800
   config.checkpoint_every = 500
   return config

@@ -16,7 +16,7 @@ def record_features(image_size: tuple[int, int], mask_size: int) -> tfds.feature
     image_id: text.
     object_class: int32[N].
     boxes: float32[N, 4] x0, y0, x1, y1 in [0, 1].
-    masks: uint8[N, M, M], 0 or 1: what is visible of the object, in the frame of its box.
+    masks: uint8[N, M, M], 0 or 1, each in the frame of its box.
     relations: int32[R, 3] subject index, predicate id, object index, with indices 0..N-1.
   """
   return tfds.features.FeaturesDict({

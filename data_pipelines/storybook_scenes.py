@@ -26,8 +26,9 @@ class Scene:
   Attributes:
     image: uint8[size, size, 3] RGB.
     names: N class names, from back to front.
-    boxes: float32[N, 4] x0, y0, x1, y1 in [0, 1], tight around the visible pixels.
-    masks: bool[N, size, size] visible pixels; no pixel belongs to two objects.
+    boxes: float32[N, 4] x0, y0, x1, y1 in [0, 1], tight around the masks.
+    masks: bool[N, size, size] the whole silhouettes, also where another thing stands in front: predicted masks overlap
+      in the same way. Only grounds end where the next one begins, and hide what is behind them.
     relations: (subject, predicate, object) with indices into `names`.
   """
   image: np.ndarray
@@ -40,14 +41,12 @@ class Scene:
 def draw_scene(seed: int, index: int, size: int = 64) -> Scene:
   """Picture `index` of the storybook `seed`: the same at every call, and the same composition at every size."""
   rng = np.random.default_rng((seed, index))
-  composed = None
-  while composed is None:
+  layers = None
+  while layers is None:
     landscape = draw_landscape(rng)
     placed = place_things(rng, landscape, wishes(rng, landscape, MAX_OBJECTS - len(landscape.grounds)))
-    composed = _keep_visible(_in_paint_order(landscape, placed))
-  layers, masks = composed
-  if size != COMPOSITION_SIZE:
-    masks = _visible_masks(layers, size)
+    layers = _keep_visible(_in_paint_order(landscape, placed))
+  masks = _silhouettes(layers, size)
   return Scene(
       image=_paint(layers, size), names=tuple(layer.name for layer in layers), masks=masks,
       boxes=np.stack([tight_box(mask) for mask in masks]), relations=relations_of(rng, landscape, layers))
@@ -68,10 +67,10 @@ def _in_paint_order(landscape: Landscape, placed: list[Thing]) -> Layers:
   return [landscape.grounds[0], *behind, *landscape.grounds[1:], *flying, *standing]
 
 
-def _keep_visible(layers: Layers) -> tuple[Layers, np.ndarray] | None:
-  """The layers that can be seen well enough and their masks; None if a ground is hidden or nothing is left."""
+def _keep_visible(layers: Layers) -> Layers | None:
+  """The layers that can be seen well enough; None if a ground is hidden or nothing is left."""
   free = np.ones((COMPOSITION_SIZE, COMPOSITION_SIZE), np.float32)
-  kept, masks = [], []
+  kept = []
   for layer in reversed(layers):
     cover = shapes.coverage(layer.figure, COMPOSITION_SIZE)
     seen = cover * free
@@ -83,21 +82,21 @@ def _keep_visible(layers: Layers) -> tuple[Layers, np.ndarray] | None:
       return None
     if not hidden:
       kept.append(layer)
-      masks.append(mask)
       free = free * (1 - cover)
   if not any(isinstance(layer, Thing) for layer in kept):
     return None
-  return kept[::-1], np.stack(masks[::-1])
+  return kept[::-1]
 
 
-def _visible_masks(layers: Layers, size: int) -> np.ndarray:
-  """bool[N, size, size] where each layer covers more than half of a pixel, less what is in front of it."""
+def _silhouettes(layers: Layers, size: int) -> np.ndarray:
+  """bool[N, size, size] where each layer covers more than half of a pixel, less the grounds in front of it."""
   free = np.ones((size, size), np.float32)
   masks = []
   for layer in reversed(layers):
     cover = shapes.coverage(layer.figure, size)
     masks.append(cover * free > 0.5)
-    free = free * (1 - cover)
+    if isinstance(layer, Ground):
+      free = free * (1 - cover)
   return np.stack(masks[::-1])
 
 

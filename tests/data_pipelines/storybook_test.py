@@ -44,11 +44,12 @@ def test_seed_and_index_make_other_pictures(scenes):
   assert len({scene.image.tobytes() for scene in scenes}) == len(scenes)
 
 
-def test_boxes_are_tight_around_masks_that_share_no_pixel(scenes):
+def test_boxes_are_tight_around_masks_and_grounds_share_no_pixel(scenes):
   for scene in scenes:
     assert scene.image.shape == (64, 64, 3) and scene.image.dtype == np.uint8
     assert scene.boxes.dtype == np.float32 and scene.masks.dtype == bool
-    assert scene.masks.sum(axis=0).max() == 1
+    grounds = scene.masks[[name not in KINDS for name in scene.names]]
+    assert grounds.sum(axis=0).max() == 1 and grounds.any(axis=0).mean() > 0.97  # but for pixels on their borders
     for mask, box in zip(scene.masks, scene.boxes, strict=True):
       rows, columns = np.nonzero(mask)
       expected = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / 64
@@ -59,9 +60,15 @@ def test_boxes_are_tight_around_masks_that_share_no_pixel(scenes):
 def test_mask_is_where_the_thing_is_seen(scenes):
   yellow = np.array([255, 200, 60])
   for scene in scenes[:300]:
-    for name, mask in zip(scene.names, scene.masks, strict=True):
-      if name == 'sun':
-        assert np.abs(np.median(scene.image[mask], axis=0) - yellow).max() < 60
+    for index, name in enumerate(scene.names):
+      seen = scene.masks[index] & ~scene.masks[index + 1:].any(axis=0)
+      if name == 'sun' and seen.any():
+        assert np.abs(np.median(scene.image[seen], axis=0) - yellow).max() < 60
+
+
+def test_a_mask_goes_on_behind_other_things(scenes):
+  overlaps = [scene for scene in scenes if scene.masks[[name in KINDS for name in scene.names]].sum(axis=0).max() > 1]
+  assert len(overlaps) > 300
 
 
 def test_number_and_size_of_objects(scenes):
