@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
   config.image_discriminator.arch = 'C4-32-2,C4-64-2,C4-128-2'
   config.object_discriminator.arch = 'C4-32-2,C4-64-2,C3-128'
 
+  config.losses.bbox_weight = 30.0
   config.losses.mask_weight = 2.0
   config.optimizer.learning_rate = 1e-3
   config.optimizer.schedule = 'cosine'
