@@ -1,9 +1,13 @@
 import dataclasses
 import pathlib
 
+import jax
 import pytest
 
 from tests.training_runs import NUM_STEPS, SCHEDULE, start_training
+
+
+jax.config.update('jax_disable_most_optimizations', True)  # compiling takes longer than everything that tests run
 
 
 @dataclasses.dataclass

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from data_pipelines.storybook import VOCABULARY as STORYBOOK
 from data_pipelines.vocabulary import COCO_PREDICATES, Vocabulary
 from sg2im_jax.train_state import create_train_state
 from sg2im_jax.train_step import make_train_step
-from tests.data_pipelines.storybook_test import VOCABULARY as STORYBOOK
 
 COCO = Vocabulary(('__image__', *(f'class {i}' for i in range(1, 184))), COCO_PREDICATES)
 VISUAL_GENOME = Vocabulary(('__image__', *(f'class {i}' for i in range(1, 179))),

@@ -118,6 +118,14 @@ def _config(settings: dict):
   return config
 
 
+@pytest.fixture(scope='module', autouse=True)
+def optimized():
+  """The numbers are those of programs compiled as they are for users."""
+  jax.config.update('jax_disable_most_optimizations', False)
+  yield
+  jax.config.update('jax_disable_most_optimizations', True)
+
+
 @pytest.fixture(scope='module', params=CASES)
 def case(request) -> Case:
   return Case(request.param)

@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from tests.training_runs import ENVIRONMENT
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 PROGRAM = """
@@ -37,7 +39,7 @@ np.savez(sys.argv[2], **{jax.tree_util.keystr(path): leaf for path, leaf in leav
 def run(devices: int, path: pathlib.Path) -> subprocess.Popen:
   return subprocess.Popen(
       [sys.executable, '-c', PROGRAM, str(devices), str(path)], cwd=ROOT, stderr=subprocess.PIPE, text=True,
-      env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'})
+      env={**os.environ, **ENVIRONMENT, 'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'})
 
 
 @pytest.fixture(scope='module')

@@ -70,17 +70,14 @@ def test_stopped_and_killed_run_equals_the_uninterrupted_one(finished_run, direc
 
 
 @pytest.fixture
-def quick_compiler(directory):
-  """The environment of the other processes, for this one."""
-  settings = {'jax_compilation_cache_dir': str(directory / 'compiled'), 'jax_disable_most_optimizations': True}
-  for name, value in settings.items():
-    jax.config.update(name, value)
+def compiled_programs(directory):
+  """The compilation cache of the other processes, for this one."""
+  jax.config.update('jax_compilation_cache_dir', str(directory / 'compiled'))
   yield
-  for name, value in {'jax_compilation_cache_dir': None, 'jax_disable_most_optimizations': False}.items():
-    jax.config.update(name, value)
+  jax.config.update('jax_compilation_cache_dir', None)
 
 
-def test_twelve_and_twelve_steps_equal_twenty_four(finished_run, directory, quick_compiler):
+def test_twelve_and_twelve_steps_equal_twenty_four(finished_run, directory, compiled_programs):
   workdir = directory / 'in two'
   for num_steps in (12, NUM_STEPS):  # the batch statistics are frozen just where the run is cut
     config = small_config(directory)
@@ -92,7 +89,7 @@ def test_twelve_and_twelve_steps_equal_twenty_four(finished_run, directory, quic
   assert all(jax.tree.leaves(jax.tree.map(np.array_equal, at_once, in_two)))
 
 
-def test_nothing_to_do_is_said(finished_run, directory, quick_compiler, capsys):
+def test_nothing_to_do_is_said(finished_run, directory, compiled_programs, capsys):
   config = small_config(directory)
   config.update({**SCHEDULE, 'num_steps': NUM_STEPS})
   assert train(config, str(finished_run.workdir)) == 0
