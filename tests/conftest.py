@@ -6,7 +6,6 @@ import pytest
 
 from tests.training_runs import NUM_STEPS, SCHEDULE, start_training
 
-
 jax.config.update('jax_disable_most_optimizations', True)  # compiling takes longer than everything that tests run
 
 
