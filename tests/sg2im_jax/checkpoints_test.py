@@ -16,6 +16,7 @@ from data_pipelines.vocabulary import Vocabulary
 from sg2im_jax import checkpoints, work_directory
 from sg2im_jax.checkpoints import Checkpoints
 from sg2im_jax.train_state import NetworkState, TrainState
+from tests.training_runs import ENVIRONMENT
 
 ROOT = pathlib.Path(__file__).parents[2]
 VOCABULARY = Vocabulary(('__image__', 'sky', 'NONE', 'sheep'), ('__in_image__', 'above'))
@@ -130,7 +131,7 @@ with checkpoints.Checkpoints({str(workdir)!r}, 3) as saved:
   saved.save(jax.device_put(make_state(3), replicated))
 '''
   result = subprocess.run([sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True, check=False, env={
-      **os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': '--xla_force_host_platform_device_count=4'})
+      **os.environ, **ENVIRONMENT, 'XLA_FLAGS': '--xla_force_host_platform_device_count=4'})
   assert result.returncode == 0, result.stderr
   assert_equal(restore(workdir), make_state(3))  # and from four on one
   assert checkpoints.load_generator(workdir)[3] == 3
