@@ -51,8 +51,9 @@ def generator_rows(config: ConfigDict) -> Rows:
 
 
 def _cnn_rows(prefix: str, settings: ConfigDict) -> Rows:
+  tokens = parse_arch(settings.arch)
   index, first, flat = 0, True, False
-  for i, (kind, *_) in enumerate(tokens := [t for t in parse_arch(settings.arch)]):
+  for i, (kind, *_) in enumerate(tokens):
     if kind == 'C':
       if not first:
         if settings.normalization == 'batch':
