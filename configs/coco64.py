@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
   config.data.mask_size = 16  # side M of the stored object masks
   config.data.max_objects = 9  # object slots O of a scene, with __image__
   config.data.max_triples = 16  # triple slots T, with the __in_image__ triples
-  config.data.relations = 'geometric'  # each visit's triples: geometric | stored | mixed
+  config.data.relations = 'geometric'  # each visit's triples: geometric | stored | mixed | none
   config.data.flip = False  # mirror half of the training visits
   config.data.options = ConfigDict()  # filters of the data set; others make another prepared configuration
   config.data.options.min_object_area = 0.02  # share of the image that an object's box must exceed
@@ -42,6 +42,7 @@ def get_config() -> ConfigDict:
   # the head's last ReLU, and are 0 for every object until the other losses have moved the object vectors.
   config.model.initial_box = 0.0
   config.model.mask_size = 16  # a power of two; 0: no mask head, boxes alone make the layout
+  config.model.align_corners = True  # of layouts and crops; False is what PyTorch since 1.3 makes of the same code
   config.model.layout_noise_dim = 32
   config.model.refinement_dims = (1024, 512, 256, 128, 64)
   config.model.normalization = 'batch'  # batch | instance | none
@@ -56,6 +57,8 @@ def get_config() -> ConfigDict:
 
   config.object_discriminator = config.image_discriminator.copy_and_resolve_references()
   config.object_discriminator.crop_size = 32  # pixels
+  # End in the paper's 1x1 convolution to one score, which the published code has but never applies.
+  config.image_discriminator.classifier = False
 
   config.losses = ConfigDict()
   config.losses.gan_type = 'gan'  # gan | lsgan | wgan
@@ -67,6 +70,10 @@ def get_config() -> ConfigDict:
   config.losses.image_gan_weight = 1.0  # times gan_weight
   config.losses.object_gan_weight = 1.0  # times gan_weight
   config.losses.auxiliary_class_weight = 0.1  # of the object discriminator's class loss in the generator's loss
+
+  config.sampling = ConfigDict()
+  # Spread each picture over its own darkest to brightest value, as published sampling does; that changes its colours.
+  config.sampling.stretch = False
 
   config.optimizer = ConfigDict()
   config.optimizer.learning_rate = 1e-4

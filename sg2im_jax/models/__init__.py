@@ -25,8 +25,9 @@ def build_generator(config: ConfigDict, vocabulary: Vocabulary) -> Generator:
                     f'modules need multiples of {coarsest}; change it or config.model.refinement_dims')
   if model.mask_size & (model.mask_size - 1):
     raise UserError(f'config.model.mask_size is {model.mask_size}, expected 0 or a power of two')
-  if model.gconv_pooling not in ('avg', 'sum'):
-    raise UserError(f'config.model.gconv_pooling is {model.gconv_pooling!r}, expected avg or sum')
+  for name, known in (('gconv_pooling', ('avg', 'sum')), ('mlp_normalization', ('none', 'batch'))):
+    if model[name] not in known:
+      raise UserError(f'config.model.{name} is {model[name]!r}, expected {" or ".join(known)}')
   return Generator(num_objects=vocabulary.num_objects, num_predicates=vocabulary.num_predicates,
                    image_size=(height, width), **{**model, 'refinement_dims': tuple(model.refinement_dims)})
 
@@ -36,7 +37,8 @@ def build_image_discriminator(config: ConfigDict) -> ImageDiscriminator | None:
   if not config.image_discriminator.enabled:
     return None
   settings = config.image_discriminator
-  return ImageDiscriminator(settings.arch, settings.normalization, settings.activation, settings.padding)
+  return ImageDiscriminator(settings.arch, settings.normalization, settings.activation, settings.padding,
+                            settings.classifier)
 
 
 def build_object_discriminator(config: ConfigDict, vocabulary: Vocabulary) -> ObjectDiscriminator | None:
@@ -44,5 +46,7 @@ def build_object_discriminator(config: ConfigDict, vocabulary: Vocabulary) -> Ob
   if not config.object_discriminator.enabled:
     return None
   settings = config.object_discriminator
-  return ObjectDiscriminator(vocabulary.num_objects, settings.crop_size, settings.arch, settings.normalization,
-                             settings.activation, settings.padding)
+  if settings.crop_size < 2:
+    raise UserError(f'config.object_discriminator.crop_size is {settings.crop_size}, expected 2 or more pixels')
+  return ObjectDiscriminator(vocabulary.num_objects, settings.crop_size, config.model.align_corners, settings.arch,
+                             settings.normalization, settings.activation, settings.padding)

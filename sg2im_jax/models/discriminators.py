@@ -130,18 +130,22 @@ class ConvolutionalNetwork(nn.Module):
 class ImageDiscriminator(nn.Module):
   """Scores patches of an image.
 
-  The raw feature map is the score: the published network's 1x1 classifier is in its checkpoints but never applied.
+  Attributes:
+    classifier: end in a 1x1 convolution to one score, as the paper says. The published code has that layer, and its
+      checkpoints the arrays, but never applies it: every channel of the feature map is a score.
   """
   arch: str
   normalization: str
   activation: str
   padding: str
+  classifier: bool
 
   @nn.compact
   def __call__(self, image: jax.Array, example_mask: jax.Array, *, train: bool) -> jax.Array:
-    """image: float32[B, H, W, 3], example_mask: bool[B] -> scores float32[B, h, w, c]."""
-    return ConvolutionalNetwork(self.arch, self.normalization, self.activation, self.padding, name='cnn')(
+    """image: float32[B, H, W, 3], example_mask: bool[B] -> scores float32[B, h, w, c], or c = 1 with the classifier."""
+    x = ConvolutionalNetwork(self.arch, self.normalization, self.activation, self.padding, name='cnn')(
         image, example_mask, train=train)
+    return layers.conv(x, 1, 1, name='classifier') if self.classifier else x
 
 
 class ObjectDiscriminator(nn.Module):
@@ -150,9 +154,11 @@ class ObjectDiscriminator(nn.Module):
   Attributes:
     num_objects: V.
     crop_size: side in pixels of the crops.
+    align_corners: as for `crop_objects`.
   """
   num_objects: int
   crop_size: int
+  align_corners: bool
   arch: str
   normalization: str
   activation: str
@@ -171,7 +177,8 @@ class ObjectDiscriminator(nn.Module):
     Returns:
       Scores float32[B, O] and class logits float32[B, O, V].
     """
-    crops = crop_objects(image, jnp.where(object_mask[..., None], boxes, 0), self.crop_size)
+    crops = crop_objects(image, jnp.where(object_mask[..., None], boxes, 0), self.crop_size,
+                         align_corners=self.align_corners)
     x = ConvolutionalNetwork(self.arch, self.normalization, self.activation, self.padding, name='cnn')(
         crops.reshape(-1, *crops.shape[2:]), object_mask.reshape(-1), train=train)
     x = layers.dense(x.mean(tuple(range(1, x.ndim - 1))), 1024, name='linear')

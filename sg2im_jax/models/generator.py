@@ -51,6 +51,7 @@ class Generator(nn.Module):
   mlp_normalization: str
   initial_box: float
   mask_size: int
+  align_corners: bool
   layout_noise_dim: int
   refinement_dims: Sequence[int]
   normalization: str
@@ -88,7 +89,7 @@ class Generator(nn.Module):
     else:
       masks = batch.masks.astype(jnp.float32) if use_masks else outputs.masks
     layout = scene_layout(object_vectors, batch.boxes if use_boxes else boxes, masks, batch.object_mask,
-                          self.image_size)
+                          self.image_size, align_corners=self.align_corners)
     image = RefinementNetwork(self.refinement_dims, layers.normalization(self.normalization, train=train),
                               layers.activation(self.activation), name='refinement')(
                                   jnp.concatenate([layout, noise], -1))
