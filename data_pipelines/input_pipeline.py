@@ -49,7 +49,8 @@ def prepare(data_config: ConfigDict) -> tfds.core.DatasetBuilder:
   return builder
 
 
-def vocabulary(builder: tfds.core.DatasetBuilder) -> Vocabulary:
+def stored_vocabulary(builder: tfds.core.DatasetBuilder) -> Vocabulary:
+  """The names behind the ids of the prepared records."""
   return Vocabulary.from_dict(builder.info.metadata['vocabulary'])
 
 
@@ -57,13 +58,15 @@ def num_examples(builder: tfds.core.DatasetBuilder, split: str) -> int:
   return _split_info(builder, split).num_examples
 
 
-def training_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, *, batch_size: int, seed: int,
-                     first_step: int, shard_index: int = 0, num_shards: int = 1) -> Iterator[dict[str, np.ndarray]]:
+def training_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabulary: Vocabulary, *,
+                     batch_size: int, seed: int, first_step: int, shard_index: int = 0,
+                     num_shards: int = 1) -> Iterator[dict[str, np.ndarray]]:
   """The endless batches of split `train` from `first_step` on.
 
   Args:
     builder: from `prepare`.
     data_config: config.data.
+    vocabulary: of the model, whose ids the batches have; it holds every name of the data set's.
     batch_size: images of a batch over all shards; B = batch_size / num_shards.
     seed: of the order and of everything drawn.
     first_step: number of the first batch.
@@ -76,7 +79,7 @@ def training_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDict,
   """
   if batch_size % num_shards:
     raise UserError(f'--config.batch_size={batch_size} images cannot be split evenly among {num_shards} processes')
-  make_scene, make_batch = _stages(builder, data_config, data_config.flip)
+  make_scene, make_batch = _stages(builder, data_config, vocabulary, data_config.flip)
   epoch_size = num_examples(builder, 'train')
   first_epoch, num_skipped = divmod(first_step * batch_size, epoch_size)
 
@@ -90,14 +93,15 @@ def training_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDict,
   return _iterate(batches.map(make_batch, tf.data.AUTOTUNE))
 
 
-def evaluation_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, *, split: str, batch_size: int,
-                       seed: int, num_examples: int | None = None, shard_index: int = 0,
+def evaluation_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabulary: Vocabulary, *,
+                       split: str, batch_size: int, seed: int, num_examples: int | None = None, shard_index: int = 0,
                        num_shards: int = 1) -> Iterator[dict[str, np.ndarray]]:
   """Every example of a split once, in the order of the files, with relations drawn once and for all by the seed.
 
   Args:
     builder: from `prepare`.
     data_config: config.data.
+    vocabulary: of the model, whose ids the batches have; it holds every name of the data set's.
     split: train, val or test.
     batch_size: images of a batch over all shards; B = batch_size / num_shards.
     seed: of the relations.
@@ -110,7 +114,7 @@ def evaluation_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDic
   """
   if batch_size % num_shards:
     raise UserError(f'{batch_size} images a batch cannot be split evenly among {num_shards} processes')
-  make_scene, make_batch = _stages(builder, data_config, flip=False)
+  make_scene, make_batch = _stages(builder, data_config, vocabulary, flip=False)
   split_size = _split_info(builder, split).num_examples
   count = split_size if num_examples is None else min(num_examples, split_size)
   num_rows = -(-count // batch_size) * batch_size
@@ -141,16 +145,18 @@ def _visits(builder: tfds.core.DatasetBuilder, split: str, seed: int, epoch: tf.
       lambda index, record: (record, tf.stack([_epoch_key(seed, epoch), index])))
 
 
-def _stages(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, flip: bool) -> tuple[Callable, Callable]:
+def _stages(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabulary: Vocabulary,
+            flip: bool) -> tuple[Callable, Callable]:
   """The two functions of every pipeline: from a visit to a padded scene, and from a batch of these to the model's."""
-  metadata, names = builder.info.metadata, vocabulary(builder)
+  metadata, names = builder.info.metadata, stored_vocabulary(builder)
   check_slots(data_config, metadata, builder.data_dir)
   num_slots, kind = data_config.max_objects, data_config.relations
-  max_relations = 0 if kind == 'geometric' else metadata['max_relations']
+  max_relations = metadata['max_relations'] if kind in ('stored', 'mixed') else 0
   geometric_ids = [names.predicate_id(name, builder.data_dir) for name in GEOMETRIC_PREDICATES]
   mirrored_ids = list(range(names.num_predicates))
   left, right = geometric_ids[:2]
   mirrored_ids[left], mirrored_ids[right] = right, left
+  object_ids, predicate_ids = names.translation(vocabulary)
 
   def make_scene(record: tf.Tensor, key: tf.Tensor) -> dict[str, tf.Tensor]:
     scene = builder.info.features.deserialize_example(record)
@@ -175,7 +181,7 @@ def _stages(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, flip: bo
     if flip:
       scenes = _mirror(scenes, uniform[:, 0, 0] < 0.5, mirrored_ids)
     stored, num_stored = scenes.pop('relations'), scenes.pop('num_relations')
-    if kind == 'stored':
+    if kind in ('stored', 'none'):
       triples, valid = stored, tf.sequence_mask(num_stored, max_relations)
     else:
       triples, valid = relations.draw_geometric(
@@ -184,7 +190,10 @@ def _stages(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, flip: bo
       triples, valid = relations.mix(triples, valid, stored, num_stored, uniform[:, 1:, 2:])
     triples, triple_mask = relations.with_in_image_triples(
         triples, valid, scenes['object_mask'], data_config.max_triples)
-    return {**scenes, 'triples': triples, 'triple_mask': triple_mask}
+    subject, predicate, object_ = tf.unstack(triples, axis=-1)
+    return {**scenes, 'object_class': tf.gather(object_ids, scenes['object_class']),
+            'triples': tf.stack([subject, tf.gather(predicate_ids, predicate), object_], -1),
+            'triple_mask': triple_mask}
 
   return make_scene, make_batch
 
@@ -192,7 +201,7 @@ def _stages(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, flip: bo
 def check_slots(data_config: ConfigDict, metadata: tfds.core.MetadataDict, where: str):
   """UserError when some example needs more slots than the config has."""
   num_objects = metadata['max_objects']
-  num_drawn = {'geometric': num_objects, 'mixed': num_objects, 'stored': metadata['max_relations']}
+  num_drawn = {'geometric': num_objects, 'mixed': num_objects, 'stored': metadata['max_relations'], 'none': 0}
   if data_config.relations not in num_drawn:
     raise UserError(f'--config.data.relations is {data_config.relations!r}; expected one of {", ".join(num_drawn)}')
   for flag, needed in (('max_objects', num_objects + 1),

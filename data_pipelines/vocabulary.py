@@ -5,6 +5,8 @@ import difflib
 import functools
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from data_pipelines.scene_graph import IMAGE_OBJECT, IN_IMAGE_PREDICATE, UserError, describe
 
 UNUSED_NAME = 'NONE'  # what the published vocabularies call an id without a class
@@ -46,6 +48,24 @@ class Vocabulary:
   def predicate_id(self, name: str, where: str) -> int:
     """The id of predicate `name`; UserError with the nearest known names if there is none."""
     return _look_up(name, self._predicate_ids, f'{where}: unknown predicate name')
+
+  def translation(self, target: 'Vocabulary') -> tuple[np.ndarray, np.ndarray]:
+    """The ids that `target` has for the names here: int32[num_objects], int32[num_predicates]; 0 for unused ids.
+
+    Raises:
+      UserError: a name is not in `target`.
+    """
+    def ids(kind: str, names: tuple[str, ...], known: Mapping[str, int]) -> np.ndarray:
+      missing = [name for name in names if name not in known and name != UNUSED_NAME]
+      if missing:
+        shown = ', '.join(f'"{name}"' for name in missing[:5])
+        raise UserError(f'{len(missing)} of the {kind} names of the data set are not in the vocabulary of the model: '
+                        f'{shown}{", ..." if len(missing) > 5 else ""}; use the data set that it was trained with, or '
+                        'train another --workdir')
+      return np.array([known.get(name, 0) for name in names], np.int32)
+
+    return (ids('object', self.object_names, target._object_ids),
+            ids('predicate', self.predicate_names, target._predicate_ids))
 
   def to_dict(self) -> dict[str, list[str] | dict[str, int]]:
     """The published layout: two lists by id, two mappings by name; fit for JSON."""

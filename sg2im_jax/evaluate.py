@@ -31,7 +31,6 @@ def evaluate(workdir: str | os.PathLike, split: str = 'val', num_graphs: int = 2
   config.data.data_dir = data_dir or config.data.data_dir
   config.data.source_dir = source_dir or config.data.source_dir
   builder = input_pipeline.prepare(config.data)
-  work_directory.check_same_vocabulary(workdir, input_pipeline.vocabulary(builder))
   num_graphs = min(num_graphs, input_pipeline.num_examples(builder, split))
   generator = models.build_generator(config, vocabulary)
 
@@ -40,9 +39,9 @@ def evaluate(workdir: str | os.PathLike, split: str = 'val', num_graphs: int = 2
     noise = jnp.zeros((*batch.object_class.shape[:1], *config.data.image_size, config.model.layout_noise_dim))
     return generator.apply(variables, batch, noise, use_boxes=False, use_masks=False, train=False).boxes
 
-  mean_boxes = mean_box_of_class(_batches(builder, config, 'train', None), vocabulary.num_objects)
+  mean_boxes = mean_box_of_class(_batches(builder, config, vocabulary, 'train', None), vocabulary.num_objects)
   totals = {}
-  for batch in _batches(builder, config, split, num_graphs):
+  for batch in _batches(builder, config, vocabulary, split, num_graphs):
     for name, (value, count) in score_boxes(np.asarray(predict_boxes(batch)), mean_boxes, batch, vocabulary).items():
       total, total_count = totals.get(name, (0.0, 0))
       totals[name] = (total + value, total_count + count)
@@ -126,9 +125,11 @@ def report(results: dict[str, float]) -> str:
   return '\n'.join(lines)
 
 
-def _batches(builder, config: ConfigDict, split: str, num_graphs: int | None) -> Iterator[SceneBatch]:
-  for arrays in input_pipeline.evaluation_batches(builder, config.data, split=split, batch_size=config.batch_size,
-                                                  seed=config.seed, num_examples=num_graphs):
+def _batches(builder, config: ConfigDict, vocabulary: Vocabulary, split: str,
+             num_graphs: int | None) -> Iterator[SceneBatch]:
+  for arrays in input_pipeline.evaluation_batches(
+      builder, config.data, vocabulary, split=split, batch_size=config.batch_size, seed=config.seed,
+      num_examples=num_graphs):
     yield SceneBatch(**arrays)
 
 

@@ -55,10 +55,11 @@ def train(config: ConfigDict, workdir: str) -> int:
     if changed:
       print(f'continuing with other settings: {work_directory.describe_changes(changed)}')
   builder = input_pipeline.prepare(config.data)
-  vocabulary = input_pipeline.vocabulary(builder)
   if has_checkpoint:
-    work_directory.check_same_vocabulary(workdir, vocabulary)
-  work_directory.save_vocabulary(workdir, vocabulary)
+    vocabulary = work_directory.load_vocabulary(workdir)
+  else:
+    vocabulary = input_pipeline.stored_vocabulary(builder)
+    work_directory.save_vocabulary(workdir, vocabulary)
   work_directory.save_config(workdir, config)
   _say(f'{config.data.name}: {input_pipeline.num_examples(builder, "train")} scenes to train on, '
        f'{input_pipeline.num_examples(builder, "val")} to validate; {vocabulary.num_objects} object and '
@@ -72,7 +73,7 @@ def train(config: ConfigDict, workdir: str) -> int:
       _say(f'nothing to do: {workdir} is at step {first} of {config.num_steps}; raise --config.num_steps to train on')
       return 0
     batches = input_pipeline.training_batches(
-        builder, config.data, batch_size=config.batch_size, seed=config.seed, first_step=first)
+        builder, config.data, vocabulary, batch_size=config.batch_size, seed=config.seed, first_step=first)
     validation = Validation(config, vocabulary, builder, mesh)
     with TrainingLog(workdir, first) as log, StopRequest() as stop:
       return _loop(config, vocabulary, state, batches, mesh, validation, saved, log, stop)

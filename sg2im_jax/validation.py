@@ -20,7 +20,7 @@ class Validation:
   """Scores a generator on split `val`: the same scenes, triples and noise each time."""
 
   def __init__(self, config: ConfigDict, vocabulary: Vocabulary, builder, mesh: jax.sharding.Mesh):
-    self._config, self._builder = config, builder
+    self._config, self._vocabulary, self._builder = config, vocabulary, builder
     self._batch_sharding = sharding.batch_sharding(mesh)
     eval_step = make_eval_step(config, vocabulary)
     module = build_networks(config, vocabulary).generator
@@ -50,6 +50,6 @@ class Validation:
 
   def _batches(self, num_examples: int) -> Iterator[SceneBatch]:
     for batch in input_pipeline.evaluation_batches(
-        self._builder, self._config.data, split='val', batch_size=self._config.batch_size, seed=self._config.seed,
-        num_examples=num_examples):
+        self._builder, self._config.data, self._vocabulary, split='val', batch_size=self._config.batch_size,
+        seed=self._config.seed, num_examples=num_examples):
       yield jax.device_put(SceneBatch(**batch), self._batch_sharding)

@@ -51,19 +51,6 @@ def check_same_model(workdir: str | os.PathLike, config: ConfigDict) -> dict[str
   return changed
 
 
-def check_same_vocabulary(workdir: str | os.PathLike, vocabulary: Vocabulary):
-  """Raises UserError if the data set's names are not those that the work directory was trained with."""
-  saved = load_vocabulary(workdir)
-  for kind, old, new in (('object', saved.object_names, vocabulary.object_names),
-                         ('predicate', saved.predicate_names, vocabulary.predicate_names)):
-    if old != new:
-      difference = next((f'id {index} is "{a}" there and "{b}" in the data set'
-                         for index, (a, b) in enumerate(zip(old, new, strict=False)) if a != b),
-                        'the rest are the same')
-      raise UserError(f'{workdir} was trained with another vocabulary: {len(old)} {kind} names there, {len(new)} in '
-                      f'the data set, {difference}; use another --workdir, or the data set that it was trained with')
-
-
 def describe_changes(changed: dict[str, tuple[Any, Any]]) -> str:
   return ', '.join(f'{name} {_show(old)} (now {_show(new)})' for name, (old, new) in changed.items())
 

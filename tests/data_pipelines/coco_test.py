@@ -40,7 +40,7 @@ def test_record(builder, coco_root):
 
 
 def test_vocabulary(builder):
-  vocabulary = input_pipeline.vocabulary(builder)
+  vocabulary = input_pipeline.stored_vocabulary(builder)
   assert vocabulary.object_names == ('__image__', 'person', 'NONE', 'car', 'NONE', 'sky', 'other')
 
 

@@ -5,16 +5,17 @@ import pytest
 
 from data_pipelines import input_pipeline, relations
 from data_pipelines.scene_graph import UserError
-from data_pipelines.vocabulary import GEOMETRIC_PREDICATES
+from data_pipelines.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
 from tests.data_pipelines import conftest
 
 NUM_TRAIN = 12
 FIELDS = {'object_class', 'object_mask', 'triples', 'triple_mask', 'boxes', 'masks', 'image'}
 
 
-def training_batches(builder, data_config, count, **options):
+def training_batches(builder, data_config, count, vocabulary=None, **options):
+  vocabulary = vocabulary or input_pipeline.stored_vocabulary(builder)
   options = {'batch_size': 5, 'seed': 0, 'first_step': 0} | options
-  return list(itertools.islice(input_pipeline.training_batches(builder, data_config, **options), count))
+  return list(itertools.islice(input_pipeline.training_batches(builder, data_config, vocabulary, **options), count))
 
 
 def rows(batches, field='image'):
@@ -44,7 +45,7 @@ def test_shapes_and_dtypes(builder, data_config):
 
 
 def test_layout_of_a_batch(builder, data_config):
-  names = input_pipeline.vocabulary(builder)
+  names = input_pipeline.stored_vocabulary(builder)
   for batch in training_batches(builder, data_config, 5):
     num_objects = batch['object_mask'].sum(1) - 1
     np.testing.assert_array_equal(batch['object_mask'], np.arange(6) <= num_objects[:, None])
@@ -121,7 +122,8 @@ def test_flip_mirrors_images_boxes_and_masks(builder, data_config):
 def test_evaluation_visits_every_example_once(builder, data_config, num_shards):
   data_config.flip = True  # of training alone
   batches = [list(input_pipeline.evaluation_batches(
-      builder, data_config, split='train', batch_size=8, seed=0, shard_index=index, num_shards=num_shards))
+      builder, data_config, input_pipeline.stored_vocabulary(builder), split='train', batch_size=8, seed=0,
+      shard_index=index, num_shards=num_shards))
              for index in range(num_shards)]
   assert [len(shard) for shard in batches] == [2] * num_shards
   merged = [batch for shard in batches for batch in shard]
@@ -136,7 +138,8 @@ def test_evaluation_visits_every_example_once(builder, data_config, num_shards):
 
 def test_evaluation_is_fixed_and_can_be_cut_short(builder, data_config):
   def evaluation_batches(**options):
-    return list(input_pipeline.evaluation_batches(builder, data_config, split='val', batch_size=2, seed=3, **options))
+    return list(input_pipeline.evaluation_batches(
+        builder, data_config, input_pipeline.stored_vocabulary(builder), split='val', batch_size=2, seed=3, **options))
 
   assert_equal_batches(evaluation_batches(), evaluation_batches())
   assert_equal_batches(evaluation_batches(num_examples=2), evaluation_batches()[:1])
@@ -144,7 +147,7 @@ def test_evaluation_is_fixed_and_can_be_cut_short(builder, data_config):
 
 
 def test_stored_relations_follow_the_flip(builder, data_config, monkeypatch):
-  names = input_pipeline.vocabulary(builder)
+  names = input_pipeline.stored_vocabulary(builder)
   left, right, above = (names.predicate_id(name, '') for name in ('left of', 'right of', 'above'))
   monkeypatch.setitem(builder.info.metadata, 'max_relations', 3)
   deserialize = builder.info.features.deserialize_example
@@ -165,10 +168,44 @@ def test_stored_relations_follow_the_flip(builder, data_config, monkeypatch):
   assert 0.2 < share < 0.8
 
 
+def test_without_relations_objects_are_in_the_image_and_no_more(builder, data_config):
+  data_config.relations, data_config.max_triples = 'none', 4
+  for batch in training_batches(builder, data_config, 3):
+    num_objects = batch['object_mask'].sum(1) - 1
+    np.testing.assert_array_equal(batch['triple_mask'], np.arange(4) < num_objects[:, None])
+    expected = np.zeros((4, 3), int)
+    expected[:, 0] = np.arange(1, 5)
+    np.testing.assert_array_equal(batch['triples'], np.where(batch['triple_mask'][..., None], expected, 0))
+
+
+def test_batches_have_the_ids_of_the_vocabulary_of_the_model(builder, data_config):
+  stored = input_pipeline.stored_vocabulary(builder)
+  model = Vocabulary(('__image__', 'boat', *reversed(stored.object_names[1:])),
+                     ('__in_image__', 'touching', *reversed(stored.predicate_names[1:])))
+  data_config.flip = True
+  for batch, other in zip(*(training_batches(builder, data_config, 4, names) for names in (stored, model)),
+                          strict=True):
+    for field, column, before, after in (('object_class', ..., stored.object_names, model.object_names),
+                                         ('triples', (..., 1), stored.predicate_names, model.predicate_names)):
+      np.testing.assert_array_equal(np.array(before)[batch[field][column]], np.array(after)[other[field][column]])
+    for field in FIELDS - {'object_class', 'triples'}:
+      np.testing.assert_array_equal(batch[field], other[field])
+    np.testing.assert_array_equal(batch['triples'][..., ::2], other['triples'][..., ::2])
+  assert np.any(batch['object_class'] != other['object_class'])
+
+
+def test_a_model_that_lacks_names_of_the_data_set(builder, data_config):
+  stored = input_pipeline.stored_vocabulary(builder)
+  with pytest.raises(UserError, match='2 of the object names .* not in the vocabulary of the model: "sky", "other"; '):
+    training_batches(builder, data_config, 1, Vocabulary(stored.object_names[:-2], stored.predicate_names))
+  with pytest.raises(UserError, match='1 of the predicate names .*: "surrounding"; '):
+    training_batches(builder, data_config, 1, Vocabulary(stored.object_names, stored.predicate_names[:-1]))
+
+
 @pytest.mark.parametrize(('name', 'value', 'expected'), [
     ('max_objects', 4, 'up to 4 objects, which need 5 slots, but --config.data.max_objects is 4; set it to 5'),
     ('max_triples', 7, 'need 8 slots, but --config.data.max_triples is 7; set it to 8'),
-    ('relations', 'none', "--config.data.relations is 'none'; expected one of geometric, mixed, stored"),
+    ('relations', 'all', "--config.data.relations is 'all'; expected one of geometric, mixed, stored, none"),
 ])
 def test_names_the_flag_to_change(builder, data_config, name, value, expected):
   data_config[name] = value

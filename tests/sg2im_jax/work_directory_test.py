@@ -2,7 +2,6 @@ import pytest
 
 from configs import coco64, debug
 from data_pipelines.scene_graph import UserError
-from data_pipelines.vocabulary import Vocabulary
 from sg2im_jax import work_directory
 
 
@@ -27,16 +26,6 @@ def test_other_settings_may_change_but_not_the_model(tmp_path):
   assert 'data.image_size (64, 64) (now (128, 128))' in str(error.value)
   assert 'model.refinement_dims (1024, 512, 256, 128, 64) (now (1024, 512, 256, 128, 64, 64))' in str(error.value)
   assert 'learning_rate' not in str(error.value)
-
-
-def test_vocabularies_must_agree(tmp_path):
-  vocabulary = Vocabulary(('__image__', 'sky', 'NONE'), ('__in_image__', 'above'))
-  work_directory.save_vocabulary(tmp_path, vocabulary)
-  work_directory.check_same_vocabulary(tmp_path, vocabulary)
-  with pytest.raises(UserError, match=r'3 object names there, 2 in the data set, the rest are the same'):
-    work_directory.check_same_vocabulary(tmp_path, Vocabulary(('__image__', 'sky'), ('__in_image__', 'above')))
-  with pytest.raises(UserError, match=r'predicate names .* id 1 is "above" there and "below" in the data set'):
-    work_directory.check_same_vocabulary(tmp_path, Vocabulary(('__image__', 'sky', 'NONE'), ('__in_image__', 'below')))
 
 
 def test_where_nothing_can_be_written(tmp_path):
