@@ -28,11 +28,11 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from data_pipelines.scene_graph import UserError, load_scene_graphs
+from data_pipelines.scene_graph import SceneGraph, UserError, load_scene_graphs
 from sg2im_jax import checkpoints, command_line, compilation_cache, drawing, images, models
 from sg2im_jax.graph_drawing import draw_graph
 from sg2im_jax.progress import duration
-from sg2im_jax.sampling import GraphSamples, encode_graphs, make_sampler, sample_graphs
+from sg2im_jax.sampling import GraphSamples, Sampler, encode_graphs, sample_graphs
 
 _OVERVIEW_ROWS = 20
 _LAYOUT_SIDE = 256  # pixels
@@ -72,14 +72,22 @@ def write_samples(folder: pathlib.Path, samples: GraphSamples, *, stretch: bool,
   return drawn, layout, pictures
 
 
-def sample_file(workdir: str, scene_graphs: str, output_dir: str, *, samples_per_graph: int, seed: int, stretch: bool):
+def sample_file(workdir: str, scene_graphs: str, output_dir: str, *, samples_per_graph: int, seed: int,
+                stretch: bool | None):
   """The command. Every graph of the file is checked before anything is drawn or written."""
   graphs = load_scene_graphs(scene_graphs)
   config, vocabulary, variables, step = checkpoints.load_generator(workdir)
   encoded = encode_graphs(graphs, vocabulary, scene_graphs)
-  sampler = make_sampler(models.build_generator(config, vocabulary))
+  if config.data.relations == 'none' and any(graph.relationships for graph in graphs):
+    print('this model was trained without relationships: those of the graphs are left out')
+    graphs = [SceneGraph(graph.objects, ()) for graph in graphs]
+    encoded = encode_graphs(graphs, vocabulary, scene_graphs)
+  if config.losses.bbox_weight == 0:
+    print('this model was trained without a box loss: the boxes that it predicts mean nothing')
+  stretch = config.sampling.stretch if stretch is None else stretch
+  sampler = Sampler(models.build_generator(config, vocabulary), variables)
   facts = {'seed': seed, 'step': step, 'stretch': stretch}
-  drawn = sample_graphs(sampler, variables, graphs, encoded, samples_per_graph=samples_per_graph, seed=seed)
+  drawn = sample_graphs(sampler, graphs, encoded, samples_per_graph=samples_per_graph, seed=seed)
   try:
     _write_all(pathlib.Path(output_dir), drawn, len(graphs), stretch, facts)
   except OSError as error:
@@ -121,8 +129,9 @@ def _define_flags():
   flags.DEFINE_integer('samples_per_graph', 4, 'Pictures of each graph.', lower_bound=1)
   flags.DEFINE_integer('seed', 0, 'The same seed gives the same pixels.', lower_bound=0, upper_bound=2**31 - 1)
   flags.DEFINE_bool(
-      'stretch', False, 'Spread each picture over its own darkest to brightest value. That changes contrast and '
-      'colours. The published pictures and scores of this model were made so: use it to compare with them.')
+      'stretch', None, 'Spread each picture over its own darkest to brightest value. That changes contrast and '
+      'colours. The published pictures and scores of this model were made so: use it to compare with them. By default '
+      'what the config says: off for models trained here, on for converted checkpoints.')
 
 
 def main(_: Sequence[str]):

@@ -1,11 +1,11 @@
 """From scene graphs to pictures, boxes and masks with a trained generator: what sampling, evaluation and demo share."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.encode import pad_scene_graph
@@ -16,8 +16,6 @@ from sg2im_jax.scene_batch import SceneBatch
 
 _SMALLEST_BUCKET = 8
 _LARGEST_BATCH = 16
-
-Sampler = Callable[[Any, SceneBatch, int, int, np.ndarray], GeneratorOutputs]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,31 +61,41 @@ def bucket_size(count: int) -> int:
   return size
 
 
-def make_sampler(generator: Generator) -> Sampler:
-  """Returns the compiled sampler(variables, encoded graph, seed, graph index, int32[S] sample indices).
+class Sampler:
+  """A trained generator, compiled once for each shape of a batch and each way to lay objects out."""
 
-  The noise of a picture is drawn from (seed, graph index, sample index) alone: no other graph, and no number of
-  samples, changes it.
-  """
-  noise_shape = (*generator.image_size, generator.layout_noise_dim)
+  def __init__(self, generator: Generator, variables: Any):
+    """variables: the generator's {'params': ..., 'batch_stats': ...}."""
+    self._variables = variables
+    self._apply = jax.jit(functools.partial(generator.apply, train=False), static_argnames=('use_boxes', 'use_masks'))
+    shape = (*generator.image_size, generator.layout_noise_dim)
 
-  @jax.jit
-  def sampler(variables, graph, seed, graph_index, sample_indices):
-    key = jax.random.fold_in(jax.random.key(seed), graph_index)
-    noise = jax.vmap(lambda index: jax.random.normal(jax.random.fold_in(key, index), noise_shape))(sample_indices)
-    batch = jax.tree.map(lambda array: jnp.broadcast_to(array, (len(sample_indices), *array.shape)), graph)
-    return generator.apply(variables, batch, noise, use_boxes=False, use_masks=False, train=False)
+    @jax.jit
+    def draw_noise(seed, graph_index, sample_indices):
+      key = jax.random.fold_in(jax.random.key(seed), graph_index)
+      return jax.vmap(lambda index: jax.random.normal(jax.random.fold_in(key, index), shape))(sample_indices)
 
-  return sampler
+    self._draw_noise = draw_noise
+
+  def draw_noise(self, seed: int, graph_index: int, sample_indices: np.ndarray) -> jax.Array:
+    """The noise of pictures of a graph, int32[S] -> float32[S, H, W, layout_noise_dim].
+
+    It is drawn from (seed, graph index, sample index) alone: no other graph, and no number of samples, changes it.
+    """
+    return self._draw_noise(seed, graph_index, sample_indices)
+
+  def __call__(self, batch: SceneBatch, noise: jax.Array, *, use_boxes: bool = False,
+               use_masks: bool = False) -> GeneratorOutputs:
+    """Draws a batch; the arguments are those of `Generator.__call__`."""
+    return self._apply(self._variables, batch, noise, use_boxes=use_boxes, use_masks=use_masks)
 
 
-def sample_graphs(sampler: Sampler, variables: Any, graphs: Sequence[SceneGraph], encoded: Sequence[SceneBatch], *,
+def sample_graphs(sampler: Sampler, graphs: Sequence[SceneGraph], encoded: Sequence[SceneBatch], *,
                   samples_per_graph: int, seed: int) -> Iterator[GraphSamples]:
   """Draws every graph, in order.
 
   Args:
-    sampler: from `make_sampler`; it compiles once for each bucket.
-    variables: the generator's {'params': ..., 'batch_stats': ...}.
+    sampler: compiles once for each bucket.
     graphs: scene graphs.
     encoded: the same graphs, from `encode_graphs`.
     samples_per_graph: S.
@@ -95,9 +103,10 @@ def sample_graphs(sampler: Sampler, variables: Any, graphs: Sequence[SceneGraph]
   """
   batch_size = min(samples_per_graph, _LARGEST_BATCH)
   for index, (graph, arrays) in enumerate(zip(graphs, encoded, strict=True)):
+    batch = jax.tree.map(lambda array: np.broadcast_to(array, (batch_size, *array.shape)), arrays)
     pictures = []
     for start in range(0, samples_per_graph, batch_size):  # the last batch may draw some that are not asked for
-      outputs = sampler(variables, arrays, seed, index, start + np.arange(batch_size))
+      outputs = sampler(batch, sampler.draw_noise(seed, index, start + np.arange(batch_size)))
       pictures.append(np.asarray(outputs.image))
     objects = slice(1, len(graph.objects) + 1)  # slot 0 is __image__
     masks = None if outputs.masks is None else np.asarray(outputs.masks[0, objects])

@@ -22,9 +22,13 @@ SHEEP = {'objects': ['sky', 'grass', 'sheep'], 'relationships': [[0, 'above', 1]
 
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory):
+  return _untrained(tmp_path_factory.mktemp('run'))
+
+
+def _untrained(directory, relations='mixed', stretch=False):
   """A work directory with an untrained model."""
-  directory = tmp_path_factory.mktemp('run')
   config = debug.get_config()
+  config.data.relations, config.sampling.stretch = relations, stretch
   config.model.gconv_num_layers = 1
   config.model.refinement_dims = (16, 8)
   work_directory.save_config(directory, config)
@@ -41,7 +45,7 @@ def _graph_file(tmp_path, graphs):
   return path
 
 
-def _sample(workdir, path, output_dir, seed=0, stretch=False, samples_per_graph=2):
+def _sample(workdir, path, output_dir, seed=0, stretch=None, samples_per_graph=2):
   sample.sample_file(str(workdir), str(path), str(output_dir), samples_per_graph=samples_per_graph, seed=seed,
                      stretch=stretch)
 
@@ -78,6 +82,26 @@ def test_seed_and_stretch_decide_the_pixels(workdir, tmp_path):
   assert other.min() == 0 and other.max() >= 254
   layouts = [_pixels(tmp_path / name / 'graph_000/layout.png') for name in ('two', 'other')]
   np.testing.assert_array_equal(*layouts)
+
+
+def test_the_config_decides_on_the_stretch_unless_the_flag_is_given(tmp_path):
+  stretched = _untrained(tmp_path / 'run', stretch=True)
+  path = _graph_file(tmp_path, SHEEP)
+  for name, flag in (('config', None), ('on', True), ('off', False)):
+    _sample(stretched, path, tmp_path / name, stretch=flag)
+  by_config, on, off = (_pixels(tmp_path / name / 'graph_000/sample_0.png') for name in ('config', 'on', 'off'))
+  np.testing.assert_array_equal(by_config, on)
+  assert (on != off).any()
+
+
+def test_a_model_without_relationships_ignores_them(tmp_path, capsys):
+  workdir = _untrained(tmp_path / 'run', relations='none')
+  _sample(workdir, _graph_file(tmp_path, SHEEP), tmp_path / 'with')
+  assert 'trained without relationships' in capsys.readouterr().out
+  _sample(workdir, _graph_file(tmp_path, {**SHEEP, 'relationships': []}), tmp_path / 'without')
+  assert 'trained without relationships' not in capsys.readouterr().out
+  for name in ('sample_0.png', 'graph.png', 'layout.png'):
+    np.testing.assert_array_equal(*(_pixels(tmp_path / kind / 'graph_000' / name) for kind in ('with', 'without')))
 
 
 def test_many_graphs_have_several_overviews_and_show_progress(workdir, tmp_path, capsys, monkeypatch):

@@ -9,7 +9,7 @@ from data_pipelines.encode import pad_scene_graph
 from data_pipelines.scene_graph import SceneGraph, UserError
 from data_pipelines.vocabulary import Vocabulary
 from sg2im_jax import models
-from sg2im_jax.sampling import bucket_size, encode_graphs, make_sampler, sample_graphs
+from sg2im_jax.sampling import Sampler, bucket_size, encode_graphs, sample_graphs
 from sg2im_jax.scene_batch import SceneBatch
 
 VOCABULARY = Vocabulary(('__image__', 'sky', 'grass', 'sheep'), ('__in_image__', 'above', 'standing on'))
@@ -31,12 +31,12 @@ def _model(mask_size):
   batch = jax.tree.map(lambda array: array[None], encode_graphs([SHEEP], VOCABULARY, 'test')[0])
   noise = np.zeros((1, *config.data.image_size, config.model.layout_noise_dim), np.float32)
   init = functools.partial(generator.init, use_boxes=False, use_masks=False, train=False)
-  return make_sampler(generator), jax.jit(init)(jax.random.key(0), batch, noise)
+  return Sampler(generator, jax.jit(init)(jax.random.key(0), batch, noise))
 
 
 def _draw(model, graphs, samples_per_graph=2, seed=0):
   encoded = encode_graphs(graphs, VOCABULARY, 'test')
-  return list(sample_graphs(*model, graphs, encoded, samples_per_graph=samples_per_graph, seed=seed))
+  return list(sample_graphs(model, graphs, encoded, samples_per_graph=samples_per_graph, seed=seed))
 
 
 def test_shapes_leave_out_the_image_object_and_padding(model):
@@ -71,10 +71,10 @@ def test_neither_other_graphs_nor_the_number_of_samples_change_a_picture(model):
 
 
 def test_padding_changes_no_pixel(model):
-  sampler, variables = model
   snug, = encode_graphs([SHEEP], VOCABULARY, 'test')
   roomy = SceneBatch(**pad_scene_graph(SHEEP, VOCABULARY, 32, 64, 'test'))
-  outputs = [sampler(variables, graph, 0, 0, np.arange(2)) for graph in (snug, roomy)]
+  outputs = [model(jax.tree.map(lambda array: array[None], graph), model.draw_noise(0, 0, np.arange(1)))
+             for graph in (snug, roomy)]
   scale = np.abs(outputs[0].image).max()  # of an untrained network, several times that of real pictures
   np.testing.assert_allclose(outputs[0].image / scale, outputs[1].image / scale, atol=1e-5)
   np.testing.assert_allclose(outputs[0].boxes[:, :4], outputs[1].boxes[:, :4], atol=1e-5)
@@ -84,9 +84,9 @@ def test_graphs_of_one_bucket_compile_once():
   model = _model(mask_size=8)
   _draw(model, [SKY, SHEEP])
   _draw(model, [SHEEP], seed=3)
-  assert model[0]._cache_size() == 1
+  assert model._apply._cache_size() == 1
   _draw(model, [FLOCK])
-  assert model[0]._cache_size() == 2
+  assert model._apply._cache_size() == 2
 
 
 def test_a_model_without_masks_has_boxes_alone():
@@ -104,3 +104,15 @@ def test_unknown_names_are_named_with_their_place():
     encode_graphs([SKY, SceneGraph(('sky', 'shep'), ())], VOCABULARY, 'pets.json')
   with pytest.raises(UserError, match=r'pets.json: graph 0: relationship 0: unknown predicate name "abov".*"above"'):
     encode_graphs([SceneGraph(('sky', 'grass'), ((0, 'abov', 1),))], VOCABULARY, 'pets.json')
+
+
+def test_a_layout_can_be_given(model):
+  sheep, = encode_graphs([SHEEP], VOCABULARY, 'test')
+  batch = jax.tree.map(lambda array: array[None], sheep)
+  boxes = np.tile(np.float32([0.2, 0.2, 0.7, 0.7]), (1, batch.object_mask.shape[1], 1))
+  batch = batch.replace(boxes=boxes, masks=np.zeros((*boxes.shape[:2], 8, 8), np.uint8))
+  noise = model.draw_noise(0, 0, np.arange(1))
+  pictures = [model(batch, noise, use_boxes=use_boxes, use_masks=use_masks).image
+              for use_boxes, use_masks in ((False, False), (True, False), (True, True))]
+  assert np.abs(pictures[0] - pictures[1]).max() > 1e-3
+  assert np.abs(pictures[1] - pictures[2]).max() > 1e-3
