@@ -35,12 +35,12 @@ def _original_config(argv: Sequence[str]) -> ConfigDict | None:
   path = _config_path(argv)
   if path is None:
     return None
-  file = pathlib.Path(path.split(':')[0])
+  file = pathlib.Path(path.split(':', 1)[0])
   if not file.is_file():
     known = ', '.join(str(found) for found in sorted(pathlib.Path('configs').glob('[!_]*.py'))) or 'none in configs/'
     raise UserError(f'--config={path}: no such file; there are: {known}')
   try:
-    config = runpy.run_path(str(file))['get_config'](*path.split(':')[1:])
+    config = runpy.run_path(str(file))['get_config'](*path.split(':', 1)[1:])
   except Exception as error:  # a config is a program, and may fail like any
     raise UserError(f'--config={path} cannot be loaded: {type(error).__name__}: {error}') from error
   names = list(_names(config))

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from sg2im_jax.scene_batch import Array
 
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 
 
 def normalize(image: Array) -> jax.Array:
@@ -15,7 +15,7 @@ def normalize(image: Array) -> jax.Array:
   Args:
     image: uint8 or float[..., H, W, 3] RGB in [0, 255].
   """
-  return (jnp.asarray(image, jnp.float32) / 255 - jnp.array(_MEAN)) / jnp.array(_STD)
+  return (jnp.asarray(image, jnp.float32) / 255 - jnp.array(MEAN)) / jnp.array(STD)
 
 
 def denormalize(image: Array, stretch: bool = False) -> jax.Array:
@@ -26,7 +26,7 @@ def denormalize(image: Array, stretch: bool = False) -> jax.Array:
     stretch: do what published sampling does instead: spread each image over its own darkest to brightest value, and
       cut fractions off. Contrast and every score that is computed from the pixels change.
   """
-  image = jnp.asarray(image, jnp.float32) * jnp.array(_STD) + jnp.array(_MEAN)
+  image = jnp.asarray(image, jnp.float32) * jnp.array(STD) + jnp.array(MEAN)
   if stretch:
     low = image.min(axis=(-3, -2, -1), keepdims=True)
     high = image.max(axis=(-3, -2, -1), keepdims=True)

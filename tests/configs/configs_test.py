@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from configs import ablations, of_workdir
 from data_pipelines.storybook import VOCABULARY as STORYBOOK
 from data_pipelines.vocabulary import COCO_PREDICATES, Vocabulary
+from sg2im_jax import work_directory
+from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.train_state import create_train_state
 from sg2im_jax.train_step import make_train_step
 
@@ -52,6 +55,62 @@ def test_every_config_has_the_keys_of_the_base_and_no_others(name):
         yield f'{prefix}{key}'
 
   assert set(keys(config_named(name))) == set(keys(config_named('coco64')))
+
+
+@pytest.mark.parametrize('row', ablations.ROWS)
+@pytest.mark.parametrize('prefix, base', [('', 'coco64'), ('vg64_', 'vg64')])
+def test_ablations_change_what_they_name(prefix, base, row):
+  full = {
+      'no_gconv': {'model.gconv_num_layers': (5, 0)},
+      'no_relationships': {'data.relations': ('geometric', 'none')},
+      'no_discriminators': {'image_discriminator.enabled': (True, False),
+                            'object_discriminator.enabled': (True, False)},
+      'no_object_discriminator': {'object_discriminator.enabled': (True, False)},
+      'no_image_discriminator': {'image_discriminator.enabled': (True, False)},
+      'full': {},
+      'gt_layout': {'losses.bbox_weight': (10.0, 0.0), 'losses.mask_weight': (0.1, 0.0)},
+      'gt_layout_no_gconv': {'losses.bbox_weight': (10.0, 0.0), 'losses.mask_weight': (0.1, 0.0),
+                             'model.gconv_num_layers': (5, 0)},
+  }[row]
+  if base == 'vg64':  # has no masks to learn from, and stored relations
+    full.pop('losses.mask_weight', None)
+    full = {name: ('stored', 'none') if name == 'data.relations' else values for name, values in full.items()}
+  config = ablations.get_config(prefix + row)
+  assert work_directory.changed_settings(config_named(base), config) == full
+
+
+@pytest.mark.parametrize('row', ablations.ROWS)
+def test_ablations_build_their_training_step(row):
+  config, vocabulary = ablations.get_config(row), COCO
+  state = jax.eval_shape(lambda: create_train_state(config, vocabulary))
+  assert (state.object_discriminator is None) == (row in ('no_discriminators', 'no_object_discriminator'))
+  assert (state.image_discriminator is None) == (row in ('no_discriminators', 'no_image_discriminator'))
+  batch = jax.eval_shape(lambda: scenes(config))
+  _, metrics = jax.eval_shape(make_train_step(config, vocabulary), state, batch, jax.random.key(0))
+  assert ('generator/object_gan' in metrics) == (state.object_discriminator is not None)
+  assert ('generator/image_gan' in metrics) == (state.image_discriminator is not None)
+
+
+def scenes(config) -> SceneBatch:
+  """Two padded scenes as the config has them."""
+  slots, triples, size = config.data.max_objects, config.data.max_triples, config.data.mask_size
+  return SceneBatch(
+      object_class=jnp.zeros((2, slots), jnp.int32), object_mask=jnp.ones((2, slots), bool),
+      triples=jnp.zeros((2, triples, 3), jnp.int32), triple_mask=jnp.ones((2, triples), bool),
+      boxes=jnp.zeros((2, slots, 4)), masks=jnp.ones((2, slots, size, size), jnp.uint8),
+      image=jnp.zeros((2, *config.data.image_size, 3), jnp.uint8))
+
+
+@pytest.mark.parametrize('name', ['', 'no_gcon', 'vg64_', 'coco64_no_gconv'])
+def test_unknown_rows_of_the_table(name):
+  with pytest.raises(ValueError, match='there are no_gconv, no_relationships, '):
+    ablations.get_config(name)
+
+
+def test_the_config_of_a_work_directory(tmp_path):
+  config = config_named('debug')
+  work_directory.save_config(tmp_path, config)
+  assert of_workdir.get_config(str(tmp_path)).to_dict() == config.to_dict()
 
 
 def test_published_hyper_parameters():

@@ -23,6 +23,11 @@ def parse(monkeypatch):
   return parse_arguments
 
 
+def test_a_name_after_the_file(parse):
+  config = parse('--config=configs/ablations.py:vg64_no_gconv', '--config.batch_size=8')
+  assert (config.model.gconv_num_layers, config.data.name, config.batch_size) == (0, 'visual_genome', 8)
+
+
 def test_overrides(parse):
   config = parse(DEBUG, '--config.batch_size=8', '--config.data.image_size=(64,32)', '--noconfig.data.flip')
   assert (config.batch_size, config.data.image_size, config.data.flip) == (8, (64, 32), False)
@@ -37,6 +42,8 @@ def test_overrides(parse):
     ((DEBUG, '--config.data.image_size=64x64'), r"\('64x64',\): expected values of type int, such as \(32, 32\)"),
     ((DEBUG, '--workdri=a'), "Unknown command line flag 'workdri'. Did you mean: workdir"),
     (('--config=configs/missing.py',), r'configs/missing.py: no such file; there are: .*configs/debug.py'),
+    (('--config=configs/ablations.py:no_gcon',), "ValueError: no row 'no_gcon' in Table 1; there are no_gconv, "),
+    (('--config=configs/of_workdir.py:nowhere',), 'nowhere.* not a work directory'),
     (('--config=configs/coco64.py:tiny',), 'cannot be loaded: TypeError: get_config'),
     (('--workdir=a',), '--config must have a value'),
 ])
