@@ -17,6 +17,7 @@
 from ml_collections import ConfigDict
 
 from configs import coco64, vg64
+from data_pipelines.scene_graph import UserError
 
 ROWS = ('no_gconv', 'no_relationships', 'no_discriminators', 'no_object_discriminator', 'no_image_discriminator',
         'full', 'gt_layout', 'gt_layout_no_gconv')
@@ -25,7 +26,8 @@ ROWS = ('no_gconv', 'no_relationships', 'no_discriminators', 'no_object_discrimi
 def get_config(name: str = '') -> ConfigDict:
   row = name.removeprefix('vg64_')
   if row not in ROWS:
-    raise ValueError(f'no row {row!r} in Table 1; there are {", ".join(ROWS)}, each with vg64_ before it, too')
+    raise UserError(f'no row {row!r} in Table 1; after a colon, name one of {", ".join(ROWS)}, or the same with vg64_ '
+                    'before it')
   config = (coco64 if row == name else vg64).get_config()
   if row in ('no_gconv', 'gt_layout_no_gconv'):
     config.model.gconv_num_layers = 0

@@ -41,6 +41,8 @@ def _original_config(argv: Sequence[str]) -> ConfigDict | None:
     raise UserError(f'--config={path}: no such file; there are: {known}')
   try:
     config = runpy.run_path(str(file))['get_config'](*path.split(':', 1)[1:])
+  except UserError as error:
+    raise UserError(f'--config={path}: {error}') from error
   except Exception as error:  # a config is a program, and may fail like any
     raise UserError(f'--config={path} cannot be loaded: {type(error).__name__}: {error}') from error
   names = list(_names(config))

@@ -123,7 +123,10 @@ def read(path: str | os.PathLike, align_corners: bool = True) -> PublishedCheckp
       variables[network] = published_arrays.to_flax(arrays, table)
   if faults:
     raise UserError(f'{where}its arrays are not those of the model that it describes: {"; ".join(faults)}')
-  step = _argument(section('counters'), 't', 0, f'{where}counters')
+  counters = section('counters')
+  if counters.get('t') is None:
+    notes.append('it does not say how long it was trained, as those that were stripped: steps count from 0')
+  step = _argument(counters, 't', 0, f'{where}counters')
   return PublishedCheckpoint(config.lock(), vocabulary, step, variables, tuple(notes))
 
 
@@ -199,6 +202,8 @@ def _base_config(arguments: Mapping[str, Any], vocabulary: Vocabulary, where: st
       section = section[part]
     if arguments.get(name) is not None:
       section[key] = _typed(arguments[name], section[key], f'{where}args["{name}"]')
+  if is_coco and 'min_object_size' in arguments and 'coco_include_other' not in arguments:
+    config.data.options.include_other = True  # what the published code takes for checkpoints older than that argument
   if config.freeze_batch_norm_after < 0:
     config.freeze_batch_norm_after = _NEVER
   if not arguments.get('include_relationships', True):

@@ -9,6 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import ablations, of_workdir
+from data_pipelines.scene_graph import UserError
 from data_pipelines.storybook import VOCABULARY as STORYBOOK
 from data_pipelines.vocabulary import COCO_PREDICATES, Vocabulary
 from sg2im_jax import work_directory
@@ -103,7 +104,7 @@ def scenes(config) -> SceneBatch:
 
 @pytest.mark.parametrize('name', ['', 'no_gcon', 'vg64_', 'coco64_no_gconv'])
 def test_unknown_rows_of_the_table(name):
-  with pytest.raises(ValueError, match='there are no_gconv, no_relationships, '):
+  with pytest.raises(UserError, match='name one of no_gconv, no_relationships, '):
     ablations.get_config(name)
 
 

@@ -42,8 +42,8 @@ def test_overrides(parse):
     ((DEBUG, '--config.data.image_size=64x64'), r"\('64x64',\): expected values of type int, such as \(32, 32\)"),
     ((DEBUG, '--workdri=a'), "Unknown command line flag 'workdri'. Did you mean: workdir"),
     (('--config=configs/missing.py',), r'configs/missing.py: no such file; there are: .*configs/debug.py'),
-    (('--config=configs/ablations.py:no_gcon',), "ValueError: no row 'no_gcon' in Table 1; there are no_gconv, "),
-    (('--config=configs/of_workdir.py:nowhere',), 'nowhere.* not a work directory'),
+    (('--config=configs/ablations.py:no_gcon',), "--config=configs/ablations.py:no_gcon: no row 'no_gcon'"),
+    (('--config=configs/of_workdir.py:nowhere',), 'of_workdir.py:nowhere: .*not a work directory'),
     (('--config=configs/coco64.py:tiny',), 'cannot be loaded: TypeError: get_config'),
     (('--workdir=a',), '--config must have a value'),
 ])

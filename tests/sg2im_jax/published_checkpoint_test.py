@@ -69,6 +69,7 @@ def test_what_is_left_out_is_said():
   notes = published_checkpoint.read(GOLDEN / 'vg.pt').notes
   assert any('retired arguments are ignored: vec_noise_dim=0' in note for note in notes)
   assert any('classifier, which the published code never applies' in note for note in notes)
+  assert any('steps count from 0' in note for note in notes)
 
 
 def test_histories_and_prefixes_and_the_older_format(tmp_path):
@@ -103,6 +104,9 @@ def test_training_arguments_become_settings(tmp_path):
   assert (data.name, data.relations) == ('coco_stuff', 'geometric')
   assert (data.options.min_object_area, data.options.min_objects, data.options.include_other,
           data.options.num_val) == (0.05, 2, True, 100)
+  checkpoint['args'] = {'dataset': 'coco', 'min_object_size': 0.02}  # older than the argument
+  assert read(checkpoint, tmp_path).config.data.options.include_other
+  assert not read(checkpoint_of('first_residual'), tmp_path).config.data.options.include_other
 
 
 def test_arguments_that_a_checkpoint_leaves_out_are_the_published_defaults(tmp_path):

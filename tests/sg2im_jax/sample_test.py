@@ -15,6 +15,7 @@ from sg2im_jax.sampling import encode_graphs
 from sg2im_jax.train_state import create_train_state
 
 ROOT = pathlib.Path(__file__).parents[2]
+SHARED = ROOT.parent / 'shared'
 VOCABULARY = Vocabulary(('__image__', 'sky', 'grass', 'sheep'), ('__in_image__', 'above', 'standing on'))
 SKY = {'objects': ['sky', 'grass'], 'relationships': [[0, 'above', 1]]}
 SHEEP = {'objects': ['sky', 'grass', 'sheep'], 'relationships': [[0, 'above', 1], [2, 'standing on', 1]]}
@@ -161,6 +162,15 @@ def test_the_command_runs(workdir, tmp_path):
                 '--samples_per_graph=1')
   assert result.returncode == 0, result.stderr
   assert (tmp_path / 'out/graph_000/sample_0.png').is_file()
+
+
+def test_the_examples_are_known_to_the_published_visual_genome_models():
+  path = SHARED / 'data' / 'vg_vocab.json'
+  if not path.exists():
+    pytest.skip('the vocabulary of the published models is not at hand')
+  vocabulary = Vocabulary.from_dict(json.loads(path.read_text()))
+  graphs = load_scene_graphs(ROOT / 'examples' / 'visual_genome.json')
+  assert len(encode_graphs(graphs, vocabulary, 'visual_genome.json')) == len(graphs) == 7
 
 
 @pytest.mark.parametrize('name, count', [('sheep', 7), ('storybook', 8)])

@@ -109,11 +109,11 @@ def test_refuses_what_cannot_be_continued(finished_run, directory, change, messa
     train(config, str(finished_run.workdir))
 
 
-def test_refuses_another_vocabulary(finished_run, directory, tmp_path):
+def test_refuses_a_data_set_with_names_that_the_model_does_not_know(finished_run, directory, tmp_path):
   workdir = shutil.copytree(finished_run.workdir, tmp_path / 'copy')
   path = workdir / 'vocabulary.json'
   path.write_text(path.read_text().replace('"night sky"', '"nightfall"'))
-  with pytest.raises(UserError, match='id 2 is "nightfall" there and "night sky" in the data set'):
+  with pytest.raises(UserError, match='1 of the object names of the data set are not in the .* of the model: "night sky"; '):
     train(small_config(directory), str(workdir))
 
 
