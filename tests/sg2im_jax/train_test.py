@@ -113,8 +113,10 @@ def test_refuses_a_data_set_with_names_that_the_model_does_not_know(finished_run
   workdir = shutil.copytree(finished_run.workdir, tmp_path / 'copy')
   path = workdir / 'vocabulary.json'
   path.write_text(path.read_text().replace('"night sky"', '"nightfall"'))
-  with pytest.raises(UserError, match='1 of the object names of the data set are not in the .* of the model: "night sky"; '):
-    train(small_config(directory), str(workdir))
+  config = small_config(directory).unlock()
+  config.num_steps = NUM_STEPS + 1
+  with pytest.raises(UserError, match='1 of the object names of the data set are not .* of the model: "night sky"; '):
+    train(config, str(workdir))
 
 
 def test_batch_must_fit_the_devices(directory):
