@@ -43,7 +43,8 @@ def generator_gan(gan_type: str, fake_scores: jax.Array, mask: jax.Array) -> jax
   """What a generator loses to a discriminator.
 
   Args:
-    gan_type: gan (cross-entropy on logits) | lsgan (squared error of the sigmoid) | wgan (difference of means).
+    gan_type: gan (cross-entropy on logits) | lsgan (squared error of the sigmoid) | wgan (difference of means; weights
+      are never clipped: the published code has a flag for that and does nothing with it).
     fake_scores: float32[B, ...].
     mask: bool[B] or bool[B, O], True where a score is of something real.
   """

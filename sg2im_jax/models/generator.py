@@ -98,6 +98,7 @@ class Generator(nn.Module):
   def _object_vectors(self, batch: SceneBatch, train: bool) -> tuple[jax.Array, jax.Array, Incidence]:
     """Object vectors after graph convolution and before it (both float32[B, O, D]), and the graph's matrices."""
     unit_normal = nn.initializers.normal(1.0)
+    # The published table has one object class more than there are names, which nothing ever looks up.
     embeddings = nn.Embed(self.num_objects + 1, self.embedding_dim, embedding_init=unit_normal,
                           name='object_embedding')(batch.object_class)
     predicate_vectors = nn.Embed(self.num_predicates, self.embedding_dim, embedding_init=unit_normal,
