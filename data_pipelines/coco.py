@@ -30,8 +30,8 @@ class CocoStuffConfig(tfds.core.BuilderConfig):
 class CocoStuff(tfds.core.GeneratorBasedBuilder):
   """Images of COCO 2017 with their things and stuff as objects."""
 
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES = {'1.0.0': 'First version.'}
+  VERSION = tfds.core.Version('2.0.0')
+  RELEASE_NOTES = {'2.0.0': 'Records have attributes.'}
   builder_config: CocoStuffConfig
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -89,6 +89,7 @@ class CocoStuff(tfds.core.GeneratorBasedBuilder):
           'boxes': boxes,
           'masks': np.stack(masks),
           'relations': np.zeros((0, 3), np.int32),
+          'attributes': np.zeros((0, 2), np.int32),
       }
     if num_skipped == len(images):
       raise UserError(f'{image_dir}: none of the {len(images)} images that pass the filter could be read; '

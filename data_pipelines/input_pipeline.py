@@ -6,6 +6,7 @@ flip) is a function of (seed, epoch, record). So a restart at any step continues
 it reads again is the part of one epoch that it skips.
 """
 
+import importlib
 import os
 from collections.abc import Callable, Iterator
 
@@ -21,6 +22,9 @@ from data_pipelines.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
 
 tf.config.set_visible_devices([], 'GPU')  # or TensorFlow would take the memory that the training needs
 
+DATA_SETS = {  # config.data.name -> the module whose make_builder(data_config) makes its builder
+    'storybook': 'storybook', 'coco_stuff': 'coco', 'coco_panoptic': 'coco_panoptic',
+    'visual_genome': 'visual_genome', 'scenes': 'scenes'}
 SHUFFLE_BUFFER = 20_000  # records; smaller splits are shuffled as a whole
 MAX_THREADS = 16  # more do not help one pipeline
 EVALUATION_EPOCH = -1  # evaluation draws its relations as this epoch, which training never sees
@@ -28,12 +32,9 @@ EVALUATION_EPOCH = -1  # evaluation draws its relations as this epoch, which tra
 
 def prepare(data_config: ConfigDict) -> tfds.core.DatasetBuilder:
   """The builder of the data set that the config names, prepared now unless it has been before."""
-  if data_config.name == 'storybook':
-    from data_pipelines import storybook as data_set
-  elif data_config.name == 'coco_stuff':
-    from data_pipelines import coco as data_set
-  else:
-    raise UserError(f'--config.data.name is {data_config.name!r}; expected "storybook" or "coco_stuff"')
+  if data_config.name not in DATA_SETS:
+    raise UserError(f'--config.data.name is {data_config.name!r}; expected one of {", ".join(DATA_SETS)}')
+  data_set = importlib.import_module(f'data_pipelines.{DATA_SETS[data_config.name]}')
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.ERROR)  # tensorflow-datasets warns of every configuration that its class does not list
   try:
@@ -163,17 +164,19 @@ def _stages(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabula
     num_objects = tf.shape(scene['boxes'])[0]
     num_relations = tf.minimum(tf.shape(scene['relations'])[0], max_relations)
     slot_relations = tf.cast(scene['relations'][:max_relations], tf.int32) + [1, 0, 1]  # slot 0 is __image__
-    masks = tf.cast(scene['masks'], tf.uint8)
-    return {
+    arrays = {
         'object_class': _pad(tf.cast(scene['object_class'], tf.int32), 1, num_slots),
         'object_mask': tf.range(num_slots) <= num_objects,
         'boxes': _pad(tf.concat([[[0., 0., 1., 1.]], scene['boxes']], 0), 0, num_slots),
-        'masks': _pad(tf.concat([tf.ones((1, *masks.shape[1:]), tf.uint8), masks], 0), 0, num_slots),
         'image': scene['image'],
         'relations': _pad(slot_relations, 0, max_relations),
         'num_relations': num_relations,
         'uniform': tf.random.stateless_uniform([num_slots, 4], key),
     }
+    if 'masks' in scene:
+      masks = tf.cast(scene['masks'], tf.uint8)
+      arrays['masks'] = _pad(tf.concat([tf.ones((1, *masks.shape[1:]), tf.uint8), masks], 0), 0, num_slots)
+    return arrays
 
   def make_batch(scenes: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     uniform = scenes.pop('uniform')

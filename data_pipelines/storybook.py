@@ -42,8 +42,8 @@ class StorybookConfig(tfds.core.BuilderConfig):
 class Storybook(tfds.core.GeneratorBasedBuilder):
   """Pictures of meadows, shores, snow and roads with exact boxes, masks and relations."""
 
-  VERSION = tfds.core.Version('1.0.0')  # raise it whenever a picture changes: it keeps old prepared records apart
-  RELEASE_NOTES = {'1.0.0': 'First version.'}
+  VERSION = tfds.core.Version('2.0.0')  # raise it whenever a picture changes: it keeps old prepared records apart
+  RELEASE_NOTES = {'2.0.0': 'Records have attributes.'}
   builder_config: StorybookConfig
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -84,6 +84,7 @@ def _record(scene: Scene, image_id: str, mask_size: int) -> dict:
       'masks': np.stack([encode.crop_mask(mask, box, mask_size)
                          for mask, box in zip(scene.masks, scene.boxes, strict=True)]),
       'relations': np.array(relations, np.int32).reshape(-1, 3),
+      'attributes': np.zeros((0, 2), np.int32),
   }
 
 
