@@ -7,16 +7,15 @@ draws a sheet of pictures to look at. A record is a function of (scene_seed, ind
 
 import dataclasses
 import pathlib
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import app, flags
+from absl import flags
 from ml_collections import ConfigDict
 from PIL import Image
 
-from data_pipelines import encode, storybook_grounds, storybook_relations, storybook_things
+from data_pipelines import command_line, encode, storybook_grounds, storybook_relations, storybook_things
 from data_pipelines.record import record_features
 from data_pipelines.scene_graph import IMAGE_OBJECT, UserError
 from data_pipelines.storybook_scenes import Scene, draw_scene
@@ -118,21 +117,15 @@ def draw_sheet(seed: int, num_scenes: int, size: int, num_columns: int = 8) -> I
   return sheet
 
 
-def main(argv: list[str]) -> int:
-  if len(argv) > 1:
-    print(f'error: unexpected argument {argv[1]!r}; every option is a flag, such as --output=sheet.png',
-          file=sys.stderr)
-    return 2
+def main(_: Sequence[str]):
   path = pathlib.Path(flags.FLAGS.output)
   sheet = draw_sheet(flags.FLAGS.seed, flags.FLAGS.num_scenes, flags.FLAGS.size)
   try:
     sheet.save(path)
   except (OSError, ValueError) as error:  # Pillow's ValueError: it knows no format by that ending
-    print(f'error: --output={path}: {error}; expected a file in an existing directory, such as sheet.png',
-          file=sys.stderr)
-    return 2
+    raise UserError(f'--output={path}: {error}; expected a file in an existing directory, such as '
+                    'sheet.png') from error
   print(f'{path}: {flags.FLAGS.num_scenes} pictures')
-  return 0
 
 
 if __name__ == '__main__':
@@ -140,4 +133,4 @@ if __name__ == '__main__':
   flags.DEFINE_integer('num_scenes', 48, 'How many pictures.', lower_bound=1)
   flags.DEFINE_integer('seed', 0, 'Of the storybook.', lower_bound=0)
   flags.DEFINE_integer('size', 64, 'Side of a picture in pixels.', lower_bound=LEAST_SIZE)
-  app.run(main)
+  command_line.run(main)

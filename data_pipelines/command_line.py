@@ -1,0 +1,39 @@
+"""How every command starts and how it reports a mistake of its user."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+from data_pipelines.scene_graph import UserError
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+  """What is not a flag, the program's name first; UserError for an unknown flag or a wrong value."""
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    raise UserError(str(error)) from error
+
+
+def run(main: Callable[[Sequence[str]], int | None], parser: Callable[[Sequence[str]], list[str]] = parse_flags):
+  """Parses the flags, runs `main(argv)` and exits with the status that it returns.
+
+  A `UserError` becomes one line on stderr and exit status 2; Ctrl-C where nothing else handles it, status 130.
+  """
+  def checked(argv: Sequence[str]) -> int | None:
+    if len(argv) > 1:
+      raise UserError(f'unexpected argument {argv[1]!r}; every option is a flag, --name=value, and --help lists them')
+    if not flags.FLAGS['verbosity'].present:
+      logging.set_verbosity(logging.WARNING)
+    return main(argv)
+
+  try:
+    app.run(checked, flags_parser=parser)
+  except UserError as error:
+    message = ' '.join(str(error).split())
+    print(f'error: {message}', file=sys.stderr)
+    sys.exit(2)
+  except KeyboardInterrupt:
+    print('interrupted', file=sys.stderr)
+    sys.exit(130)
