@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from configs import coco64
 from data_pipelines.scene_graph import UserError
 from data_pipelines.vocabulary import Vocabulary
 
@@ -25,8 +26,13 @@ def save_vocabulary(workdir: str | os.PathLike, vocabulary: Vocabulary):
 
 
 def load_config(workdir: str | os.PathLike) -> ConfigDict:
-  """The config that the work directory was trained with, its tuples tuples again."""
-  return ConfigDict(_tuples(_read_json(pathlib.Path(workdir) / 'config.json'))).lock()
+  """The config that the work directory was trained with, its tuples tuples again.
+
+  Settings that are newer than the work directory have the values of the base config, which change nothing.
+  """
+  config = ConfigDict(_tuples(_read_json(pathlib.Path(workdir) / 'config.json')))
+  _fill(config, coco64.get_config())
+  return config.lock()
 
 
 def load_vocabulary(workdir: str | os.PathLike) -> Vocabulary:
@@ -69,6 +75,14 @@ def _flatten(config: ConfigDict) -> dict[str, Any]:
         yield f'{prefix}{key}', value
 
   return dict(walk(json.loads(config.to_json_best_effort()), ''))
+
+
+def _fill(config: ConfigDict, base: ConfigDict):
+  for key, value in base.items():
+    if key not in config:
+      config[key] = value
+    elif isinstance(value, ConfigDict) and key != 'options':  # those are each data set's own
+      _fill(config[key], value)
 
 
 def _tuples(value: Any) -> Any:

@@ -14,6 +14,14 @@ def test_a_config_comes_back_as_it_was(tmp_path):
   assert work_directory.check_same_model(tmp_path, config) == {}
 
 
+def test_a_config_that_is_older_than_some_settings(tmp_path):
+  config = debug.get_config()
+  del config.sampling, config.model.align_corners, config.data.subsample
+  work_directory.save_config(tmp_path, config)
+  assert work_directory.load_config(tmp_path).to_dict() == debug.get_config().to_dict()
+  assert work_directory.check_same_model(tmp_path, debug.get_config()) == {}
+
+
 def test_other_settings_may_change_but_not_the_model(tmp_path):
   work_directory.save_config(tmp_path, coco64.get_config())
   config = coco64.get_config()
