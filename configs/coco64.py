@@ -24,11 +24,21 @@ def get_config() -> ConfigDict:
   config.data.max_triples = 16  # triple slots T, with the __in_image__ triples
   config.data.relations = 'geometric'  # each visit's triples: geometric | stored | mixed | none
   config.data.flip = False  # mirror half of the training visits
+  config.data.subsample = False  # draw max_objects - 1 of a scene's objects at each visit, where it has more
   config.data.options = ConfigDict()  # filters of the data set; others make another prepared configuration
+  # The images to train and to validate on: stuff40k | all | auto (stuff40k where its lists are there, else all).
+  # stuff40k: those with stuff annotations in 2017 (40K of train2017, the 5K of val2017), of which the filter leaves the
+  # paper's 24,972 for training. Their ids are in annotations/deprecated-challenge2017/{train,val}-ids.txt of
+  # stuff_annotations_trainval2017.zip; that those lists are the split of 2017 is what a maintainer of COCO-Stuff and
+  # later papers say, the count of 24,972 has not been checked here. all: the 118K of train2017.
+  config.data.options.train_images = 'auto'
+  config.data.options.instance_whitelist = ()  # names of the things to keep, such as ('sheep', 'cow'); () for all
+  config.data.options.stuff_whitelist = ()  # likewise of the stuff
+  config.data.options.include_other = False  # keep the stuff class "other"
+  config.data.options.keep_crowds = True  # keep regions that are annotated as a crowd of things
   config.data.options.min_object_area = 0.02  # share of the image that an object's box must exceed
   config.data.options.min_objects = 3
   config.data.options.max_objects = 8  # without __image__
-  config.data.options.include_other = False  # keep the stuff class "other"
   config.data.options.num_val = 1024  # first filtered val2017 images are split `val`, the rest `test`
 
   config.model = ConfigDict()

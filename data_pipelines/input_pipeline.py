@@ -1,9 +1,9 @@
 """Batches of scenes from prepared records, as one tf.data pipeline for every data set.
 
 The order of training is a function of the seed alone: epoch e is the records shuffled with (seed, e), the epochs
-follow one another without a gap, and batch k is the k-th slice of that stream. What is drawn for a visit (relations,
-flip) is a function of (seed, epoch, record). So a restart at any step continues with the very next batch, and all that
-it reads again is the part of one epoch that it skips.
+follow one another without a gap, and batch k is the k-th slice of that stream. What is drawn for a visit (objects,
+relations, flip) is a function of (seed, epoch, record). So a restart at any step continues with the very next batch,
+and all that it reads again is the part of one epoch that it skips.
 """
 
 import importlib
@@ -27,7 +27,7 @@ DATA_SETS = {  # config.data.name -> the module whose make_builder(data_config) 
     'visual_genome': 'visual_genome', 'scenes': 'scenes'}
 SHUFFLE_BUFFER = 20_000  # records; smaller splits are shuffled as a whole
 MAX_THREADS = 16  # more do not help one pipeline
-EVALUATION_EPOCH = -1  # evaluation draws its relations as this epoch, which training never sees
+EVALUATION_EPOCH = -1  # evaluation draws as in this epoch, which training never sees
 
 
 def prepare(data_config: ConfigDict) -> tfds.core.DatasetBuilder:
@@ -97,7 +97,7 @@ def training_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDict,
 def evaluation_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabulary: Vocabulary, *,
                        split: str, batch_size: int, seed: int, num_examples: int | None = None, shard_index: int = 0,
                        num_shards: int = 1) -> Iterator[dict[str, np.ndarray]]:
-  """Every example of a split once, in the order of the files, with relations drawn once and for all by the seed.
+  """Every example of a split once, in the order of the files, with objects and relations drawn once by the seed.
 
   Args:
     builder: from `prepare`.
@@ -105,7 +105,7 @@ def evaluation_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDic
     vocabulary: of the model, whose ids the batches have; it holds every name of the data set's.
     split: train, val or test.
     batch_size: images of a batch over all shards; B = batch_size / num_shards.
-    seed: of the relations.
+    seed: of everything drawn.
     num_examples: how many examples from the start; None for all.
     shard_index: which rows to return: every `num_shards`-th from here; every shard gets equally many batches.
     num_shards: number of processes that read.
@@ -153,14 +153,16 @@ def _stages(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabula
   check_slots(data_config, metadata, builder.data_dir)
   num_slots, kind = data_config.max_objects, data_config.relations
   max_relations = metadata['max_relations'] if kind in ('stored', 'mixed') else 0
-  geometric_ids = [names.predicate_id(name, builder.data_dir) for name in GEOMETRIC_PREDICATES]
-  mirrored_ids = list(range(names.num_predicates))
-  left, right = geometric_ids[:2]
-  mirrored_ids[left], mirrored_ids[right] = right, left
+  # Relations to be mixed in take the places of drawn ones, so they need no slots of their own.
+  triple_budget = data_config.max_triples if kind == 'stored' else num_slots - 1 + metadata['max_relations']
+  geometric_ids = _geometric_ids(names, builder.data_dir) if kind in ('geometric', 'mixed') else []
+  mirrored_ids = _mirrored_ids(names)
   object_ids, predicate_ids = names.translation(vocabulary)
 
   def make_scene(record: tf.Tensor, key: tf.Tensor) -> dict[str, tf.Tensor]:
     scene = builder.info.features.deserialize_example(record)
+    if data_config.subsample:
+      scene |= _subsample(scene, key, num_slots - 1, triple_budget)
     num_objects = tf.shape(scene['boxes'])[0]
     num_relations = tf.minimum(tf.shape(scene['relations'])[0], max_relations)
     slot_relations = tf.cast(scene['relations'][:max_relations], tf.int32) + [1, 0, 1]  # slot 0 is __image__
@@ -188,7 +190,7 @@ def _stages(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabula
       triples, valid = stored, tf.sequence_mask(num_stored, max_relations)
     else:
       triples, valid = relations.draw_geometric(
-          scenes['boxes'], scenes['masks'], scenes['object_mask'], uniform[:, 1:, :2], geometric_ids)
+          scenes['boxes'], scenes.get('masks'), scenes['object_mask'], uniform[:, 1:, :2], geometric_ids)
     if kind == 'mixed' and max_relations:
       triples, valid = relations.mix(triples, valid, stored, num_stored, uniform[:, 1:, 2:])
     triples, triple_mask = relations.with_in_image_triples(
@@ -201,10 +203,38 @@ def _stages(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabula
   return make_scene, make_batch
 
 
+def _geometric_ids(names: Vocabulary, where: str) -> list[int]:
+  missing = [name for name in GEOMETRIC_PREDICATES if name not in names.predicate_names]
+  if missing:
+    raise UserError(f'{where}: has no predicate "{missing[0]}", which geometric relations need; '
+                    "set --config.data.relations to 'stored' or 'none'")
+  return [names.predicate_names.index(name) for name in GEOMETRIC_PREDICATES]
+
+
+def _mirrored_ids(names: Vocabulary) -> list[int]:
+  """By predicate id: what the predicate is in a mirrored image; another one for left of and right of, where known."""
+  ids = {name: index for index, name in enumerate(names.predicate_names)}
+  opposite = {'left of': 'right of', 'right of': 'left of'}
+  return [ids.get(opposite.get(name), index) for index, name in enumerate(names.predicate_names)]
+
+
+def _subsample(scene: dict[str, tf.Tensor], key: tf.Tensor, max_objects: int, max_triples: int) -> dict[str, tf.Tensor]:
+  """The arrays of a scene with the objects and relations that `relations.subsample` keeps of it."""
+  num_objects, num_relations = tf.shape(scene['boxes'])[0], tf.shape(scene['relations'])[0]
+  # Numbers apart from those that the relations and the flip are drawn with.
+  uniform = tf.random.stateless_uniform([num_objects + num_relations], tf.random.fold_in(key, 1))
+  kept, kept_relations = relations.subsample(
+      scene['relations'], uniform[:num_objects], uniform[num_objects:], max_objects, max_triples)
+  arrays = {name: tf.gather(scene[name], kept) for name in ('object_class', 'boxes', 'masks') if name in scene}
+  return arrays | {'relations': kept_relations}
+
+
 def check_slots(data_config: ConfigDict, metadata: tfds.core.MetadataDict, where: str):
-  """UserError when some example needs more slots than the config has."""
-  num_objects = metadata['max_objects']
-  num_drawn = {'geometric': num_objects, 'mixed': num_objects, 'stored': metadata['max_relations'], 'none': 0}
+  """UserError when some example needs more slots than the config has, after subsampling if the config asks for it."""
+  num_objects, num_relations = metadata['max_objects'], metadata['max_relations']
+  if data_config.subsample:  # both are cut down to the slots
+    num_objects, num_relations = max(1, min(num_objects, data_config.max_objects - 1)), 0
+  num_drawn = {'geometric': num_objects, 'mixed': num_objects, 'stored': num_relations, 'none': 0}
   if data_config.relations not in num_drawn:
     raise UserError(f'--config.data.relations is {data_config.relations!r}; expected one of {", ".join(num_drawn)}')
   for flag, needed in (('max_objects', num_objects + 1),
@@ -226,11 +256,12 @@ def _mirror(scenes: dict[str, tf.Tensor], flipped: tf.Tensor, mirrored_ids: list
   x0, y0, x1, y1 = tf.unstack(scenes['boxes'], axis=-1)
   mirrored = {
       'image': tf.reverse(scenes['image'], [2]),
-      'masks': tf.reverse(scenes['masks'], [3]),
       'boxes': tf.where(scenes['object_mask'][..., None], tf.stack([1 - x1, y0, 1 - x0, y1], -1), 0),
       'relations': tf.stack([scenes['relations'][..., 0], tf.gather(mirrored_ids, scenes['relations'][..., 1]),
                              scenes['relations'][..., 2]], -1),
   }
+  if 'masks' in scenes:
+    mirrored['masks'] = tf.reverse(scenes['masks'], [3])
   chosen = {name: tf.where(tf.reshape(flipped, [-1] + [1] * (values.shape.rank - 1)), values, scenes[name])
             for name, values in mirrored.items()}
   return scenes | chosen

@@ -80,13 +80,13 @@ def _geometric_predicate_tf(subject_box, object_box, subject_centre, object_cent
   return tf.where(contains, 5, tf.where(contained, 4, direction))
 
 
-def draw_geometric(boxes: tf.Tensor, masks: tf.Tensor, object_mask: tf.Tensor, uniform: tf.Tensor,
+def draw_geometric(boxes: tf.Tensor, masks: tf.Tensor | None, object_mask: tf.Tensor, uniform: tf.Tensor,
                    predicate_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
   """One triple for each object: with another one, drawn at random; which of them is the subject is drawn too.
 
   Args:
     boxes: float32[B, O, 4].
-    masks: uint8[B, O, M, M].
+    masks: uint8[B, O, M, M]; without masks, centres are the middles of the boxes.
     object_mask: bool[B, O].
     uniform: float32[B, S, 2] in [0, 1): what the partner and the order are drawn with.
     predicate_ids: int32[6], the ids of `vocabulary.GEOMETRIC_PREDICATES`.
@@ -103,7 +103,7 @@ def draw_geometric(boxes: tf.Tensor, masks: tf.Tensor, object_mask: tf.Tensor, u
   partner = tf.where(valid, partner, 0)
   first = uniform[..., 1] < 0.5
   subject, object_ = tf.where(first, slots, partner), tf.where(first, partner, slots)
-  centres = _mask_centres_tf(boxes, masks)
+  centres = (boxes[..., :2] + boxes[..., 2:]) / 2 if masks is None else _mask_centres_tf(boxes, masks)
   predicate = _geometric_predicate_tf(*(tf.gather(values, index, batch_dims=1)
                                         for values in (boxes, centres) for index in (subject, object_)))
   return tf.stack([subject, tf.gather(predicate_ids, predicate), object_], -1), valid
@@ -131,6 +131,40 @@ def mix(triples: tf.Tensor, valid: tf.Tensor, relations: tf.Tensor, num_relation
   position = tf.argmax(tf.cast(is_subject & (rank == chosen_rank[..., None]), tf.int32), -1)
   use_stored = (count > 0) & (uniform[..., 0] < 0.5)
   return tf.where(use_stored[..., None], tf.gather(relations, position, batch_dims=1), triples), valid | use_stored
+
+
+def subsample(relations: tf.Tensor, object_uniform: tf.Tensor, relation_uniform: tf.Tensor, max_objects: int,
+              max_triples: int) -> tuple[tf.Tensor, tf.Tensor]:
+  """Which objects of one scene a visit keeps, at random where there are too many, and the relations between them.
+
+  Objects in relations come before those in none. Relations are drawn, too, where there are too many of them.
+
+  Args:
+    relations: int32[R, 3] subject index, predicate id, object index, without `__image__`.
+    object_uniform: float32[N] in [0, 1): what the objects are drawn with.
+    relation_uniform: float32[R] in [0, 1): what the relations are drawn with.
+    max_objects: how many objects to keep at most, without `__image__`.
+    max_triples: how many relations and objects to keep at most together, at least `max_objects`.
+
+  Returns:
+    kept: int32[min(N, max_objects)], indices of objects, ascending.
+    relations: int32[at most R, 3] in their order, with indices into `kept`.
+  """
+  indices = tf.range(tf.size(object_uniform))
+  is_related = tf.reduce_any(relations[:, ::2, None] == indices, (0, 1))
+  kept = _least(tf.where(is_related, object_uniform, 1 + object_uniform), max_objects)
+  is_kept = tf.reduce_any(kept[:, None] == indices, 0)
+  new_indices = tf.cumsum(tf.cast(is_kept, tf.int32)) - 1
+  stays = tf.reduce_all(tf.gather(is_kept, relations[:, ::2]), 1)
+  subject, predicate, object_ = tf.unstack(tf.boolean_mask(relations, stays), axis=1)
+  relations = tf.stack([tf.gather(new_indices, subject), predicate, tf.gather(new_indices, object_)], 1)
+  chosen = _least(tf.boolean_mask(relation_uniform, stays), max_triples - tf.size(kept))
+  return kept, tf.gather(relations, chosen)
+
+
+def _least(values: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
+  """int32[min(count, size)]: where the least of the values are, ascending."""
+  return tf.sort(tf.argsort(values, stable=True)[:count])
 
 
 def with_in_image_triples(triples: tf.Tensor, valid: tf.Tensor, object_mask: tf.Tensor,

@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from data_pipelines import input_pipeline, relations
 from data_pipelines.scene_graph import UserError
@@ -32,6 +33,14 @@ def assert_equal_batches(first, second):
     assert one.keys() == other.keys() == FIELDS
     for field in FIELDS:
       np.testing.assert_array_equal(one[field], other[field], err_msg=field)
+
+
+def store_relations(builder, monkeypatch, stored):
+  """Gives every record the relations."""
+  deserialize = builder.info.features.deserialize_example
+  monkeypatch.setitem(builder.info.metadata, 'max_relations', len(stored))
+  monkeypatch.setattr(builder.info.features, 'deserialize_example',
+                      lambda record: deserialize(record) | {'relations': tf.constant(stored)})
 
 
 def test_shapes_and_dtypes(builder, data_config):
@@ -149,11 +158,7 @@ def test_evaluation_is_fixed_and_can_be_cut_short(builder, data_config):
 def test_stored_relations_follow_the_flip(builder, data_config, monkeypatch):
   names = input_pipeline.stored_vocabulary(builder)
   left, right, above = (names.predicate_id(name, '') for name in ('left of', 'right of', 'above'))
-  monkeypatch.setitem(builder.info.metadata, 'max_relations', 3)
-  deserialize = builder.info.features.deserialize_example
-  stored = [[0, left, 1], [1, right, 0], [1, above, 0]]
-  monkeypatch.setattr(
-      builder.info.features, 'deserialize_example', lambda record: deserialize(record) | {'relations': stored})
+  store_relations(builder, monkeypatch, [[0, left, 1], [1, right, 0], [1, above, 0]])
   data_config.relations = 'stored'
   plain = training_batches(builder, data_config, 8)
   assert np.all(rows(plain, 'triples')[:, :3] == [[1, left, 2], [2, right, 1], [2, above, 1]])
@@ -176,6 +181,80 @@ def test_without_relations_objects_are_in_the_image_and_no_more(builder, data_co
     expected = np.zeros((4, 3), int)
     expected[:, 0] = np.arange(1, 5)
     np.testing.assert_array_equal(batch['triples'], np.where(batch['triple_mask'][..., None], expected, 0))
+
+
+def test_subsampled_visits(builder, data_config, monkeypatch):
+  # Records have 3 or 4 objects, of which 1 and 2 are related; a visit keeps these and one of the others.
+  store_relations(builder, monkeypatch, [[2, 5, 1], [1, 4, 2], [2, 5, 1], [1, 3, 2]])
+  data_config.relations = 'stored'
+  (whole,) = training_batches(builder, data_config, 1, batch_size=NUM_TRAIN)
+  data_config.subsample, data_config.max_objects, data_config.max_triples = True, 4, 5
+  epochs = training_batches(builder, data_config, 4, batch_size=NUM_TRAIN)
+  by_image = dict(zip(identities([whole]), range(NUM_TRAIN)))
+  left_out = {}
+  for batch in epochs:
+    assert np.all(batch['object_mask']) and batch['masks'].shape == (NUM_TRAIN, 4, 8, 8)
+    assert np.all(batch['boxes'][:, 0] == [0, 0, 1, 1]) and np.all(batch['object_class'][:, 0] == 0)
+    assert np.all(batch['triple_mask']) and np.all(batch['triples'][:, 2:, 1] == 0)
+    for row, image in enumerate(identities([batch])):
+      original = by_image[image]
+      slots = [next(slot for slot in range(1, 6) if np.all(whole['boxes'][original, slot] == box))
+               for box in batch['boxes'][row, 1:]]
+      assert slots == sorted(slots) and {2, 3} <= set(slots)
+      np.testing.assert_array_equal(batch['object_class'][row, 1:], whole['object_class'][original, slots])
+      np.testing.assert_array_equal(batch['masks'][row, 1:], whole['masks'][original, slots])
+      if whole['object_mask'][original].sum() == 5:
+        left_out.setdefault(image, []).append(slots)
+      for subject, predicate, object_ in batch['triples'][row, :2]:  # two of the four relations
+        assert (slots[subject - 1], predicate, slots[object_ - 1]) in {(3, 5, 2), (2, 4, 3), (2, 3, 3)}
+  assert left_out and any(len(set(map(tuple, visits))) > 1 for visits in left_out.values())
+  # A restart draws the same, evaluation the same whenever it is asked.
+  assert_equal_batches(training_batches(builder, data_config, 2, batch_size=NUM_TRAIN, first_step=2), epochs[2:])
+  first, second = (list(input_pipeline.evaluation_batches(
+      builder, data_config, input_pipeline.stored_vocabulary(builder), split='train', batch_size=5, seed=0))
+                   for _ in range(2))
+  assert_equal_batches(first, second)
+
+
+@pytest.mark.parametrize(('kind', 'max_triples'), [('none', 3), ('geometric', 6), ('mixed', 6), ('stored', 3)])
+def test_subsampled_visits_fit_the_slots(builder, data_config, monkeypatch, kind, max_triples):
+  store_relations(builder, monkeypatch, [[2, 5, 1]] * 7)
+  data_config.subsample, data_config.max_objects, data_config.relations = True, 4, kind
+  data_config.max_triples = max_triples
+  for batch in training_batches(builder, data_config, 2):
+    assert batch['triples'].shape == (5, max_triples, 3)
+    in_image = (batch['triples'][..., 1] == 0) & batch['triple_mask']
+    np.testing.assert_array_equal(in_image.sum(1), 3)
+  data_config.max_triples -= 1
+  with pytest.raises(UserError, match=f'need {max_triples} slots, but --config.data.max_triples is {max_triples - 1}'):
+    training_batches(builder, data_config, 1)
+
+
+def test_a_vocabulary_without_geometric_predicates(builder, data_config, monkeypatch):
+  names = input_pipeline.stored_vocabulary(builder)
+  renamed = Vocabulary(names.object_names, ('__in_image__', 'on', 'has', 'under', 'left of', 'inside', 'by'))
+  monkeypatch.setitem(builder.info.metadata, 'vocabulary', renamed.to_dict())
+  store_relations(builder, monkeypatch, [[0, 1, 1], [1, 4, 0]])
+  data_config.flip, data_config.relations = True, 'stored'
+  for batch in training_batches(builder, data_config, 3):
+    assert np.all(batch['triples'][:, :2] == [[1, 1, 2], [2, 4, 1]])  # nothing to mirror "left of" to
+  data_config.relations = 'mixed'
+  with pytest.raises(UserError, match='has no predicate "right of", which geometric relations need; set --config'):
+    training_batches(builder, data_config, 1)
+
+
+def test_data_without_masks(builder, data_config, monkeypatch):
+  deserialize = builder.info.features.deserialize_example
+  with_masks = training_batches(builder, data_config, 4)
+  monkeypatch.setattr(builder.info.features, 'deserialize_example', lambda record: {
+      field: values for field, values in deserialize(record).items() if field != 'masks'})
+  data_config.flip = True
+  without = training_batches(builder, data_config, 4)
+  is_flipped = np.any(rows(with_masks) != rows(without), axis=(1, 2, 3))
+  assert 0.2 < is_flipped.mean() < 0.8
+  assert all(batch.keys() == FIELDS - {'masks'} for batch in without)
+  # All masks are full here, so their centres are the middles of the boxes.
+  np.testing.assert_array_equal(rows(without, 'triples')[~is_flipped], rows(with_masks, 'triples')[~is_flipped])
 
 
 def test_batches_have_the_ids_of_the_vocabulary_of_the_model(builder, data_config):
@@ -219,7 +298,7 @@ def test_names_what_is_unknown(builder, data_config):
   with pytest.raises(UserError, match="no split 'validation'; it has test, train, val"):
     input_pipeline.num_examples(builder, 'validation')
   data_config.name = 'coco'
-  with pytest.raises(UserError, match='--config.data.name is \'coco\'; expected "storybook" or "coco_stuff"'):
+  with pytest.raises(UserError, match="--config.data.name is 'coco'; expected one of storybook, coco_stuff, "):
     input_pipeline.prepare(data_config)
 
 

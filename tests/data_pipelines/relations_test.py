@@ -94,6 +94,65 @@ def test_partner_and_order_are_uniform():
   np.testing.assert_allclose(np.mean(subject == 2), 0.5, atol=0.03)
 
 
+def test_centres_without_masks_are_the_middles_of_the_boxes():
+  boxes, _ = random_scenes(np.random.default_rng(3), 50, 5)
+  object_mask = np.ones((50, 5), bool)
+  uniform = np.random.default_rng(4).random((50, 4, 2)).astype(np.float32)
+  without, full = (relations.draw_geometric(boxes, masks, object_mask, uniform, PREDICATE_IDS)
+                   for masks in (None, np.ones((50, 5, 3, 3), np.uint8)))
+  np.testing.assert_array_equal(without[0], full[0])
+
+
+def draw_subsamples(scene_relations, num_objects, max_objects, max_triples, num_visits):
+  rng = np.random.default_rng(0)
+  stored = tf.constant(scene_relations, tf.int32, (len(scene_relations), 3))
+  for _ in range(num_visits):
+    kept, found = relations.subsample(
+        stored, tf.constant(rng.random(num_objects), tf.float32), tf.constant(rng.random(len(scene_relations)),
+                                                                              tf.float32), max_objects, max_triples)
+    yield kept.numpy(), found.numpy()
+
+
+@pytest.mark.parametrize(('scene_relations', 'num_objects'), [
+    ([], 3), ([(2, 5, 0)], 4), ([(0, 1, 3), (3, 2, 0), (0, 1, 3), (1, 7, 1)], 4)])
+def test_a_scene_that_fits_is_kept_as_it_is(scene_relations, num_objects):
+  for kept, found in draw_subsamples(scene_relations, num_objects, 4, 8, num_visits=5):
+    np.testing.assert_array_equal(kept, np.arange(num_objects))
+    np.testing.assert_array_equal(found, np.reshape(scene_relations, (-1, 3)))
+
+
+def test_objects_in_relations_are_kept_first_and_orphans_fill_up():
+  # 1, 4 and 6 are in relations; two of the other five fill up.
+  counts = np.zeros(8)
+  for kept, found in draw_subsamples([(6, 9, 1), (1, 8, 4)], 8, 5, 20, num_visits=1000):
+    assert len(kept) == 5 and np.all(np.diff(kept) > 0)
+    counts[kept] += 1
+    np.testing.assert_array_equal(np.stack([kept[found[:, 0]], found[:, 1], kept[found[:, 2]]], 1),
+                                  [(6, 9, 1), (1, 8, 4)])
+  assert np.all(counts[[1, 4, 6]] == 1000)
+  np.testing.assert_allclose(counts[[0, 2, 3, 5, 7]] / 1000, 2 / 5, atol=0.06)
+
+
+def test_relations_of_objects_that_are_left_out_are_dropped():
+  ring = [(index, 10 + index, (index + 1) % 6) for index in range(6)]  # 6 related objects and 2 orphans
+  counts = np.zeros(8)
+  for kept, found in draw_subsamples(ring, 8, 4, 20, num_visits=1000):
+    counts[kept] += 1
+    expected = [relation for relation in ring if relation[0] in kept and relation[2] in kept]
+    np.testing.assert_array_equal(np.stack([kept[found[:, 0]], found[:, 1], kept[found[:, 2]]], 1),
+                                  np.reshape(expected, (-1, 3)))
+  np.testing.assert_allclose(counts / 1000, [4 / 6] * 6 + [0, 0], atol=0.06)
+
+
+def test_relations_beyond_the_budget_are_drawn():
+  stored = [(0, predicate, 1) for predicate in range(1, 6)]
+  counts = np.zeros(6)
+  for kept, found in draw_subsamples(stored, 3, 3, 5, num_visits=1000):
+    assert len(kept) == 3 and len(found) == 2 and found[0, 1] < found[1, 1]
+    counts[found[:, 1]] += 1
+  np.testing.assert_allclose(counts[1:] / 1000, 2 / 5, atol=0.06)
+
+
 def test_padding_changes_nothing():
   boxes, masks = random_scenes(np.random.default_rng(2), 4, 6)
   object_mask = np.arange(6) <= np.array([[0], [1], [2], [4]])
