@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
   config.batch_size = 32  # images over all devices together
 
   config.data = ConfigDict()
-  config.data.name = 'coco_stuff'  # storybook | coco_stuff
+  config.data.name = 'coco_stuff'  # storybook | coco_stuff | coco_panoptic | visual_genome | scenes
   config.data.source_dir = 'datasets/coco'  # the official files: annotations/*.json and images/
   config.data.data_dir = 'datasets/prepared'  # where the prepared records are written and read
   config.data.image_size = (64, 64)  # height, width in pixels

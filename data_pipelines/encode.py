@@ -24,15 +24,24 @@ def crop_mask(mask: np.ndarray, box: np.ndarray, mask_size: int) -> np.ndarray:
   height, width = mask.shape
   x0, y0, x1, y1 = (int(edge) for edge in np.round(box * np.array([width, height, width, height], np.float32)))
   x0, y0 = min(x0, width - 1), min(y0, height - 1)
-  crop = mask[y0:max(y1, y0 + 1), x0:max(x1, x0 + 1)].astype(np.float32)
-  rows, columns = (_bilinear_weights(length, mask_size) for length in crop.shape)
-  return (rows @ crop @ columns.T > 128 / 255).astype(np.uint8)
+  crop = mask[y0:max(y1, y0 + 1), x0:max(x1, x0 + 1)]
+  crop = _resample_rows(_resample_rows(crop, mask_size).T, mask_size).T
+  return (crop > 128 / 255).astype(np.uint8)
 
 
-def _bilinear_weights(length: int, size: int) -> np.ndarray:
-  """float32[size, length]: row i holds the weights of the input pixels in output pixel i."""
+def _resample_rows(values: np.ndarray, size: int) -> np.ndarray:
+  """[H, W] -> float32[size, W]: bilinear, each from the two nearest rows; those outside are zeros.
+
+  No matrix product, though it is one: BLAS would start threads of its own in each of those that prepare images.
+  """
+  length = len(values)
   positions = (np.arange(size) + 0.5) * length / size - 0.5
-  return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(length))).astype(np.float32)
+  result = np.zeros((size, values.shape[1]), np.float32)
+  for offset in (0, 1):
+    row = np.floor(positions).astype(int) + offset
+    weight = np.where((row >= 0) & (row < length), 1 - np.abs(positions - row), 0).astype(np.float32)
+    result += weight[:, None] * values[row.clip(0, length - 1)]
+  return result
 
 
 def pad_scene_graph(graph: SceneGraph, vocabulary: Vocabulary, max_objects: int, max_triples: int,

@@ -29,6 +29,8 @@ def read_image(file: BinaryIO, image_size: tuple[int, int]) -> np.ndarray:
     # Read as a whole: zipfile checks a member's sum at its end, which image decoders never ask for.
     with PIL.Image.open(io.BytesIO(file.read())) as image:
       return np.asarray(_to_rgb(image).resize((width, height), PIL.Image.Resampling.BILINEAR))
+  except PIL.UnidentifiedImageError:
+    raise UnreadableImage('no image') from None
   except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them into
     raise UnreadableImage(' '.join(str(error).split()) or type(error).__name__) from None
 

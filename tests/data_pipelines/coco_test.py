@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 
@@ -5,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_pipelines import coco, input_pipeline
+from data_pipelines import coco, coco_annotations, images, input_pipeline
 from data_pipelines.scene_graph import UserError
+from data_pipelines.source import Source
 from tests.data_pipelines import conftest
 
 SHARED = pathlib.Path(__file__).parents[2] / '..' / 'shared'
@@ -51,10 +53,14 @@ def test_prepares_once_and_needs_no_source_afterwards(data_config, monkeypatch):
 
 
 def test_another_filter_is_another_data_set(data_config, builder):
-  for name, value in (('include_other', True), ('min_object_area', 0.1), ('num_val', 2), ('min_objects', 2)):
+  data_dirs = {builder.data_dir}
+  for name, value in (('include_other', True), ('min_object_area', 0.1), ('num_val', 2), ('min_objects', 2),
+                      ('keep_crowds', False), ('stuff_whitelist', ('sky',)), ('stuff_whitelist', ('sky', 'other')),
+                      ('instance_whitelist', ('car',))):
     changed = data_config.copy_and_resolve_references()
     changed.options[name] = value
-    assert coco.make_builder(changed).data_dir != builder.data_dir
+    data_dirs.add(coco.make_builder(changed).data_dir)
+  assert len(data_dirs) == 9
 
 
 def test_refuses_records_of_other_annotations(data_config, tmp_path):
@@ -66,36 +72,176 @@ def test_refuses_records_of_other_annotations(data_config, tmp_path):
 
 def test_an_interruption_leaves_nothing_half_done(coco_root, tmp_path, monkeypatch):
   data_config = conftest.make_data_config(coco_root / 'source', tmp_path)
-  read_image = coco.read_image
+  read_image = images.read_image
 
-  def interrupted(path, image_size):
-    if path.parent.name == 'val2017':
+  def interrupted(file, image_size):
+    if 'val2017' in file.name:
       raise KeyboardInterrupt
-    return read_image(path, image_size)
+    return read_image(file, image_size)
 
   with monkeypatch.context() as patch:
-    patch.setattr(coco, 'read_image', interrupted)
+    patch.setattr(images, 'read_image', interrupted)
     with pytest.raises(KeyboardInterrupt):
       input_pipeline.prepare(data_config)
   assert not coco.make_builder(data_config).is_prepared()
   assert input_pipeline.num_examples(input_pipeline.prepare(data_config), 'val') == 4
 
 
-def test_lists_every_missing_file(tmp_path):
+def test_lists_every_missing_file_and_its_archive(tmp_path):
   conftest.write_coco_files(tmp_path / 'source')
-  missing = [tmp_path / 'source/annotations' / name for name in ('stuff_train2017.json', 'instances_val2017.json')]
-  for path in missing:
-    path.unlink()
-  expected = f'^missing: {missing[0]}, {missing[1]}; expected COCO 2017 .* --config.data.source_dir$'
+  for name in ('stuff_train2017.json', 'instances_val2017.json'):
+    (tmp_path / 'source/annotations' / name).unlink()
+  (tmp_path / 'source/images/val2017').rename(tmp_path / 'val2017')
+  expected = ('^missing in .*/source: annotations/stuff_train2017.json .in stuff_annotations_trainval2017.zip., '
+              'annotations/instances_val2017.json .in annotations_trainval2017.zip., val2017/ .in val2017.zip.; '
+              'expected COCO 2017: .* --config.data.source_dir$')
   with pytest.raises(UserError, match=expected):
     input_pipeline.prepare(conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared'))
 
 
-def test_finds_the_images_where_the_zips_put_them(tmp_path):
-  (tmp_path / 'train2017').mkdir()
-  sources = coco.source_files(tmp_path)
-  assert sources['train2017']['images'] == tmp_path / 'train2017'
-  assert sources['val2017']['images'] == tmp_path / 'images/val2017'
+def test_reads_the_official_archives(coco_root, builder, tmp_path):
+  conftest.zip_files(coco_root / 'source', tmp_path / 'source', {
+      'annotations_trainval2017.zip': ('annotations/instances_*', 'annotations'),
+      'stuff_annotations_trainval2017.zip': ('annotations/stuff_*', 'annotations'),
+      'train2017.zip': ('images/train2017/*', 'train2017'), 'val2017.zip': ('images/val2017/*', 'val2017')})
+  zipped = input_pipeline.prepare(conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared'))
+  assert dict(zipped.info.metadata) == dict(builder.info.metadata)
+  for split in ('train', 'val', 'test'):
+    found, expected = records(zipped, split), records(builder, split)
+    assert list(found) == list(expected)
+    for image_id, record in found.items():
+      for name, value in record.items():
+        np.testing.assert_array_equal(value, expected[image_id][name])
+
+
+def write_id_lists(root, train_ids, val_ids):
+  folder = root / 'annotations/deprecated-challenge2017'
+  folder.mkdir()
+  for part, image_ids in (('train', train_ids), ('val', val_ids)):
+    (folder / f'{part}-ids.txt').write_text(''.join(f'{image_id}\n' for image_id in image_ids))
+
+
+def test_trains_on_the_published_images_where_they_are_listed(tmp_path):
+  conftest.write_coco_files(tmp_path / 'source')
+  write_id_lists(tmp_path / 'source', [9, 2, 7, 999], [1, 3, 4, 5, 6])
+  data_config = conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared')
+  builder = input_pipeline.prepare(data_config)
+  assert sorted(records(builder, 'train')) == [2, 7, 9]
+  assert sorted(records(builder, 'val')) == [1, 3, 4, 5] and sorted(records(builder, 'test')) == [6]
+  data_config.source_dir = 'nowhere'  # `auto` finds what it has prepared
+  assert coco.make_builder(data_config).data_dir == builder.data_dir
+  data_config.options.train_images, data_config.source_dir = 'all', str(tmp_path / 'source')
+  assert input_pipeline.num_examples(input_pipeline.prepare(data_config), 'train') == 12
+
+
+def test_says_that_the_lists_of_the_published_images_are_missing(data_config, tmp_path, caplog):
+  data_config.data_dir = str(tmp_path)
+  input_pipeline.prepare(data_config)
+  assert 'lacks annotations/deprecated-challenge2017/train-ids.txt (in stuff_annotations_trainval2017' in caplog.text
+  data_config.options.train_images = 'stuff40k'
+  with pytest.raises(UserError, match='train-ids.txt, .*val-ids.txt .*; put .*--config.data.options.train_images=all'):
+    input_pipeline.prepare(data_config)
+  data_config.options.train_images = 'some'
+  with pytest.raises(UserError, match='train_images is "some"; expected auto, stuff40k or all'):
+    input_pipeline.prepare(data_config)
+
+
+@pytest.mark.parametrize(('ids', 'expected'), [
+    (['a.jpg'], 'train-ids.txt: found "a.jpg"; expected the id of an image in each line'),
+    ([], 'train-ids.txt: found ""; expected the id'), ([999], 'no image of train2017 passes the filter')])
+def test_names_a_damaged_list(tmp_path, ids, expected):
+  conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=2)
+  write_id_lists(tmp_path / 'source', ids, [1, 2])
+  with pytest.raises(UserError, match=expected):
+    input_pipeline.prepare(conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared'))
+
+
+def kept_classes(source_dir, **changes):
+  """Classes of the objects of each training image that is kept."""
+  options = conftest.make_data_config(source_dir, source_dir).options
+  filters = coco_annotations.Filters(**{field.name: changes.get(field.name, options[field.name])
+                                        for field in dataclasses.fields(coco_annotations.Filters)})
+  annotations = coco_annotations.read(Source(source_dir), 'annotations/instances_train2017.json',
+                                      'annotations/stuff_train2017.json', filters, None)
+  return {image.image_id: [object_.category_id for object_ in image.objects] for image in annotations.images}
+
+
+def test_filters(coco_root, tmp_path):
+  source = coco_root / 'source'
+  assert kept_classes(source)[1] == [1, 3, 1, 5]
+  assert kept_classes(source, instance_whitelist=('car',), min_objects=1)[1] == [3, 5]
+  assert kept_classes(source, stuff_whitelist=('other',), min_objects=1)[1] == [1, 3, 1]
+  assert kept_classes(source, stuff_whitelist=('other',), include_other=True)[1] == [1, 3, 1, 6]
+  assert kept_classes(source, include_other=True)[1] == [1, 3, 1, 5, 6]
+  assert kept_classes(source, min_object_area=0.4, min_objects=1)[1] == [5]
+  assert sorted(kept_classes(source, min_objects=4)) == [1, 3, 5, 7, 9, 11, 13]
+  assert sorted(kept_classes(source, max_objects=3)) == [2, 4, 6, 8, 10, 12, 14]
+  with pytest.raises(UserError, match='options.stuff_whitelist: unknown object name "car"; .* "sky"'):
+    kept_classes(source, stuff_whitelist=('car',))
+
+  conftest.write_coco_files(tmp_path)
+  change_annotations(tmp_path / 'annotations/instances_train2017.json', lambda annotations: annotations[0].update(
+      iscrowd=1))
+  assert kept_classes(tmp_path) == kept_classes(source)
+  assert kept_classes(tmp_path, keep_crowds=False)[1] == [3, 1, 5]
+
+
+def change_annotations(path, change):
+  document = json.loads(path.read_text())
+  change(document['annotations'])
+  path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(('change', 'kind', 'classes'), [
+    (dict(bbox=[5, 5, 0, 20]), 'boxes without area, left out', [3, 1, 5]),
+    (dict(bbox=[-5, -5, -20, -20]), 'boxes without area, left out', [3, 1, 5]),
+    (dict(bbox=[60, 5, 20, 20]), 'boxes out of the frame, left out', [3, 1, 5]),
+    (dict(bbox=[50, -10, 20, 20]), 'boxes that leave the frame, clipped to it', [1, 3, 1, 5]),
+    (dict(bbox=[50, 10, 10.5, 20]), None, [1, 3, 1, 5]),
+    (dict(segmentation=[]), 'objects whose mask has no pixel, left out', [3, 1, 5]),
+    (dict(segmentation=[[1, 1, 2, 2]]), 'objects whose mask has no pixel, left out', [3, 1, 5]),
+    (dict(image_id=77), 'annotations whose image is not listed, left out', [3, 1, 5]),
+    (dict(category_id=77), 'objects of a category that is not listed, left out', [3, 1, 5]),
+    (dict(id=4711), None, [1, 3, 1, 5]),
+])
+def test_uses_what_a_fault_leaves(tmp_path, caplog, change, kind, classes):
+  conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=1)
+  change_annotations(tmp_path / 'source/annotations/instances_train2017.json',
+                     lambda annotations: annotations[0].update(change))
+  builder = input_pipeline.prepare(conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared'))
+  record = records(builder, 'train')[1]
+  assert builder.info.metadata['faults'] == ({kind: 1} if kind else {})
+  assert (f'{kind}: 1' in caplog.text) == bool(kind)
+  np.testing.assert_array_equal(record['object_class'], classes)
+  assert record['boxes'].min() >= 0 and record['boxes'].max() <= 1 + 0.5 / 60
+  if 'clipped' in str(kind):
+    np.testing.assert_allclose(record['boxes'][0], [50 / 60, 0, 1, 0.25])
+
+
+def test_an_image_that_empty_masks_leave_too_few_objects_is_skipped(tmp_path, caplog):
+  conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=1)
+  change_annotations(tmp_path / 'source/annotations/instances_train2017.json',
+                     lambda annotations: [annotations[index].update(segmentation=[]) for index in (0, 1)])
+  builder = input_pipeline.prepare(conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared'))
+  assert list(records(builder, 'train')) == [2] and builder.info.metadata['num_skipped_images'] == 1
+  assert '000000000001.jpg: 2 of its 4 objects have an empty mask' in caplog.text
+
+
+def test_the_first_of_those_with_one_id_is_used(tmp_path):
+  conftest.write_coco_files(tmp_path, num_train=2)
+  path = tmp_path / 'annotations/instances_train2017.json'
+  document = json.loads(path.read_text())
+  for index, annotation in enumerate(document['annotations']):
+    annotation['id'] = index
+  document['annotations'].append(document['annotations'][0] | {'category_id': 3})
+  document['images'].append(document['images'][0] | {'width': 1, 'file_name': 'second.jpg'})
+  path.write_text(json.dumps(document))
+  assert kept_classes(tmp_path) == {1: [1, 3, 1, 5], 2: [1, 3, 5]}
+  annotations = coco_annotations.read(
+      Source(tmp_path), 'annotations/instances_train2017.json', 'annotations/stuff_train2017.json',
+      coco_annotations.Filters(0.02, 3, 8, False, True, (), ()), None)
+  assert annotations.images[0].file_name == '000000000001.jpg'
+  assert sorted(annotations.faults.values()) == [1, 1] and all('listed twice' in kind for kind in annotations.faults)
 
 
 @pytest.mark.parametrize(('damage', 'expected'), [
@@ -103,7 +249,7 @@ def test_finds_the_images_where_the_zips_put_them(tmp_path):
     (lambda text: '[]', 'not in the layout of COCO annotations .TypeError'),
     (lambda text: text.replace('"bbox"', '"box"'), "not in the layout of COCO annotations .KeyError: 'bbox'"),
     (lambda text: text.replace('"counts"', '"runs"'), 'image 1: the segmentation .* of category 5 is not usable'),
-    (lambda text: text.replace('"image_id": ', '"image_id": 9'), 'no image passes the filter'),
+    (lambda text: text.replace('"image_id": ', '"image_id": 9'), 'no image of train2017 passes the filter'),
 ])
 def test_names_a_damaged_annotation_file(tmp_path, damage, expected):
   conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=2)
@@ -117,7 +263,7 @@ def test_reports_that_no_image_can_be_read(tmp_path):
   conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=2)
   for path in (tmp_path / 'source/images/train2017').iterdir():
     path.write_bytes(b'')
-  with pytest.raises(UserError, match='train2017: none of the 2 images that pass the filter could be read'):
+  with pytest.raises(UserError, match='none of the 2 images of train2017 that pass the filter could be read'):
     input_pipeline.prepare(conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared'))
 
 

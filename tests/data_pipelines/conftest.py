@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import zipfile
 
 import numpy as np
 import PIL.Image
@@ -64,6 +65,15 @@ def write_coco_files(root: pathlib.Path, num_train: int = 14, num_val: int = 6):
     for kind, annotations, categories in (('instances', instances, CATEGORIES), ('stuff', stuff, STUFF_CATEGORIES)):
       document = {'images': images, 'categories': categories, 'annotations': annotations}
       (root / 'annotations' / f'{kind}_{part}.json').write_text(json.dumps(document))
+
+
+def zip_files(root: pathlib.Path, target: pathlib.Path, archives: dict[str, tuple[str, str]]):
+  """Archives at `target`: by their name, which files under `root` (a pattern) go into which folder of it."""
+  target.mkdir(parents=True, exist_ok=True)
+  for name, (pattern, folder) in archives.items():
+    with zipfile.ZipFile(target / name, 'w', zipfile.ZIP_DEFLATED) as archive:
+      for path in sorted(root.glob(pattern)):
+        archive.write(path, f'{folder}/{path.name}')
 
 
 def make_data_config(source_dir: pathlib.Path, data_dir: pathlib.Path) -> ConfigDict:

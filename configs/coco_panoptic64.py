@@ -1,0 +1,18 @@
+"""COCO's panoptic annotations at 64x64: things and stuff that never overlap, from one file.
+
+  python -m sg2im_jax.train --config=configs/coco_panoptic64.py --workdir=runs/coco_panoptic64 \\
+      --config.data.source_dir=datasets/coco
+
+Model and hyper-parameters are those of `coco64`; there is no published model to compare with.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import coco64
+
+
+def get_config() -> ConfigDict:
+  config = coco64.get_config()
+  config.data.name = 'coco_panoptic'
+  config.data.options.train_images = 'all'
+  return config
