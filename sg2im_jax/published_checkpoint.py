@@ -45,7 +45,8 @@ _TRAINING_ARGUMENTS = {
     'ac_loss_weight': 'losses.auxiliary_class_weight', 'eval_mode_after': 'freeze_batch_norm_after'}
 _COCO_ARGUMENTS = {
     'min_object_size': 'data.options.min_object_area', 'min_objects_per_image': 'data.options.min_objects',
-    'coco_include_other': 'data.options.include_other', 'num_val_samples': 'data.options.num_val'}
+    'coco_include_other': 'data.options.include_other', 'num_val_samples': 'data.options.num_val',
+    'instance_whitelist': 'data.options.instance_whitelist', 'stuff_whitelist': 'data.options.stuff_whitelist'}
 _NEVER = 1_000_000_000  # steps
 
 
@@ -220,7 +221,8 @@ def _set_generator(config: ConfigDict, kwargs: Mapping[str, Any], where: str, no
   if config.model.mlp_normalization != 'batch':
     config.model.mlp_normalization = 'none'  # whatever else is asked for
   config.data.image_size = _argument(kwargs, 'image_size', (64, 64), where)
-  config.data.mask_size = config.model.mask_size or config.data.mask_size
+  if config.model.mask_size and config.data.mask_size is not None:
+    config.data.mask_size = config.model.mask_size
   _note_retired(kwargs, {*_GENERATOR_DEFAULTS, 'image_size', 'vocab'}, where, notes)
 
 
@@ -246,8 +248,10 @@ def _argument(kwargs: Mapping[str, Any], name: str, default: Any, where: str) ->
 
 def _typed(value: Any, like: Any, where: str) -> Any:
   """`value` as the type of `like`; UserError if it has another meaning."""
-  if isinstance(like, tuple) and isinstance(value, list | tuple) and all(type(item) is int for item in value):
-    return tuple(value)
+  if isinstance(like, tuple) and isinstance(value, list | tuple):
+    kind = type(like[0]) if like else str
+    if all(type(item) is kind for item in value):
+      return tuple(value)
   if isinstance(like, float) and isinstance(value, int | float):
     return float(value)
   if type(value) is type(like):

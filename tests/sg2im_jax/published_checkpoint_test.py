@@ -99,9 +99,11 @@ def test_training_arguments_become_settings(tmp_path):
       'gan_type': 'wgan', 'l1_pixel_weight': 2.0, 'bbox_weight': 10.0, 'mask_weight': 0.0, 'predicate_weight': 0.5,
       'gan_weight': 0.02, 'image_gan_weight': 0.25, 'object_gan_weight': 0.5, 'auxiliary_class_weight': 0.2}
   checkpoint['args'] = {'dataset': 'coco', 'min_object_size': 0.05, 'min_objects_per_image': 2,
-                        'coco_include_other': True, 'num_val_samples': 100}
+                        'coco_include_other': True, 'num_val_samples': 100, 'stuff_whitelist': ['grass', 'sky'],
+                        'instance_whitelist': None}
   data = read(checkpoint, tmp_path).config.data
   assert (data.name, data.relations) == ('coco_stuff', 'geometric')
+  assert (data.options.stuff_whitelist, data.options.instance_whitelist) == (('grass', 'sky'), ())
   assert (data.options.min_object_area, data.options.min_objects, data.options.include_other,
           data.options.num_val) == (0.05, 2, True, 100)
   checkpoint['args'] = {'dataset': 'coco', 'min_object_size': 0.02}  # older than the argument
