@@ -28,9 +28,10 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
+from data_pipelines import drawing
+from data_pipelines.graph_drawing import draw_graph
 from data_pipelines.scene_graph import SceneGraph, UserError, load_scene_graphs
-from sg2im_jax import checkpoints, command_line, compilation_cache, drawing, images, models
-from sg2im_jax.graph_drawing import draw_graph
+from sg2im_jax import checkpoints, command_line, compilation_cache, images, models
 from sg2im_jax.progress import duration
 from sg2im_jax.sampling import GraphSamples, Sampler, encode_graphs, sample_graphs
 

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from data_pipelines import input_pipeline
+from data_pipelines import drawing, input_pipeline
 from data_pipelines.vocabulary import Vocabulary
-from sg2im_jax import drawing, images, metrics, sharding
+from sg2im_jax import images, metrics, sharding
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.train_state import NetworkState, build_networks
 from sg2im_jax.train_step import make_eval_step

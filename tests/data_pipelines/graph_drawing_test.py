@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from data_pipelines.drawing import class_color
+from data_pipelines.graph_drawing import draw_graph
 from data_pipelines.scene_graph import SceneGraph
-from sg2im_jax.drawing import class_color
-from sg2im_jax.graph_drawing import draw_graph
 
 
 def _rows_and_columns(picture, name):

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import pygraphviz
 from PIL import Image, ImageDraw
 
+from data_pipelines.drawing import BACKGROUND, INK, Color, class_color, font, text_size, tint
 from data_pipelines.scene_graph import SceneGraph
-from sg2im_jax.drawing import BACKGROUND, INK, Color, class_color, font, text_size, tint
 
 Point = tuple[float, float]
 

@@ -1,4 +1,4 @@
-"""Pictures for people to look at: predicted layouts, grids and contact sheets (graphs: graph_drawing.py)."""
+"""Pictures for people to look at: layouts, boxes, grids and sheets (graphs: graph_drawing.py)."""
 
 import colorsys
 import functools
@@ -20,6 +20,7 @@ _MAX_COLUMNS = 8  # of samples in a sheet
 _GRAPH_PANEL = (480, 400)  # width, height into which an overview shrinks a graph
 
 Color = tuple[int, int, int]
+PixelBox = tuple[int, int, int, int]  # x0, y0, x1, y1
 
 
 @functools.cache
@@ -67,10 +68,7 @@ def draw_layout(names: Sequence[str], boxes: np.ndarray, masks: np.ndarray | Non
   """
   height, width = size
   picture = Image.new('RGB', (width, height), (246, 246, 248))
-  corners = {index: _pixel_box(boxes[index], size) for index, name in enumerate(names) if name != IMAGE_OBJECT}
-  large_first = sorted(corners, key=lambda index: -_area(corners[index]))
-  for index in large_first:
-    x0, y0, x1, y1 = corners[index]
+  for index, (x0, y0, x1, y1) in _large_first(names, boxes, size).items():
     frame = (x1 - x0, y1 - y0)
     if masks is None:
       opacity = Image.new('L', frame, round(255 * _MASK_OPACITY / 2))
@@ -78,18 +76,31 @@ def draw_layout(names: Sequence[str], boxes: np.ndarray, masks: np.ndarray | Non
       opacity = Image.fromarray((np.clip(masks[index], 0, 1) * 255 * _MASK_OPACITY).astype(np.uint8))
       opacity = opacity.resize(frame, Image.Resampling.BILINEAR)
     picture.paste(class_color(names[index]), (x0, y0), opacity)
+  return draw_boxes(picture, names, boxes)
+
+
+def draw_boxes(picture: Image.Image, names: Sequence[str], boxes: np.ndarray) -> Image.Image:
+  """The RGB picture with each object's box and name on it; arguments as of `draw_layout`."""
+  picture = picture.copy()
+  height, width = size = picture.height, picture.width
+  corners = _large_first(names, boxes, size)
   draw = ImageDraw.Draw(picture)
-  for index in large_first:
-    x0, y0, x1, y1 = corners[index]
+  for index, (x0, y0, x1, y1) in corners.items():
     visible = (max(x0, 0), max(y0, 0), min(x1, width) - 1, min(y1, height) - 1)
     draw.rectangle(visible, outline=class_color(names[index]), width=2)
   taken = []
-  for index in reversed(large_first):  # small boxes have the least choice of where to put their name
+  for index in reversed(corners):  # small boxes have the least choice of where to put their name
     _draw_label(draw, names[index], corners[index], size, taken)
   return picture
 
 
-def _pixel_box(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _large_first(names: Sequence[str], boxes: np.ndarray, size: tuple[int, int]) -> dict[int, PixelBox]:
+  """Each object's index and box in pixels, without `__image__`."""
+  corners = {index: _pixel_box(boxes[index], size) for index, name in enumerate(names) if name != IMAGE_OBJECT}
+  return dict(sorted(corners.items(), key=lambda item: -_area(item[1])))
+
+
+def _pixel_box(box: np.ndarray, size: tuple[int, int]) -> PixelBox:
   """Whole pixels x0, y0, x1, y1; the right way round, at least 3 of them in the picture each way."""
   height, width = size
   x0, x1 = sorted(np.clip(np.nan_to_num(box[[0, 2]]), -3, 4) * width)
@@ -98,18 +109,17 @@ def _pixel_box(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, i
   return x0, y0, max(round(x1), x0 + 3, 3), max(round(y1), y0 + 3, 3)
 
 
-def _area(box: tuple[int, int, int, int]) -> int:
+def _area(box: PixelBox) -> int:
   return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> int:
+def _overlap(one: PixelBox, other: PixelBox) -> int:
   width = min(one[2], other[2]) - max(one[0], other[0])
   height = min(one[3], other[3]) - max(one[1], other[1])
   return max(width, 0) * max(height, 0)
 
 
-def _draw_label(draw: ImageDraw.ImageDraw, name: str, box: tuple[int, int, int, int], size: tuple[int, int],
-                taken: list[tuple[int, int, int, int]]):
+def _draw_label(draw: ImageDraw.ImageDraw, name: str, box: PixelBox, size: tuple[int, int], taken: list[PixelBox]):
   """Puts the name where it covers the least of the names already there, and remembers it in `taken`."""
   text_width, text_height = text_size(name, _LABEL_TEXT)
   width, height = text_width + 8, text_height + 2
@@ -131,10 +141,10 @@ def _draw_label(draw: ImageDraw.ImageDraw, name: str, box: tuple[int, int, int, 
             anchor='mm')
 
 
-def enlarge(image: np.ndarray) -> Image.Image:
-  """A picture uint8[H, W, 3], enlarged by a whole number to about 256 pixels."""
+def enlarge(image: np.ndarray, side: int = _PICTURE_SIDE) -> Image.Image:
+  """A picture uint8[H, W, 3], enlarged by a whole number to about `side` pixels."""
   picture = Image.fromarray(np.asarray(image))
-  factor = max(1, round(_PICTURE_SIDE / max(picture.size)))
+  factor = max(1, round(side / max(picture.size)))
   return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.BICUBIC)
 
 
@@ -146,7 +156,7 @@ def image_grid(images: np.ndarray, columns: int) -> Image.Image:
     columns: pictures in a row.
   """
   pictures = [enlarge(image) for image in images]
-  return _table([pictures[start:start + columns] for start in range(0, len(pictures), columns)], margin=0)
+  return table([pictures[start:start + columns] for start in range(0, len(pictures), columns)], margin=0)
 
 
 def contact_sheet(graph: Image.Image, layout: Image.Image, samples: np.ndarray) -> Image.Image:
@@ -160,7 +170,7 @@ def contact_sheet(graph: Image.Image, layout: Image.Image, samples: np.ndarray) 
   rows = max(1, min(3, graph.height // _PICTURE_SIDE))
   columns = min(-(-len(samples) // rows), _MAX_COLUMNS)
   captions = ('scene graph', 'predicted layout', 'samples' if len(samples) > 1 else 'sample')
-  return _table([[graph, layout, image_grid(samples, columns)]], captions)
+  return table([[graph, layout, image_grid(samples, columns)]], captions)
 
 
 def overview(graphs: Sequence[Image.Image], layouts: Sequence[Image.Image], samples: Sequence[np.ndarray],
@@ -170,8 +180,8 @@ def overview(graphs: Sequence[Image.Image], layouts: Sequence[Image.Image], samp
   for graph, layout, images, title in zip(graphs, layouts, samples, titles, strict=True):
     graph = graph.copy()
     graph.thumbnail(_GRAPH_PANEL, Image.Resampling.LANCZOS)
-    rows.append([_text(title), graph, layout, image_grid(images[:_MAX_COLUMNS], _MAX_COLUMNS)])
-  return _table(rows, ('', 'scene graph', 'predicted layout', 'samples'))
+    rows.append([text_picture(title), graph, layout, image_grid(images[:_MAX_COLUMNS], _MAX_COLUMNS)])
+  return table(rows, ('', 'scene graph', 'predicted layout', 'samples'))
 
 
 def training_grid(ground_truth: np.ndarray, from_gt_boxes_and_masks: np.ndarray, from_gt_boxes: np.ndarray,
@@ -189,18 +199,19 @@ def training_grid(ground_truth: np.ndarray, from_gt_boxes_and_masks: np.ndarray,
   """
   columns = (ground_truth, from_gt_boxes_and_masks, from_gt_boxes, predicted)
   rows = [[enlarge(image) for image in row] for row in zip(*columns, strict=True)]
-  return np.asarray(_table(rows, ('ground truth', 'GT boxes + masks', 'GT boxes', 'all predicted')))
+  return np.asarray(table(rows, ('ground truth', 'GT boxes + masks', 'GT boxes', 'all predicted')))
 
 
-def _text(text: str) -> Image.Image:
+def text_picture(text: str) -> Image.Image:
+  """A line of text as large as it needs, for `table`."""
   picture = Image.new('RGB', text_size(text, _CAPTION_TEXT), BACKGROUND)
   ImageDraw.Draw(picture).text((0, 0), text, fill=INK, font=font(_CAPTION_TEXT))
   return picture
 
 
-def _table(rows: Sequence[Sequence[Image.Image]], captions: Sequence[str] = (), margin: int = _GAP) -> Image.Image:
+def table(rows: Sequence[Sequence[Image.Image]], captions: Sequence[str] = (), margin: int = _GAP) -> Image.Image:
   """Pictures in aligned rows and columns, each at the top of its cell, with a caption over each column."""
-  rows = ([[_text(caption) for caption in captions]] if captions else []) + list(rows)
+  rows = ([[text_picture(caption) for caption in captions]] if captions else []) + list(rows)
   widths = [max(row[column].width for row in rows if column < len(row)) for column in range(len(rows[0]))]
   heights = [max(picture.height for picture in row) for row in rows]
   size = (sum(widths) + _GAP * (len(widths) - 1) + 2 * margin, sum(heights) + _GAP * (len(heights) - 1) + 2 * margin)

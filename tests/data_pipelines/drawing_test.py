@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg2im_jax import drawing
+from data_pipelines import drawing
 
 BOXES = np.array([[0, 0, 1, 1], [0, 0, 1, 0.5], [0.25, 0.5, 0.75, 0.9]], np.float32)
 NAMES = ('__image__', 'sky', 'sheep')
@@ -40,6 +40,15 @@ def test_layout_has_the_size_and_the_outlines_of_the_boxes():
     assert picture.getpixel(corner) == sheep
   assert picture.getpixel((199, 20)) == sky
   assert picture.getpixel((100, 95)) == picture.getpixel((5, 70))  # background: __image__ is not drawn
+
+
+def test_boxes_are_drawn_on_a_copy_of_the_picture():
+  picture = Image.new('RGB', (200, 100), (9, 9, 9))
+  drawn = drawing.draw_boxes(picture, NAMES, BOXES)
+  for corner in ((50, 89), (149, 89), (149, 70)):
+    assert drawn.getpixel(corner) == drawing.class_color('sheep')
+  assert drawn.getpixel((100, 82)) == drawn.getpixel((100, 95)) == (9, 9, 9)  # inside a box and outside of all
+  assert picture.getcolors() == [(200 * 100, (9, 9, 9))]
 
 
 def test_layout_shows_masks_inside_their_boxes():
@@ -83,6 +92,7 @@ def test_small_pictures_are_enlarged():
   assert drawing.enlarge(_samples(1, size=(128, 128))[0]).size == (256, 256)
   assert drawing.enlarge(_samples(1, size=(64, 32))[0]).size == (128, 256)
   assert drawing.enlarge(_samples(1, size=(512, 512))[0]).size == (512, 512)
+  assert drawing.enlarge(_samples(1)[0], 320).size == (320, 320)
 
 
 def test_image_grid_fills_row_by_row():
