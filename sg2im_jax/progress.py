@@ -44,7 +44,7 @@ class Progress:
     shown = '  '.join(f'{label} {losses[name]:.4g}' for name, label in _SHOWN.items() if name in losses)
     skipped = f'  SKIPPED {losses["skipped"]:.0f} steps: loss not finite' if losses.get('skipped') else ''
     text = (f'step {step}/{self._num_steps}  {shown}{skipped}  {num_steps * self._batch_size / seconds:.3g} images/s  '
-            f'{duration(left)} left  {self._waited / seconds:.0%} waiting for input')
+            f'{duration(left)} left  {self._waited / seconds:.1%} waiting for input')
     self._start_window(step)
     return text
 

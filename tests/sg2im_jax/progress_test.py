@@ -15,7 +15,7 @@ def test_pauses_do_not_count():
   with progress.paused():
     now[0] += 1000
   line = progress.line(20, {'generator/total': 1.5, 'skipped': 0.0})
-  assert line == 'step 20/100  loss 1.5  10 images/s  32s left  25% waiting for input'
+  assert line == 'step 20/100  loss 1.5  10 images/s  32s left  25.0% waiting for input'
   now[0] += 1
   assert 'SKIPPED 2 steps: loss not finite  4 images/s' in progress.line(21, {'skipped': 2.0})
 
