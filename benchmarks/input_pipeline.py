@@ -5,7 +5,8 @@
 Both read COCO-Stuff with the filters of configs/coco64.py and make the same padded batches of images, boxes, masks and
 freshly drawn relations. The DataLoader has 2 worker processes, each of which decodes a photograph, resizes it and draws
 its masks at every visit, as the published code does. The two take turns in one process, round after round; the table
-shows medians over the rounds. `cold` is a first pass over records that the page cache does not hold.
+shows medians over the rounds. `cold` is a first epoch whose records the page cache does not hold, the start of the
+pipeline included, which is most of it where there are few.
 """
 
 import itertools
