@@ -1,4 +1,4 @@
-"""How every command starts and how it reports a mistake of its user."""
+"""How every command starts, reports a mistake of its user and tells a time."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -37,3 +37,15 @@ def run(main: Callable[[Sequence[str]], int | None], parser: Callable[[Sequence[
   except KeyboardInterrupt:
     print('interrupted', file=sys.stderr)
     sys.exit(130)
+
+
+def duration(seconds: float) -> str:
+  """Days, hours, minutes and seconds as 1d02h, 1h05m, 3m20s or 12s."""
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  days, hours = divmod(hours, 24)
+  if days:
+    return f'{days}d{hours:02}h'
+  if hours:
+    return f'{hours}h{minutes:02}m'
+  return f'{minutes}m{seconds:02}s' if minutes else f'{seconds}s'

@@ -20,6 +20,7 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator, Sequence
 
+from data_pipelines.command_line import duration
 from data_pipelines.scene_graph import UserError
 
 ATTEMPTS = 5  # in a row that bring nothing
@@ -305,7 +306,7 @@ class _Progress:
       text += f' of {_readable(self._size)}'
     text += f', {_readable(rate)}/s'
     if self._size is not None and rate:
-      text += f', {_duration((self._size - self._done) / rate)} left'
+      text += f', {duration((self._size - self._done) / rate)} left'
     print(f'\r{text:<78}' if self._is_terminal else text, end='' if self._is_terminal else '\n', file=sys.stderr,
           flush=True)
 
@@ -319,9 +320,3 @@ def _readable(count: float) -> str:
   power = next((power for power in range(3) if count < 1000**(power + 1)), 3)
   number = count / 1000**power
   return f'{number:.0f} bytes' if power == 0 else f'{number:.{0 if number >= 100 else 1}f} {" kMG"[power]}B'
-
-
-def _duration(seconds: float) -> str:
-  minutes, seconds = divmod(round(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  return f'{hours}h{minutes:02}m' if hours else f'{minutes}m{seconds:02}s' if minutes else f'{seconds}s'

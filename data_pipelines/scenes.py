@@ -135,7 +135,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
       raise UserError(f'{path}: no line is usable; expected lines like {scenes_file.EXAMPLE}; run python -m '
                       f'data_pipelines.prepare --dataset=scenes --check --source={config.source_dir}')
     for split in scenes_file.NEEDED_SPLITS:
-      if not any(scene.split == split for scene in reading.scenes):
+      if split in reading.missing_splits():
         raise UserError(f'{path}: no usable line is of split "{split}", which training needs; '
                         f'give some lines "split": "{split}"')
       if not splits[split]:

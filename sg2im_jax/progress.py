@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from flax.metrics.tensorboard import SummaryWriter
 
+from data_pipelines.command_line import duration
 from data_pipelines.scene_graph import UserError
 
 _SHOWN = {'generator/total': 'loss', 'generator/l1_pixel': 'pixel', 'generator/bbox': 'box',
@@ -50,18 +51,6 @@ class Progress:
 
   def _start_window(self, step: int):
     self._first, self._start, self._waited = step, self._clock(), 0.0
-
-
-def duration(seconds: float) -> str:
-  """Days, hours, minutes and seconds as 1d02h, 1h05m, 3m20s or 12s."""
-  minutes, seconds = divmod(round(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  days, hours = divmod(hours, 24)
-  if days:
-    return f'{days}d{hours:02}h'
-  if hours:
-    return f'{hours}h{minutes:02}m'
-  return f'{minutes}m{seconds:02}s' if minutes else f'{seconds}s'
 
 
 class TrainingLog:

@@ -29,10 +29,10 @@ from absl import flags
 from PIL import Image
 
 from data_pipelines import drawing
+from data_pipelines.command_line import duration
 from data_pipelines.graph_drawing import draw_graph
 from data_pipelines.scene_graph import SceneGraph, UserError, load_scene_graphs
 from sg2im_jax import checkpoints, command_line, compilation_cache, images, models
-from sg2im_jax.progress import duration
 from sg2im_jax.sampling import GraphSamples, Sampler, encode_graphs, sample_graphs
 
 _OVERVIEW_ROWS = 20

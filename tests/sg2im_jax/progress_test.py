@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from sg2im_jax.progress import Progress, TrainingLog, duration
+from data_pipelines.command_line import duration
+from sg2im_jax.progress import Progress, TrainingLog
 
 
 def test_pauses_do_not_count():
