@@ -13,6 +13,12 @@ def get_config() -> ConfigDict:
   config.seed = 0
   config.num_steps = 1_000_000
   config.batch_size = 32  # images over all devices together
+  config.dtype = 'float32'  # of what the networks compute: float32 | bfloat16; parameters and losses are float32
+  # Compute the insides of refinement modules twice instead of keeping them for the gradient: less memory, more time.
+  config.rematerialize = False
+  # Steps that the devices take without the host between them. More than 1 helps where a step takes them less than a
+  # few milliseconds; every *_every and num_steps must be multiples.
+  config.steps_per_dispatch = 1
 
   config.data = ConfigDict()
   config.data.name = 'coco_stuff'  # storybook | coco_stuff | coco_panoptic | visual_genome | scenes

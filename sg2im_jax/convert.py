@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from absl import flags
 
 from data_pipelines.scene_graph import UserError
-from sg2im_jax import checkpoints, command_line, compilation_cache, published_checkpoint, verification, work_directory
+from sg2im_jax import checkpoints, command_line, compilation, published_checkpoint, verification, work_directory
 from sg2im_jax.train_state import NetworkState, TrainState, make_optimizer
 
 
@@ -68,7 +68,7 @@ def initial_state(published: published_checkpoint.PublishedCheckpoint) -> TrainS
 
 
 def main(_: Sequence[str]):
-  compilation_cache.enable()
+  compilation.configure()
   convert(flags.FLAGS.checkpoint, flags.FLAGS.workdir, vectors=flags.FLAGS.verify,
           align_corners=flags.FLAGS.align_corners)
 

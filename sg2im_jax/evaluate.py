@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from data_pipelines import input_pipeline
 from data_pipelines.relations import geometric_predicate, mask_centres
 from data_pipelines.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
-from sg2im_jax import checkpoints, command_line, compilation_cache, metrics, models, work_directory
+from sg2im_jax import checkpoints, command_line, compilation, metrics, models, work_directory
 from sg2im_jax.scene_batch import SceneBatch
 
 
@@ -138,7 +138,7 @@ def _box_centres(boxes: np.ndarray) -> np.ndarray:
 
 
 def main(_: Sequence[str]):
-  compilation_cache.enable()
+  compilation.configure()
   arguments = flags.FLAGS
   results = evaluate(arguments.workdir, arguments.split, arguments.num_graphs, arguments.data_dir, arguments.source_dir)
   print(report(results))

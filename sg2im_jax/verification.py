@@ -30,7 +30,7 @@ from data_pipelines.vocabulary import Vocabulary
 from sg2im_jax import images, losses, metrics, published_arrays
 from sg2im_jax.models.crops import crop_objects
 from sg2im_jax.models.generator import BOX_TEXTURE_SIZE, GeneratorOutputs
-from sg2im_jax.models.layout import scene_layout
+from sg2im_jax.models.layout import object_canvases
 from sg2im_jax.sampling import Sampler
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.train_state import Networks, TrainState, build_networks
@@ -214,8 +214,8 @@ def _compare_operators(recording: Recording, config: ConfigDict) -> Iterator[Com
   for name, masks in (('ops/boxes_to_layout', ones),
                       ('ops/masks_to_layout', recording.scatter(recording['in/masks'].astype(np.float32)))):
     if name in recording:
-      layout = scene_layout(recording.scatter(recording['ops/vecs']), batch.boxes, masks, batch.object_mask,
-                            config.data.image_size, align_corners=align_corners)
+      canvases = object_canvases(batch.boxes, masks, config.data.image_size, align_corners=align_corners)
+      layout = np.einsum('bhwo,bod->bhwd', canvases, recording.scatter(recording['ops/vecs']))
       yield _compare(name, layout, recording[name].transpose(0, 2, 3, 1), OPERATOR_TOLERANCE)
   if 'ops/iou_sum' in recording:
     iou = metrics.box_iou(recording['in/boxes'], recording['ops/other_boxes']).sum()

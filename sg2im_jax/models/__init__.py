@@ -29,7 +29,8 @@ def build_generator(config: ConfigDict, vocabulary: Vocabulary) -> Generator:
     if model[name] not in known:
       raise UserError(f'config.model.{name} is {model[name]!r}, expected {" or ".join(known)}')
   return Generator(num_objects=vocabulary.num_objects, num_predicates=vocabulary.num_predicates,
-                   image_size=(height, width), **{**model, 'refinement_dims': tuple(model.refinement_dims)})
+                   image_size=(height, width), dtype=_dtype(config), rematerialize=config.rematerialize,
+                   **{**model, 'refinement_dims': tuple(model.refinement_dims)})
 
 
 def build_image_discriminator(config: ConfigDict) -> ImageDiscriminator | None:
@@ -38,7 +39,7 @@ def build_image_discriminator(config: ConfigDict) -> ImageDiscriminator | None:
     return None
   settings = config.image_discriminator
   return ImageDiscriminator(settings.arch, settings.normalization, settings.activation, settings.padding,
-                            settings.classifier)
+                            settings.classifier, _dtype(config))
 
 
 def build_object_discriminator(config: ConfigDict, vocabulary: Vocabulary) -> ObjectDiscriminator | None:
@@ -49,4 +50,10 @@ def build_object_discriminator(config: ConfigDict, vocabulary: Vocabulary) -> Ob
   if settings.crop_size < 2:
     raise UserError(f'config.object_discriminator.crop_size is {settings.crop_size}, expected 2 or more pixels')
   return ObjectDiscriminator(vocabulary.num_objects, settings.crop_size, config.model.align_corners, settings.arch,
-                             settings.normalization, settings.activation, settings.padding)
+                             settings.normalization, settings.activation, settings.padding, _dtype(config))
+
+
+def _dtype(config: ConfigDict) -> str:
+  if config.dtype not in ('float32', 'bfloat16'):
+    raise UserError(f'config.dtype is {config.dtype!r}, expected float32 or bfloat16')
+  return config.dtype

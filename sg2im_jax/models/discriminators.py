@@ -20,7 +20,9 @@ import jax.numpy as jnp
 
 from data_pipelines.scene_graph import UserError
 from sg2im_jax.models import layers
+from sg2im_jax.models.convolutions import convolve
 from sg2im_jax.models.crops import crop_objects
+from sg2im_jax.models.normalization import normalization
 
 _TOKEN = re.compile(r'(FC|C|R|U|P|I)(?:-?(\d+(?:-\d+)*))?')
 _ARGUMENTS = {'C': (2, 3), 'R': (0,), 'U': (1,), 'P': (1,), 'FC': (2,), 'I': (1,)}
@@ -60,15 +62,15 @@ class ResidualBlock(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
-    """x: float32[N, H, W, C], mask: bool[N, 1, 1, 1] -> float32[N, H, W, C]."""
+    """x: float[N, H, W, C], mask: bool[N, 1, 1, 1] -> float[N, H, W, C]."""
     norms = [self.norm(name=f'norm_{i}') for i in range(2)] if self.norm is not None else [None, None]
-    convs = [nn.Conv(x.shape[-1], (3, 3), padding=1, kernel_init=layers.torch_uniform, name=f'conv_{i}',
-                     bias_init=layers.torch_bias(9 * x.shape[-1])) for i in range(2)]
+    convolutions = [layers.Convolution(x.shape[-1], x.shape[-1], 3, name=f'conv_{i}') for i in range(2)]
     # The published block evaluates its body twice a call; the outputs are equal, but running statistics move twice.
     for _ in range(2):
       y = x
-      for norm, conv in zip(norms, convs):
-        y = conv(self.activation(y if norm is None else norm(y, mask)))
+      for norm, convolution in zip(norms, convolutions):
+        y = self.activation(y if norm is None else norm(y, mask))
+        y = convolution(lambda kernel, y=y: convolve(y, kernel.astype(y.dtype), [(1, 1)] * 2))
     return x + y
 
 
@@ -88,9 +90,9 @@ class ConvolutionalNetwork(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
-    """x: float32[N, H, W, C]; mask: bool[N], True where an image is real -> float32[N, h, w, c], or [N, c] after FC."""
+    """x: float[N, H, W, C]; mask: bool[N], True where an image is real -> float[N, h, w, c], or [N, c] after FC."""
     tokens = parse_arch(self.arch)
-    norm = layers.normalization(self.normalization, train=train)
+    norm = normalization(self.normalization, train=train)
     activation = layers.activation(self.activation)
     mask = mask[:, None, None, None]
     channels = 3
@@ -133,19 +135,22 @@ class ImageDiscriminator(nn.Module):
   Attributes:
     classifier: end in a 1x1 convolution to one score, as the paper says. The published code has that layer, and its
       checkpoints the arrays, but never applies it: every channel of the feature map is a score.
+    dtype: what to compute in.
   """
   arch: str
   normalization: str
   activation: str
   padding: str
   classifier: bool
+  dtype: str
 
   @nn.compact
   def __call__(self, image: jax.Array, example_mask: jax.Array, *, train: bool) -> jax.Array:
     """image: float32[B, H, W, 3], example_mask: bool[B] -> scores float32[B, h, w, c], or c = 1 with the classifier."""
     x = ConvolutionalNetwork(self.arch, self.normalization, self.activation, self.padding, name='cnn')(
-        image, example_mask, train=train)
-    return layers.conv(x, 1, 1, name='classifier') if self.classifier else x
+        image.astype(self.dtype), example_mask, train=train)
+    x = layers.conv(x, 1, 1, name='classifier') if self.classifier else x
+    return x.astype(jnp.float32)
 
 
 class ObjectDiscriminator(nn.Module):
@@ -155,6 +160,7 @@ class ObjectDiscriminator(nn.Module):
     num_objects: V.
     crop_size: side in pixels of the crops.
     align_corners: as for `crop_objects`.
+    dtype: what to compute in; crops are cut out in float32, and scores and logits are.
   """
   num_objects: int
   crop_size: int
@@ -163,6 +169,7 @@ class ObjectDiscriminator(nn.Module):
   normalization: str
   activation: str
   padding: str
+  dtype: str
 
   @nn.compact
   def __call__(self, image: jax.Array, boxes: jax.Array, object_mask: jax.Array, *,
@@ -180,8 +187,8 @@ class ObjectDiscriminator(nn.Module):
     crops = crop_objects(image, jnp.where(object_mask[..., None], boxes, 0), self.crop_size,
                          align_corners=self.align_corners)
     x = ConvolutionalNetwork(self.arch, self.normalization, self.activation, self.padding, name='cnn')(
-        crops.reshape(-1, *crops.shape[2:]), object_mask.reshape(-1), train=train)
-    x = layers.dense(x.mean(tuple(range(1, x.ndim - 1))), 1024, name='linear')
+        crops.reshape(-1, *crops.shape[2:]).astype(self.dtype), object_mask.reshape(-1), train=train)
+    x = layers.dense(x.astype(jnp.float32).mean(tuple(range(1, x.ndim - 1))), 1024, name='linear')
     x = x.reshape(*object_mask.shape, 1024)
     scores = layers.dense(x, 1, name='score')[..., 0]
     return scores, layers.dense(x, self.num_objects, name='class')

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from sg2im_jax.models import layers
 from sg2im_jax.models.graph_convolution import GraphConvolution, Incidence
 from sg2im_jax.models.heads import MaskHead
-from sg2im_jax.models.layout import scene_layout
-from sg2im_jax.models.refinement import RefinementNetwork
+from sg2im_jax.models.layout import object_canvases
+from sg2im_jax.models.normalization import normalization
+from sg2im_jax.models.refinement import Layout, RefinementNetwork
 from sg2im_jax.scene_batch import SceneBatch
 
 BOX_TEXTURE_SIZE = 8  # without masks, a box is filled with this many ones a side
@@ -39,7 +40,11 @@ class GeneratorOutputs:
 
 
 class Generator(nn.Module):
-  """See `configs/coco64.py` for what each attribute means; `build_generator` makes one from a config."""
+  """See `configs/coco64.py` for what each attribute means; `build_generator` makes one from a config.
+
+  The graph convolution, the mask head and the refinement network compute in `dtype`. Boxes, predicates and where things
+  lie on the canvas are float32 whatever it is: they have few numbers, each of which matters.
+  """
   num_objects: int
   num_predicates: int
   image_size: tuple[int, int]
@@ -56,6 +61,8 @@ class Generator(nn.Module):
   refinement_dims: Sequence[int]
   normalization: str
   activation: str
+  dtype: str
+  rematerialize: bool
 
   @nn.compact
   def __call__(self, batch: SceneBatch, noise: jax.Array, *, use_boxes: bool, use_masks: bool,
@@ -72,14 +79,15 @@ class Generator(nn.Module):
     batch = batch.zero_padding()
     object_vectors, embeddings, incidence = self._object_vectors(batch, train)
 
-    mlp_norm = layers.normalization(self.mlp_normalization, train=train)
+    mlp_norm = normalization(self.mlp_normalization, train=train)
     box_head = layers.Mlp((self.gconv_hidden_dim, 4), mlp_norm, last_bias_centre=self.initial_box, name='box_head')
-    boxes = box_head(object_vectors, batch.object_mask)
+    boxes = box_head(object_vectors.astype(jnp.float32), batch.object_mask)
     mask_logits = None
     if self.mask_size:
-      mask_norm = layers.normalization('batch', train=train)
+      mask_norm = normalization('batch', train=train)
       mask_logits = MaskHead(self.mask_size, mask_norm, name='mask_head')(object_vectors, batch.object_mask)
-    relation_inputs = jnp.concatenate([*incidence.gather(boxes), *incidence.gather(embeddings)], -1)
+    relation_inputs = jnp.concatenate(
+        [*incidence.gather(boxes), *incidence.gather(embeddings.astype(jnp.float32))], -1)
     predicate_logits = layers.Mlp((self.gconv_hidden_dim, self.num_predicates), mlp_norm, name='relation_head')(
         relation_inputs, batch.triple_mask)
     outputs = GeneratorOutputs(None, boxes, mask_logits, predicate_logits)
@@ -88,21 +96,21 @@ class Generator(nn.Module):
       masks = jnp.ones((*batch.object_mask.shape, BOX_TEXTURE_SIZE, BOX_TEXTURE_SIZE))
     else:
       masks = batch.masks.astype(jnp.float32) if use_masks else outputs.masks
-    layout = scene_layout(object_vectors, batch.boxes if use_boxes else boxes, masks, batch.object_mask,
-                          self.image_size, align_corners=self.align_corners)
-    image = RefinementNetwork(self.refinement_dims, layers.normalization(self.normalization, train=train),
-                              layers.activation(self.activation), name='refinement')(
-                                  jnp.concatenate([layout, noise], -1))
-    return outputs.replace(image=image)
+    canvases = object_canvases(batch.boxes if use_boxes else boxes, masks, self.image_size,
+                               align_corners=self.align_corners) * batch.object_mask[:, None, None]
+    layout = Layout(canvases.astype(self.dtype), object_vectors, noise.astype(self.dtype))
+    image = RefinementNetwork(self.refinement_dims, normalization(self.normalization, train=train),
+                              layers.activation(self.activation), self.rematerialize, name='refinement')(layout)
+    return outputs.replace(image=image.astype(jnp.float32))
 
   def _object_vectors(self, batch: SceneBatch, train: bool) -> tuple[jax.Array, jax.Array, Incidence]:
-    """Object vectors after graph convolution and before it (both float32[B, O, D]), and the graph's matrices."""
+    """Object vectors after graph convolution and before it (both dtype[B, O, D]), and the graph's matrices."""
     unit_normal = nn.initializers.normal(1.0)
     # The published table has one object class more than there are names, which nothing ever looks up.
     embeddings = nn.Embed(self.num_objects + 1, self.embedding_dim, embedding_init=unit_normal,
-                          name='object_embedding')(batch.object_class)
+                          dtype=self.dtype, name='object_embedding')(batch.object_class)
     predicate_vectors = nn.Embed(self.num_predicates, self.embedding_dim, embedding_init=unit_normal,
-                                 name='predicate_embedding')(batch.triples[..., 1])
+                                 dtype=self.dtype, name='predicate_embedding')(batch.triples[..., 1])
     incidence = Incidence.from_triples(batch.triples, batch.triple_mask, batch.object_mask.shape[1])
     if self.gconv_num_layers == 0:
       return layers.dense(embeddings, self.gconv_dim, name='linear'), embeddings, incidence
@@ -110,6 +118,6 @@ class Generator(nn.Module):
     for i in range(self.gconv_num_layers):
       vectors, predicate_vectors = GraphConvolution(
           self.gconv_dim, self.gconv_hidden_dim, self.gconv_pooling,
-          layers.normalization(self.mlp_normalization, train=train), name=f'graph_convolution_{i}')(
+          normalization(self.mlp_normalization, train=train), name=f'graph_convolution_{i}')(
               vectors, predicate_vectors, incidence, batch.object_mask, batch.triple_mask)
     return vectors, embeddings, incidence

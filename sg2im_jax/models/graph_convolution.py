@@ -32,18 +32,20 @@ class Incidence:
     return cls(subject=one_hot(triples[..., 0]), object=one_hot(triples[..., 2]))
 
   def gather(self, object_vectors: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """float32[B, O, D] -> the vectors of each triple's subject and object, float32[B, T, D] both."""
-    return (jnp.einsum('bto,bod->btd', self.subject, object_vectors),
-            jnp.einsum('bto,bod->btd', self.object, object_vectors))
+    """float[B, O, D] -> the vectors of each triple's subject and object, float[B, T, D] both."""
+    dtype = object_vectors.dtype
+    return (jnp.einsum('bto,bod->btd', self.subject.astype(dtype), object_vectors),
+            jnp.einsum('bto,bod->btd', self.object.astype(dtype), object_vectors))
 
   def pool(self, subject_vectors: jax.Array, object_vectors: jax.Array, pooling: str) -> jax.Array:
-    """Sum (or mean, for `avg`) over the triples of each object: float32[B, T, D] twice -> float32[B, O, D]."""
-    pooled = (jnp.einsum('bto,btd->bod', self.subject, subject_vectors) +
-              jnp.einsum('bto,btd->bod', self.object, object_vectors))
+    """Sum (or mean, for `avg`) over the triples of each object: float[B, T, D] twice -> float[B, O, D]."""
+    dtype = subject_vectors.dtype
+    pooled = (jnp.einsum('bto,btd->bod', self.subject.astype(dtype), subject_vectors) +
+              jnp.einsum('bto,btd->bod', self.object.astype(dtype), object_vectors))
     if pooling == 'sum':
       return pooled
     count = self.subject.sum(1) + self.object.sum(1)
-    return pooled / jnp.maximum(count, 1)[..., None]  # an object in no triple pools to 0
+    return pooled / jnp.maximum(count, 1)[..., None].astype(dtype)  # an object in no triple pools to 0
 
 
 class GraphConvolution(nn.Module):
@@ -63,7 +65,7 @@ class GraphConvolution(nn.Module):
   @nn.compact
   def __call__(self, object_vectors: jax.Array, predicate_vectors: jax.Array, incidence: Incidence,
                object_mask: jax.Array, triple_mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """object_vectors: float32[B, O, D], predicate_vectors: float32[B, T, D] -> the same with `features`."""
+    """object_vectors: float[B, O, D], predicate_vectors: float[B, T, D] -> the same with `features`."""
     subjects, objects = incidence.gather(object_vectors)
     hidden, features = self.hidden_features, self.features
     proposals = layers.Mlp((hidden, 2 * hidden + features), self.norm, layers.kaiming_normal, name='triple_mlp')(

@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from sg2im_jax.models import layers
+from sg2im_jax.models.convolutions import convolve_upsampled
 
 
 class MaskHead(nn.Module):
@@ -20,13 +22,14 @@ class MaskHead(nn.Module):
 
   @nn.compact
   def __call__(self, object_vectors: jax.Array, object_mask: jax.Array) -> jax.Array:
-    """object_vectors: float32[B, O, D], object_mask: bool[B, O] -> logits float32[B, O, M, M]."""
+    """object_vectors: float[B, O, D], object_mask: bool[B, O] -> logits float32[B, O, M, M]."""
     slots, features = object_vectors.shape[:2], object_vectors.shape[-1]
     x = object_vectors.reshape(-1, 1, 1, features)
     mask = object_mask.reshape(-1, 1, 1, 1)
     for i in range(self.mask_size.bit_length() - 1):
-      x = layers.upsample(x)
-      x = self.norm(name=f'norm_{i}')(x, mask)
-      x = nn.relu(layers.conv(x, features, 3, name=f'conv_{i}'))
-    x = layers.conv(x, 1, 1, name='logits')
+      # As published, normalisation follows the upsampling. Before it, the pixels and their moments are the same.
+      x = self.norm(repeats=4, name=f'norm_{i}')(x, mask)
+      convolution = layers.Convolution(features, features, 3, name=f'conv_{i}')
+      x = nn.relu(convolution(lambda kernel, x=x: convolve_upsampled(x, kernel.astype(x.dtype))))
+    x = layers.conv(x, 1, 1, name='logits').astype(jnp.float32)
     return x.reshape(*slots, self.mask_size, self.mask_size)

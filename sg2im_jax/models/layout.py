@@ -52,25 +52,9 @@ def object_canvases(boxes: jax.Array, masks: jax.Array, image_size: tuple[int, i
     align_corners: whether the outer texels of a mask are centred on the edges of its box.
 
   Returns:
-    float32[B, O, H, W].
+    float32[B, H, W, O].
   """
   height, width = image_size
   rows = _canvas_weights(boxes[..., 1], boxes[..., 3], height, masks.shape[-2], align_corners)
   columns = _canvas_weights(boxes[..., 0], boxes[..., 2], width, masks.shape[-1], align_corners)
-  return jnp.einsum('bohm,bomn,bown->bohw', rows, masks, columns)
-
-
-def scene_layout(object_vectors: jax.Array, boxes: jax.Array, masks: jax.Array, object_mask: jax.Array,
-                 image_size: tuple[int, int], *, align_corners: bool) -> jax.Array:
-  """Sum of every real object's vector, spread over its warped mask (paper section 3, "scene layout").
-
-  Args:
-    object_vectors: float32[B, O, D].
-    boxes, masks, image_size, align_corners: as for `object_canvases`.
-    object_mask: bool[B, O].
-
-  Returns:
-    float32[B, H, W, D].
-  """
-  canvases = object_canvases(boxes, masks, image_size, align_corners=align_corners) * object_mask[..., None, None]
-  return jnp.einsum('bohw,bod->bhwd', canvases, object_vectors)
+  return jnp.einsum('bohm,bomn,bown->bhwo', rows, masks, columns)

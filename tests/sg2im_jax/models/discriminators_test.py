@@ -75,7 +75,7 @@ def test_residual_block_moves_running_statistics_twice():
 
 
 def test_padded_images_reach_no_statistic():
-  network = ImageDiscriminator('C3-4,C3-4', 'batch', 'relu', 'same', classifier=False)
+  network = ImageDiscriminator('C3-4,C3-4', 'batch', 'relu', 'same', classifier=False, dtype='float32')
   variables = network.init(jax.random.key(0), IMAGES, REAL, train=True)
   run = lambda images: network.apply(variables, images, REAL, train=True, mutable=['batch_stats'])
   (scores, stats), (other_scores, other_stats) = run(IMAGES), run(IMAGES.at[2].set(1e6))
@@ -84,9 +84,9 @@ def test_padded_images_reach_no_statistic():
 
 
 def test_the_classifier_makes_one_score_of_a_patch():
-  network = ImageDiscriminator('C3-4-2', 'batch', 'relu', 'same', classifier=True)
+  network = ImageDiscriminator('C3-4-2', 'batch', 'relu', 'same', classifier=True, dtype='float32')
   scores, variables = network.init_with_output(jax.random.key(0), IMAGES, REAL, train=False)
-  features = ImageDiscriminator('C3-4-2', 'batch', 'relu', 'same', classifier=False).apply(
+  features = ImageDiscriminator('C3-4-2', 'batch', 'relu', 'same', classifier=False, dtype='float32').apply(
       {'params': {'cnn': variables['params']['cnn']}}, IMAGES, REAL, train=False)
   classifier = variables['params']['classifier']
   assert scores.shape == (3, 8, 8, 1)

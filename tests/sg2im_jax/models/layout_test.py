@@ -3,12 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from sg2im_jax.models.crops import crop_objects
-from sg2im_jax.models.layout import object_canvases, scene_layout
+from sg2im_jax.models.layout import object_canvases
 
 
 def canvas(box, mask, size=(5, 5), align_corners=True):
   return np.asarray(object_canvases(jnp.array([[box]]), jnp.array([[mask]], jnp.float32), size,
-                                    align_corners=align_corners)[0, 0])
+                                    align_corners=align_corners)[0, :, :, 0])
 
 
 def test_a_box_over_the_whole_canvas_stretches_corner_to_corner():
@@ -24,15 +24,6 @@ def test_a_box_covers_its_pixels_and_fades_over_one_texel():
   np.testing.assert_allclose(found, expected, atol=1e-6)
   wider = canvas([0.25, 0.25, 0.75, 0.75], np.ones((2, 2)))  # a texel is the whole box: half faded one pixel outside
   np.testing.assert_allclose(wider[2], [0.5, 1, 1, 1, 0.5], atol=1e-6)
-
-
-def test_layout_sums_the_vectors_of_real_objects():
-  boxes = jnp.array([[[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]])
-  vectors = jnp.array([[[1.0, 0.0], [0.0, 10.0], [5.0, 5.0]]])
-  layout = scene_layout(vectors, boxes, jnp.ones((1, 3, 2, 2)), jnp.array([[True, True, False]]), (4, 6),
-                        align_corners=True)
-  assert layout.shape == (1, 4, 6, 2)
-  np.testing.assert_allclose(layout, np.broadcast_to([1.0, 10.0], (1, 4, 6, 2)), rtol=1e-6)
 
 
 def test_boxes_without_extent_are_finite_with_gradients():

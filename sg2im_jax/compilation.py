@@ -1,0 +1,24 @@
+"""How programs are compiled: kept for later runs, and for a CPU with the faster of two libraries."""
+
+import os
+import pathlib
+
+import jax
+
+# XLA computes convolutions on CPUs by YNNPACK, whose gradients by the kernel take up to seven times as long as those of
+# the library before it. An empty list of what YNNPACK may do brings that one back.
+_CPU_LIBRARY = '--xla_cpu_experimental_ynn_fusion_type='
+
+
+def configure():
+  """To be called before anything is computed.
+
+  Compiled programs are kept in ~/.cache/sg2im_jax, unless JAX_COMPILATION_CACHE_DIR names another place. A flag in
+  XLA_FLAGS goes before what is chosen here.
+  """
+  chosen = os.environ.get('XLA_FLAGS', '')
+  if _CPU_LIBRARY not in chosen:
+    os.environ['XLA_FLAGS'] = f'{chosen} {_CPU_LIBRARY}'.strip()
+  if jax.config.jax_compilation_cache_dir is None:
+    cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+    jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(cache) / 'sg2im_jax'))
