@@ -71,8 +71,8 @@ def training_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDict,
     batch_size: images of a batch over all shards; B = batch_size / num_shards.
     seed: of the order and of everything drawn.
     first_step: number of the first batch.
-    shard_index: which rows to return: every `num_shards`-th from here. The shards of a step make up the batch that a
-      single shard would get.
+    shard_index: which rows to return: part number `shard_index` of each batch, of `num_shards` equal ones. One after
+      the other, the shards of a step are the batch that a single shard would get.
     num_shards: number of processes that read.
 
   Yields:
@@ -89,7 +89,7 @@ def training_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDict,
     return visits.shuffle(SHUFFLE_BUFFER, seed=_epoch_key(seed, epoch), reshuffle_each_iteration=False)
 
   epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-  visits = epochs.flat_map(shuffled_records).skip(num_skipped).shard(num_shards, shard_index)
+  visits = _shard(epochs.flat_map(shuffled_records).skip(num_skipped), batch_size, shard_index, num_shards)
   batches = visits.map(make_scene, tf.data.AUTOTUNE).batch(batch_size // num_shards, drop_remainder=True)
   return _iterate(batches.map(make_batch, tf.data.AUTOTUNE))
 
@@ -107,7 +107,7 @@ def evaluation_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDic
     batch_size: images of a batch over all shards; B = batch_size / num_shards.
     seed: of everything drawn.
     num_examples: how many examples from the start; None for all.
-    shard_index: which rows to return: every `num_shards`-th from here; every shard gets equally many batches.
+    shard_index: which rows to return: part number `shard_index` of each batch, of `num_shards` equal ones.
     num_shards: number of processes that read.
 
   Yields:
@@ -121,10 +121,10 @@ def evaluation_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDic
   num_rows = -(-count // batch_size) * batch_size
 
   visits = _visits(builder, split, seed, tf.constant(EVALUATION_EPOCH, tf.int64)).take(count)
-  scenes = visits.map(make_scene, tf.data.AUTOTUNE)
+  scenes = _shard(visits, batch_size, shard_index, num_shards).map(make_scene, tf.data.AUTOTUNE)
   padding = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), scenes.element_spec)
-  scenes = scenes.concatenate(tf.data.Dataset.from_tensors(padding).repeat(num_rows - count))
-  batches = scenes.shard(num_shards, shard_index).batch(batch_size // num_shards, drop_remainder=True)
+  scenes = scenes.concatenate(tf.data.Dataset.from_tensors(padding).repeat()).take(num_rows // num_shards)
+  batches = scenes.batch(batch_size // num_shards, drop_remainder=True)
   return _iterate(batches.map(make_batch, tf.data.AUTOTUNE))
 
 
@@ -144,6 +144,15 @@ def _visits(builder: tfds.core.DatasetBuilder, split: str, seed: int, epoch: tf.
   paths = [str(path) for path in _split_info(builder, split).filepaths]
   return tf.data.TFRecordDataset(paths).enumerate().map(
       lambda index, record: (record, tf.stack([_epoch_key(seed, epoch), index])))
+
+
+def _shard(visits: tf.data.Dataset, batch_size: int, shard_index: int, num_shards: int) -> tf.data.Dataset:
+  """Of every `batch_size` visits in a row, those of one shard; before they are parsed, as most of them are dropped."""
+  if num_shards == 1:
+    return visits
+  num_rows = batch_size // num_shards
+  rows = slice(shard_index * num_rows, (shard_index + 1) * num_rows)
+  return visits.batch(batch_size).map(lambda records, keys: (records[rows], keys[rows])).unbatch()
 
 
 def _stages(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabulary: Vocabulary,

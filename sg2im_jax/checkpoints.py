@@ -2,17 +2,19 @@
 
 A checkpoint WORKDIR/checkpoints/<step>/ has two items: `generator`, the parameters and batch statistics that sampling
 needs, and `training`, everything else of the TrainState.
+
+The processes of a job save and restore together, all on one work directory. What is decided about checkpoints (which
+can be read, which is the best) the first of them decides for all.
 """
 
 import contextlib
-import logging
 import math
 import os
 import pathlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
-import absl.logging
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -21,25 +23,11 @@ from ml_collections import ConfigDict
 
 from data_pipelines.scene_graph import UserError
 from data_pipelines.vocabulary import Vocabulary
-from sg2im_jax import work_directory
+from sg2im_jax import hosts, quiet_orbax, work_directory
 from sg2im_jax.metrics import BOX_IOU
 from sg2im_jax.train_state import NetworkState, TrainState
 
-# A failure is reported here in one line. Orbax also logs the stack trace of each thread that met it.
-absl.logging.get_absl_handler().addFilter(lambda record: f'{os.sep}orbax{os.sep}' not in record.pathname)
-logging.getLogger('asyncio').addFilter(lambda record: 'exception was never retrieved' not in record.getMessage())
-
-
-def _without_late_writes(report):
-  def report_unless_late(unraisable):
-    # After a failed save, each write that was still under way finds orbax's event loop gone.
-    if str(unraisable.exc_value) != 'Event loop is closed':
-      report(unraisable)
-
-  return report_unless_late
-
-
-sys.unraisablehook = _without_late_writes(sys.unraisablehook)
+quiet_orbax.enable()
 
 
 class Checkpoints:
@@ -47,9 +35,7 @@ class Checkpoints:
 
   def __init__(self, workdir: str | os.PathLike, keep: int):
     self.directory = _directory(workdir)
-    for step in steps(workdir):
-      if not _metrics_readable(self.directory / str(step)):
-        self._set_aside(step)
+    self._set_aside(lambda: [step for step in steps(workdir) if not _metrics_readable(self.directory / str(step))])
     policies = ocp.checkpoint_managers
     self._manager = ocp.CheckpointManager(self.directory, options=ocp.CheckpointManagerOptions(
         best_fn=_best_metric,
@@ -76,11 +62,12 @@ class Checkpoints:
 
   def is_best(self, metrics: dict[str, float]) -> bool:
     """Whether a state with these metrics is better than every saved one."""
-    best_step = self._manager.best_step()
-    if best_step is None:
-      return True
-    saved = self._manager.metrics(best_step)
-    return saved is None or _best_metric(metrics) > _best_metric(saved)
+    def is_better() -> bool:
+      best_step = self._manager.best_step()
+      saved = None if best_step is None else self._manager.metrics(best_step)
+      return saved is None or _best_metric(metrics) > _best_metric(saved)
+
+    return bool(hosts.largest(hosts.is_first() and is_better()))
 
   def restore_latest(self, abstract_state: TrainState) -> TrainState | None:
     """The newest readable checkpoint, None if there is no checkpoint.
@@ -95,8 +82,9 @@ class Checkpoints:
                               training=ocp.args.StandardRestore(training))
 
     def restore(step: int) -> TrainState:
-      for item in ('generator', 'training'):
-        _check_readable(self.directory / str(step) / item)
+      problem = _problem(self.directory / str(step)) if hosts.is_first() else None
+      if hosts.largest(problem is not None):
+        raise problem or ValueError('the first process cannot read it')
       restored = self._manager.restore(step, args=args)
       return _join(restored['generator'], restored['training'])
 
@@ -104,8 +92,7 @@ class Checkpoints:
     if not found:
       return None
     step, state = _newest_readable(self.directory.parent, found, restore)
-    for newer in found[found.index(step) + 1:]:
-      self._set_aside(newer)
+    self._set_aside(lambda: found[found.index(step) + 1:])
     self._manager.reload()
     return state
 
@@ -136,14 +123,17 @@ class Checkpoints:
       raise UserError(f'cannot write a checkpoint to {self.directory}: {_brief(error)}; complete ones: {complete}; '
                       'free space and run the same command to continue from the newest') from error
 
-  def _set_aside(self, step: int):
-    target = self.directory / f'{step}.unreadable'
-    number = 1
-    while target.exists():
-      number += 1
-      target = self.directory / f'{step}.unreadable-{number}'
-    (self.directory / str(step)).rename(target)
-    print(f'the checkpoint of step {step} cannot be read; it is now {target}', file=sys.stderr)
+  def _set_aside(self, choose: Callable[[], list[int]]):
+    """Renames the checkpoints that the first process chooses."""
+    for step in choose() if hosts.is_first() else ():
+      target = self.directory / f'{step}.unreadable'
+      number = 1
+      while target.exists():
+        number += 1
+        target = self.directory / f'{step}.unreadable-{number}'
+      (self.directory / str(step)).rename(target)
+      print(f'the checkpoint of step {step} cannot be read; it is now {target}', file=sys.stderr)
+    hosts.barrier('unreadable checkpoints are set aside')
 
 
 def steps(workdir: str | os.PathLike) -> list[int]:
@@ -194,7 +184,18 @@ def _newest_readable(workdir, found: list[int], restore) -> tuple[int, Any]:
       if step == found[0]:
         raise UserError(f'{problem} and there is no older one; restore it from a copy, or train into another '
                         '--workdir') from error
-      print(f'warning: {problem}; going back to the one before it', file=sys.stderr)
+      if hosts.is_first():
+        print(f'warning: {problem}; going back to the one before it', file=sys.stderr)
+
+
+def _problem(checkpoint: pathlib.Path) -> Exception | None:
+  """What is met when the arrays of a checkpoint are read."""
+  try:
+    for item in ('generator', 'training'):
+      _check_readable(checkpoint / item)
+  except Exception as error:  # whatever tensorstore makes of a damaged file
+    return error
+  return None
 
 
 def _check_readable(directory: pathlib.Path):

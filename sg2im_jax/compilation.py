@@ -11,14 +11,14 @@ _CPU_LIBRARY = '--xla_cpu_experimental_ynn_fusion_type='
 
 
 def configure():
-  """To be called before anything is computed.
-
-  Compiled programs are kept in ~/.cache/sg2im_jax, unless JAX_COMPILATION_CACHE_DIR names another place. A flag in
-  XLA_FLAGS goes before what is chosen here.
-  """
-  chosen = os.environ.get('XLA_FLAGS', '')
-  if _CPU_LIBRARY not in chosen:
-    os.environ['XLA_FLAGS'] = f'{chosen} {_CPU_LIBRARY}'.strip()
+  """To be called before anything is computed; what XLA_FLAGS or JAX_COMPILATION_CACHE_DIR say goes first."""
+  choose_cpu_library()
   if jax.config.jax_compilation_cache_dir is None:
     cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
     jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(cache) / 'sg2im_jax'))
+
+
+def choose_cpu_library():
+  chosen = os.environ.get('XLA_FLAGS', '')
+  if _CPU_LIBRARY not in chosen:
+    os.environ['XLA_FLAGS'] = f'{chosen} {_CPU_LIBRARY}'.strip()

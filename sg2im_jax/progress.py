@@ -13,6 +13,7 @@ from flax.metrics.tensorboard import SummaryWriter
 
 from data_pipelines.command_line import duration
 from data_pipelines.scene_graph import UserError
+from sg2im_jax import hosts
 
 _SHOWN = {'generator/total': 'loss', 'generator/l1_pixel': 'pixel', 'generator/bbox': 'box',
           'image_discriminator/gan': 'image D', 'object_discriminator/total': 'object D'}
@@ -54,11 +55,14 @@ class Progress:
 
 
 class TrainingLog:
-  """WORKDIR/metrics.jsonl, one JSON object a record, and WORKDIR/tensorboard/."""
+  """WORKDIR/metrics.jsonl, one JSON object a record, and WORKDIR/tensorboard/; of the first process alone."""
 
   def __init__(self, workdir: str | os.PathLike, step: int):
     """Opens the log of a run that continues after `step`: later records, of steps that are run again, are dropped."""
     self._workdir = workdir
+    self._enabled = hosts.is_first()
+    if not self._enabled:
+      return
     path = pathlib.Path(workdir) / 'metrics.jsonl'
     try:
       kept = [line for line in _complete_lines(path) if json.loads(line)['step'] <= step]
@@ -72,6 +76,8 @@ class TrainingLog:
 
   def write(self, step: int, split: str, values: Mapping[str, float]):
     """One record; a value that is not finite is null in metrics.jsonl, as JSON has no word for it."""
+    if not self._enabled:
+      return
     record = {'step': step, 'split': split}
     record |= {name: value if math.isfinite(value) else None for name, value in values.items()}
     with self._writing():
@@ -83,6 +89,8 @@ class TrainingLog:
 
   def write_image(self, step: int, name: str, image: np.ndarray):
     """image: uint8[height, width, 3]."""
+    if not self._enabled:
+      return
     with self._writing():
       self._tensorboard.image(name, image, step)
       self._tensorboard.flush()
@@ -99,6 +107,8 @@ class TrainingLog:
     return self
 
   def __exit__(self, exception_type, *_):
+    if not self._enabled:
+      return
     try:
       with self._writing():
         self._file.close()

@@ -10,112 +10,128 @@ The file holds one graph or a list of them. Nothing but the work directory of a 
 model and the names that the model knows. The same seed gives the same pixels. What is written:
 
   OUTPUT_DIR/overview.png      every graph beside its pictures (overview_0.png, ... where there are many graphs)
-  OUTPUT_DIR/graph_000/        one folder a graph, in the order of the file:
+  OUTPUT_DIR/graph_000/        one folder a graph, named by its place in the file:
     sample_0.png, ...            the pictures
     graph.png                    the graph
     layout.png                   where the model puts each object: box, mask and name
     sheet.png                    all of these on one sheet
-    graph.json                   the objects with their boxes, the relationships, seed and training step
+    graph.json                   the objects with their boxes, the relationships, seed, training step and model
+
+For more than 100 graphs only sample_*.png and graph.json, unless --pictures=all asks for the rest, which takes far more
+time than the pictures.
+
+Stopped at any time, even killed, the same command goes on: graphs that are complete and were drawn from the same model,
+with the same settings, stay as they are. Several devices share the work. So do several processes, each of which draws
+every N-th graph into the same directory; the first makes the overviews when all are done.
 """
 
+import hashlib
 import json
 import pathlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from absl import flags
-from PIL import Image
+from ml_collections import ConfigDict
 
-from data_pipelines import drawing
 from data_pipelines.command_line import duration
-from data_pipelines.graph_drawing import draw_graph
+from data_pipelines.parallel import ordered_map
 from data_pipelines.scene_graph import SceneGraph, UserError, load_scene_graphs
-from sg2im_jax import checkpoints, command_line, compilation_cache, images, models
-from sg2im_jax.sampling import GraphSamples, Sampler, encode_graphs, sample_graphs
+from data_pipelines.vocabulary import Vocabulary
+from sg2im_jax import checkpoints, command_line, compilation, hosts, models
+from sg2im_jax.sample_files import SampleFiles, State
+from sg2im_jax.sampling import Sampler, check_graphs, sample_graphs
 
-_OVERVIEW_ROWS = 20
-_LAYOUT_SIDE = 256  # pixels
+_MOST_GRAPHS_WITH_DRAWINGS = 100
 _SECONDS_BETWEEN_REPORTS = 5
-
-def write_samples(folder: pathlib.Path, samples: GraphSamples, *, stretch: bool,
-                  facts: dict[str, Any]) -> tuple[Image.Image, Image.Image, np.ndarray]:
-  """Writes the pictures of one graph and graph.json.
-
-  Args:
-    folder: is made.
-    samples: of `sample_graphs`.
-    stretch: see `images.denormalize`.
-    facts: what graph.json says besides, such as the seed.
-
-  Returns:
-    The drawn graph, the drawn layout and the pictures uint8[S, H, W, 3]: a row of the overview.
-  """
-  graph = samples.graph
-  pictures = np.asarray(images.denormalize(samples.images, stretch))
-  height, width = pictures.shape[1:3]
-  layout_size = (round(_LAYOUT_SIDE * height / max(height, width)), round(_LAYOUT_SIDE * width / max(height, width)))
-  drawn, layout = draw_graph(graph), drawing.draw_layout(graph.objects, samples.boxes, samples.masks, layout_size)
-  names = [f'sample_{index}.png' for index in range(len(pictures))]
-  folder.mkdir(parents=True, exist_ok=True)
-  for name, picture in zip(names, pictures, strict=True):
-    Image.fromarray(picture).save(folder / name)
-  drawn.save(folder / 'graph.png')
-  layout.save(folder / 'layout.png')
-  drawing.contact_sheet(drawn, layout, pictures).save(folder / 'sheet.png')
-  objects = [{'name': name, 'box': [round(float(edge), 5) for edge in box]}
-             for name, box in zip(graph.objects, samples.boxes, strict=True)]
-  lists = {'objects': objects, 'relationships': graph.relationships, 'samples': names}
-  entries = [f'"{key}": [\n    ' + ',\n    '.join(map(json.dumps, entry)) + '\n  ]' for key, entry in lists.items()]
-  entries += [f'"{key}": {json.dumps(fact)}' for key, fact in facts.items()]
-  (folder / 'graph.json').write_text('{\n  ' + ',\n  '.join(entries) + '\n}\n')
-  return drawn, layout, pictures
 
 
 def sample_file(workdir: str, scene_graphs: str, output_dir: str, *, samples_per_graph: int, seed: int,
-                stretch: bool | None):
-  """The command. Every graph of the file is checked before anything is drawn or written."""
+                stretch: bool | None, batch_size: int | None = None, pictures: str | None = None):
+  """The command; the arguments are its flags. Every graph is checked before anything is drawn or written."""
   graphs = load_scene_graphs(scene_graphs)
   config, vocabulary, variables, step = checkpoints.load_generator(workdir)
-  encoded = encode_graphs(graphs, vocabulary, scene_graphs)
+  check_graphs(graphs, vocabulary, scene_graphs)
   if config.data.relations == 'none' and any(graph.relationships for graph in graphs):
-    print('this model was trained without relationships: those of the graphs are left out')
+    _say('this model was trained without relationships: those of the graphs are left out')
     graphs = [SceneGraph(graph.objects, ()) for graph in graphs]
-    encoded = encode_graphs(graphs, vocabulary, scene_graphs)
   if config.losses.bbox_weight == 0:
-    print('this model was trained without a box loss: the boxes that it predicts mean nothing')
+    _say('this model was trained without a box loss: the boxes that it predicts mean nothing')
+  if pictures is None and len(graphs) > _MOST_GRAPHS_WITH_DRAWINGS:
+    _say(f'{len(graphs)} graphs: of each sample_*.png and graph.json alone; --pictures=all draws graphs, layouts and '
+         'overviews, too')
   stretch = config.sampling.stretch if stretch is None else stretch
+  files = SampleFiles(
+      pathlib.Path(output_dir), len(graphs), samples_per_graph,
+      drawings=pictures == 'all' or (pictures is None and len(graphs) <= _MOST_GRAPHS_WITH_DRAWINGS),
+      facts={'seed': seed, 'step': step, 'stretch': stretch, 'model': fingerprint(config, vocabulary, variables)})
   sampler = Sampler(models.build_generator(config, vocabulary), variables)
-  facts = {'seed': seed, 'step': step, 'stretch': stretch}
-  drawn = sample_graphs(sampler, graphs, encoded, samples_per_graph=samples_per_graph, seed=seed)
   try:
-    _write_all(pathlib.Path(output_dir), drawn, len(graphs), stretch, facts)
+    left = _not_complete(files, graphs)
+    drawn = sample_graphs(sampler, left, vocabulary, samples_per_graph=samples_per_graph, seed=seed, stretch=stretch,
+                          batch_size=batch_size)
+    _report(ordered_map(files.write, drawn), len(left), samples_per_graph)
+    hosts.barrier('all graphs are drawn')
+    look_at = files.directory
+    if files.drawings and hosts.is_first():
+      look_at = ', '.join(map(str, files.write_overviews()))
+    hosts.barrier('the overviews are drawn')
   except OSError as error:
-    raise UserError(f'cannot write to {output_dir}: {error.strerror or error}; '
-                    'choose an --output_dir that can be written') from error
-  print(f'{_count(len(graphs), "graph")}, {_count(samples_per_graph, "picture")} each, by the model of step {step}: '
-        f'look at {pathlib.Path(output_dir) / "overview"}{".png" if len(graphs) <= _OVERVIEW_ROWS else "_*.png"}')
+    raise UserError(f'cannot write to {output_dir}: {error.strerror or error}; free space or choose an --output_dir '
+                    'that can be written; the same command goes on where it stopped') from error
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    raise UserError('a batch does not fit the memory of the devices; give a --batch_size smaller than '
+                    f'{sampler.batch_size(len(graphs) * samples_per_graph, batch_size)}') from error
+  _say(f'{_count(len(graphs), "graph")}, {_count(samples_per_graph, "picture")} each, by the model of step {step}: '
+       f'look at {look_at}')
 
 
-def _write_all(directory: pathlib.Path, drawn: Iterable[GraphSamples], num_graphs: int, stretch: bool,
-               facts: dict[str, Any]):
-  """Writes each graph as soon as it is drawn, and an overview of every _OVERVIEW_ROWS graphs."""
-  rows = {}
-  for index, samples in enumerate(drawn):
-    name = f'graph_{index:03}'
-    rows[name] = write_samples(directory / name, samples, stretch=stretch, facts={'graph': index, **facts})
-    done = index + 1
-    if len(rows) == _OVERVIEW_ROWS or done == num_graphs:
-      suffix = '' if num_graphs <= _OVERVIEW_ROWS else f'_{index // _OVERVIEW_ROWS}'
-      drawing.overview(*zip(*rows.values(), strict=True), titles=list(rows)).save(directory / f'overview{suffix}.png')
-      rows.clear()
+def fingerprint(config: ConfigDict, vocabulary: Vocabulary, variables: Any) -> str:
+  """16 hexadecimal digits that tell whether two models draw the same: of networks, names and arrays."""
+  settings = {'dtype': config.dtype, 'image_size': config.data.image_size, 'model': config.model.to_dict(),
+              'vocabulary': vocabulary.to_dict()}
+  digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+  for path, array in jax.tree_util.tree_leaves_with_path(variables):
+    digest.update(f'{jax.tree_util.keystr(path)} {array.dtype} {array.shape}'.encode())
+    digest.update(np.ascontiguousarray(array))
+  return digest.hexdigest()[:16]
+
+
+def _not_complete(files: SampleFiles, graphs: Sequence[SceneGraph]) -> dict[int, SceneGraph]:
+  """This process's graphs, by index, of which something is missing."""
+  mine = range(jax.process_index(), len(graphs), jax.process_count())
+  states = {index: files.state(index, graphs[index]) for index in mine}
+  found = list(states.values())
+  part = 'graphs' if jax.process_count() == 1 else f'graphs of process {jax.process_index()}'
+  if State.COMPLETE in found:
+    _say(f'{found.count(State.COMPLETE)} of {len(mine)} {part} are there already')
+  if State.OUTDATED in found:
+    _say(f'{found.count(State.OUTDATED)} of {len(mine)} {part} are there otherwise (another seed, model, setting or '
+         'graph, or incomplete): they are replaced')
+  return {index: graphs[index] for index, state in states.items() if state is not State.COMPLETE}
+
+
+def _report(written: Iterator[None], num_graphs: int, samples_per_graph: int):
+  """Waits for every graph and says now and then how far it is."""
+  for done, _ in enumerate(written, 1):
     now = time.monotonic()
-    if index == 0:
+    if done == 1:
       start = reported = now  # the first graph took the time to compile
     elif now - reported > _SECONDS_BETWEEN_REPORTS and done < num_graphs:
       reported = now
-      print(f'{done} of {num_graphs} graphs, {duration((now - start) / index * (num_graphs - done))} left', flush=True)
+      seconds = max(now - start, 1e-9) / (done - 1)  # a graph
+      _say(f'{done} of {num_graphs} graphs, {samples_per_graph / seconds:.3g} images/s, '
+           f'{duration(seconds * (num_graphs - done))} left')
+
+
+def _say(text: str):
+  if hosts.is_first():
+    print(text, flush=True)
 
 
 def _count(number: int, noun: str) -> str:
@@ -133,13 +149,22 @@ def _define_flags():
       'stretch', None, 'Spread each picture over its own darkest to brightest value. That changes contrast and '
       'colours. The published pictures and scores of this model were made so: use it to compare with them. By default '
       'what the config says: off for models trained here, on for converted checkpoints.')
+  flags.DEFINE_integer(
+      'batch_size', None, 'Pictures drawn at once by all devices of a process; by default 64 for each device, and '
+      'fewer where there are fewer to draw.', lower_bound=1)
+  flags.DEFINE_enum(
+      'pictures', None, ['all', 'samples'], 'What to write of each graph: all, or the samples and graph.json alone. By '
+      f'default all for up to {_MOST_GRAPHS_WITH_DRAWINGS} graphs.')
+  hosts.define_flags()
+  flags.adopt_module_key_flags(hosts)
 
 
 def main(_: Sequence[str]):
-  compilation_cache.enable()
+  compilation.configure()
+  hosts.initialize()
   values = flags.FLAGS
   sample_file(values.workdir, values.scene_graphs, values.output_dir, samples_per_graph=values.samples_per_graph,
-              seed=values.seed, stretch=values.stretch)
+              seed=values.seed, stretch=values.stretch, batch_size=values.batch_size, pictures=values.pictures)
 
 
 if __name__ == '__main__':

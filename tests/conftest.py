@@ -4,8 +4,10 @@ import pathlib
 import jax
 import pytest
 
+from sg2im_jax import compilation
 from tests.training_runs import NUM_STEPS, SCHEDULE, start_training
 
+compilation.choose_cpu_library()  # as the commands do, whose results are compared with those of this process
 jax.config.update('jax_disable_most_optimizations', True)  # compiling takes longer than everything that tests run
 
 

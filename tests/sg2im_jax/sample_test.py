@@ -1,8 +1,11 @@
+import errno
 import json
 import pathlib
-import subprocess
-import sys
+import shutil
+import socket
+import time
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,13 +14,15 @@ from configs import debug
 from data_pipelines.scene_graph import UserError, load_scene_graphs
 from data_pipelines.vocabulary import Vocabulary
 from sg2im_jax import checkpoints, sample, work_directory
-from sg2im_jax.sampling import encode_graphs
+from sg2im_jax.sampling import Sampler, check_graphs
 from sg2im_jax.train_state import create_train_state
+from tests.training_runs import start
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHARED = ROOT.parent / 'shared'
 VOCABULARY = Vocabulary(('__image__', 'sky', 'grass', 'sheep'), ('__in_image__', 'above', 'standing on'))
 SKY = {'objects': ['sky', 'grass'], 'relationships': [[0, 'above', 1]]}
+FLOCK = {'objects': ['grass'] + ['sheep'] * 9, 'relationships': [[1, 'standing on', 0]]}
 SHEEP = {'objects': ['sky', 'grass', 'sheep'], 'relationships': [[0, 'above', 1], [2, 'standing on', 1]]}
 
 
@@ -46,13 +51,20 @@ def _graph_file(tmp_path, graphs):
   return path
 
 
-def _sample(workdir, path, output_dir, seed=0, stretch=None, samples_per_graph=2):
+def _sample(workdir, path, output_dir, seed=0, stretch=None, samples_per_graph=2, **settings):
   sample.sample_file(str(workdir), str(path), str(output_dir), samples_per_graph=samples_per_graph, seed=seed,
-                     stretch=stretch)
+                     stretch=stretch, **settings)
 
 
 def _pixels(path):
   return np.asarray(Image.open(path))
+
+
+def _difference(one, other):
+  """The largest difference between the pictures of two output directories."""
+  names = [path.relative_to(one) for path in one.rglob('sample_*.png')]
+  assert names
+  return max(np.abs(_pixels(one / name).astype(int) - _pixels(other / name)).max() for name in names)
 
 
 def test_everything_is_written(workdir, tmp_path, capsys):
@@ -110,7 +122,87 @@ def test_many_graphs_have_several_overviews_and_show_progress(workdir, tmp_path,
   _sample(workdir, _graph_file(tmp_path, [SKY] * 21), tmp_path / 'out', samples_per_graph=1)
   assert sorted(path.name for path in (tmp_path / 'out').glob('*.png')) == ['overview_0.png', 'overview_1.png']
   output = capsys.readouterr().out
-  assert '20 of 21 graphs, ' in output and ' left' in output
+  assert '20 of 21 graphs, ' in output and ' images/s, ' in output and ' left' in output
+
+
+def test_for_very_many_graphs_the_pictures_alone_are_written(workdir, tmp_path, capsys):
+  _sample(workdir, _graph_file(tmp_path, [SKY] * 101), tmp_path / 'out', samples_per_graph=1)
+  assert '--pictures=all' in capsys.readouterr().out
+  assert not list((tmp_path / 'out').glob('*.png'))
+  assert {path.name for path in (tmp_path / 'out').rglob('*.*')} == {'sample_0.png', 'graph.json'}
+  assert len(list((tmp_path / 'out').iterdir())) == 101
+
+
+def test_complete_graphs_are_skipped_and_others_are_drawn_again(workdir, tmp_path, capsys):
+  path, out = _graph_file(tmp_path, [SKY, SHEEP, SKY]), tmp_path / 'out'
+  _sample(workdir, path, out)
+  assert 'already' not in capsys.readouterr().out
+  whole = shutil.copytree(out, tmp_path / 'whole')
+  (out / 'graph_001/graph.json').unlink()
+  (out / 'graph_002/sample_1.png').unlink()
+  untouched = (out / 'graph_000/sample_0.png').stat().st_mtime_ns
+  _sample(workdir, path, out)
+  output = capsys.readouterr().out
+  assert '1 of 3 graphs are there already' in output and '1 of 3 graphs are there otherwise' in output
+  assert (out / 'graph_000/sample_0.png').stat().st_mtime_ns == untouched
+  assert _files(out) == _files(whole) and _difference(out, whole) <= 1
+
+
+def _files(directory):
+  return {path.relative_to(directory) for path in directory.rglob('*') if path.is_file()}
+
+
+def test_pictures_of_another_model_are_replaced(workdir, tmp_path, capsys):
+  path, out = _graph_file(tmp_path, SKY), tmp_path / 'out'
+  _sample(workdir, path, out, samples_per_graph=1)
+  before = _pixels(out / 'graph_000/sample_0.png')
+  other = shutil.copytree(workdir, tmp_path / 'run')
+  config = work_directory.load_config(other)
+  with config.unlocked():
+    config.model.align_corners = False
+  work_directory.save_config(other, config)
+  _sample(other, path, out, samples_per_graph=1)
+  assert '1 of 1 graphs are there otherwise' in capsys.readouterr().out
+  assert (before != _pixels(out / 'graph_000/sample_0.png')).any()
+
+
+def test_the_fingerprint_is_of_the_arrays_too():
+  config, arrays = debug.get_config(), {'params': {'kernel': np.arange(6, dtype=np.float32).reshape(2, 3)}}
+  same = {'params': {'kernel': np.arange(6, dtype=np.float32).reshape(2, 3)}}
+  other = {'params': {'kernel': np.arange(6, dtype=np.float32).reshape(3, 2)}}
+  found = [sample.fingerprint(config, VOCABULARY, variables) for variables in (arrays, same, other)]
+  assert found[0] == found[1] != found[2] and len(found[0]) == 16
+
+
+def test_a_full_disk_stops_everything_in_one_line(workdir, tmp_path, monkeypatch):
+  path, out = _graph_file(tmp_path, [SKY] * 40), tmp_path / 'out'
+  write, written = pathlib.Path.write_bytes, []
+
+  def write_until_full(target, content):
+    written.append(target)
+    if len(written) > 17:
+      write(target, content[:20])
+      raise OSError(errno.ENOSPC, 'No space left on device')
+    return write(target, content)
+
+  monkeypatch.setattr(pathlib.Path, 'write_bytes', write_until_full)
+  with pytest.raises(UserError) as error:
+    _sample(workdir, path, out, pictures='samples')
+  assert str(error.value).startswith(f'cannot write to {out}: No space left on device; free space')
+  assert '\n' not in str(error.value)
+  assert len(written) < 40  # what was queued is not begun
+  for picture in out.rglob('*.png'):
+    Image.open(picture).load()
+  assert 0 < len(list(out.rglob('graph.json'))) <= 5
+
+
+def test_a_batch_that_is_too_large_is_refused(workdir, tmp_path, monkeypatch):
+  def draw(*_, **__):
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
+
+  monkeypatch.setattr(Sampler, 'draw', draw)
+  with pytest.raises(UserError, match='give a --batch_size smaller than 4$'):
+    _sample(workdir, _graph_file(tmp_path, [SKY, SKY]), tmp_path / 'out')
 
 
 @pytest.mark.parametrize('graphs, message', [
@@ -143,25 +235,67 @@ def test_an_output_directory_that_cannot_be_written_is_refused(workdir, tmp_path
     _sample(workdir, _graph_file(tmp_path, SKY), tmp_path / 'file')
 
 
-def _run(*arguments):
-  return subprocess.run([sys.executable, '-m', 'sg2im_jax.sample', *map(str, arguments)], cwd=ROOT, text=True,
-                        capture_output=True, timeout=300, check=False)
+def _start(directory, workdir, path, out, *arguments, **environment):
+  return start('sample', f'--workdir={workdir}', f'--scene_graphs={path}', f'--output_dir={out}', *arguments,
+               directory=directory, **environment)
 
 
-def test_the_command_reports_a_mistake_in_one_line(tmp_path):
+def _finish(*processes):
+  finished = [process.communicate(timeout=300) for process in processes]
+  for process, (_, errors) in zip(processes, finished, strict=True):
+    assert process.returncode == 0, errors
+  return [printed for printed, _ in finished]
+
+
+def test_the_command_reports_a_mistake_in_one_line(directory, tmp_path):
   path = _graph_file(tmp_path, 'no graph')
-  result = _run(f'--workdir={tmp_path}', f'--scene_graphs={path}', f'--output_dir={tmp_path}/out')
-  assert result.returncode == 2
-  assert result.stderr.startswith(f'error: {path}: not JSON')
-  assert result.stderr.count('\n') == 1
+  process = _start(directory, tmp_path, path, tmp_path / 'out')
+  _, errors = process.communicate(timeout=300)
+  assert process.returncode == 2
+  assert errors.startswith(f'error: {path}: not JSON')
+  assert errors.count('\n') == 1
 
 
-def test_the_command_runs(workdir, tmp_path):
-  path = _graph_file(tmp_path, SKY)
-  result = _run(f'--workdir={workdir}', f'--scene_graphs={path}', f'--output_dir={tmp_path}/out',
-                '--samples_per_graph=1')
-  assert result.returncode == 0, result.stderr
-  assert (tmp_path / 'out/graph_000/sample_0.png').is_file()
+def test_help_names_every_flag(directory):
+  printed, _ = start('sample', '--help', directory=directory).communicate(timeout=300)
+  for name in ('workdir', 'scene_graphs', 'output_dir', 'samples_per_graph', 'seed', 'stretch', 'batch_size',
+               'pictures', 'multi_host', 'process_id'):
+    assert f'--{name}:' in printed or f'--[no]{name}:' in printed
+
+
+def test_devices_and_processes_share_the_work(workdir, directory, tmp_path):
+  path = _graph_file(tmp_path, [SKY, SHEEP, FLOCK, SKY, SHEEP])
+  _sample(workdir, path, tmp_path / 'one', batch_size=4)
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    address = f'localhost:{free.getsockname()[1]}'
+  processes = [
+      _start(directory, workdir, path, tmp_path / 'two', '--samples_per_graph=2', f'--coordinator_address={address}',
+             '--num_processes=2', f'--process_id={process}', XLA_FLAGS='--xla_force_host_platform_device_count=2')
+      for process in (0, 1)]
+  printed = _finish(*processes)
+  assert 'overview.png' in printed[0] and 'graph' not in printed[1]
+  assert _files(tmp_path / 'one') == _files(tmp_path / 'two')
+  assert _difference(tmp_path / 'one', tmp_path / 'two') <= 1
+
+
+def test_a_killed_run_goes_on(workdir, directory, tmp_path, capsys):
+  path, out = _graph_file(tmp_path, [SKY] * 1500), tmp_path / 'out'
+  process = _start(directory, workdir, path, out, '--samples_per_graph=1')
+  deadline = time.monotonic() + 120
+  while len(list(out.glob('*/graph.json'))) < 20 and process.poll() is None and time.monotonic() < deadline:
+    time.sleep(0.01)
+  process.kill()
+  process.communicate()
+  complete = [folder.name for folder in out.iterdir() if (folder / 'graph.json').exists()]
+  assert 20 <= len(complete) < 1500
+  for name in complete:
+    json.loads((out / name / 'graph.json').read_text())
+    Image.open(out / name / 'sample_0.png').load()
+  _sample(workdir, path, out, samples_per_graph=1)
+  assert f'{len(complete)} of 1500 graphs are there already' in capsys.readouterr().out
+  assert sorted(folder.name for folder in out.iterdir()) == [f'graph_{index:04}' for index in range(1500)]
+  assert not list(out.rglob('*.writing')) and len(list(out.glob('*/graph.json'))) == 1500
 
 
 def test_the_examples_are_known_to_the_published_visual_genome_models():
@@ -170,7 +304,8 @@ def test_the_examples_are_known_to_the_published_visual_genome_models():
     pytest.skip('the vocabulary of the published models is not at hand')
   vocabulary = Vocabulary.from_dict(json.loads(path.read_text()))
   graphs = load_scene_graphs(ROOT / 'examples' / 'visual_genome.json')
-  assert len(encode_graphs(graphs, vocabulary, 'visual_genome.json')) == len(graphs) == 7
+  check_graphs(graphs, vocabulary, 'visual_genome.json')
+  assert len(graphs) == 7
 
 
 @pytest.mark.parametrize('name, count', [('sheep', 7), ('storybook', 8)])
@@ -179,4 +314,4 @@ def test_the_examples_are_known_to_the_storybook(name, count):
   path = ROOT / 'examples' / f'{name}.json'
   graphs = load_scene_graphs(path)
   assert len(graphs) == count
-  assert len(encode_graphs(graphs, storybook.VOCABULARY, str(path))) == count
+  check_graphs(graphs, storybook.VOCABULARY, str(path))

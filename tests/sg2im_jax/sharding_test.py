@@ -1,5 +1,6 @@
-"""1, 2 and 4 devices compute the same loss, gradients and BatchNorm statistics."""
+"""1, 2, 4 and 8 devices compute the same loss, gradients and BatchNorm statistics."""
 
+import dataclasses
 import os
 import pathlib
 import subprocess
@@ -8,6 +9,8 @@ import sys
 import numpy as np
 import pytest
 
+from data_pipelines.scene_graph import UserError
+from sg2im_jax import sharding
 from tests.training_runs import ENVIRONMENT
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -22,42 +25,51 @@ from sg2im_jax.train_step import losses_and_gradients
 from tests.small_scenes import VOCABULARY, random_batch, random_noise, tiny_config
 
 config = tiny_config()
-mesh = sharding.make_mesh()
-assert mesh.size == int(sys.argv[1])
-state = jax.device_put(create_train_state(config, VOCABULARY), sharding.replicated(mesh))
-batch = jax.device_put(random_batch(), sharding.batch_sharding(mesh))
-noise = jax.device_put(random_noise(random_batch(), config.model.layout_noise_dim), sharding.batch_sharding(mesh))
 networks = build_networks(config, VOCABULARY)
-outputs = jax.jit(lambda state, batch, noise: losses_and_gradients(
-    networks, state, batch, noise, config.losses, batch_norm_frozen=False),
-    out_shardings=sharding.replicated(mesh))(state, batch, noise)
-leaves = jax.tree_util.tree_flatten_with_path(outputs)[0]
-np.savez(sys.argv[2], **{jax.tree_util.keystr(path): leaf for path, leaf in leaves})
+created, rows = create_train_state(config, VOCABULARY), random_batch(batch_size=8)
+for devices in (1, 2, 4, 8):
+  mesh = sharding.make_mesh(jax.devices()[:devices])
+  state = jax.device_put(created, sharding.replicated(mesh))
+  batch = sharding.assemble(rows, sharding.batch_sharding(mesh))
+  noise = jax.device_put(random_noise(rows, config.model.layout_noise_dim), sharding.batch_sharding(mesh))
+  outputs = jax.jit(lambda state, batch, noise: losses_and_gradients(
+      networks, state, batch, noise, config.losses, batch_norm_frozen=False),
+      out_shardings=sharding.replicated(mesh))(state, batch, noise)
+  leaves = jax.tree_util.tree_flatten_with_path(outputs)[0]
+  np.savez(f'{sys.argv[1]}/{devices}.npz', **{jax.tree_util.keystr(path): leaf for path, leaf in leaves})
 """
-
-
-def run(devices: int, path: pathlib.Path) -> subprocess.Popen:
-  return subprocess.Popen(
-      [sys.executable, '-c', PROGRAM, str(devices), str(path)], cwd=ROOT, stderr=subprocess.PIPE, text=True,
-      env={**os.environ, **ENVIRONMENT, 'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'})
 
 
 @pytest.fixture(scope='module')
 def outputs(tmp_path_factory):
   directory = tmp_path_factory.mktemp('devices')
-  found = {}
-  for devices in (1, 2, 4):
-    process = run(devices, directory / f'{devices}.npz')
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    with np.load(directory / f'{devices}.npz') as file:
-      found[devices] = dict(file)
-  return found
+  result = subprocess.run(
+      [sys.executable, '-c', PROGRAM, str(directory)], cwd=ROOT, capture_output=True, text=True, check=False,
+      env={**os.environ, **ENVIRONMENT, 'XLA_FLAGS': '--xla_force_host_platform_device_count=8'})
+  assert result.returncode == 0, result.stderr
+  return {int(path.stem): dict(np.load(path)) for path in directory.iterdir()}
 
 
-@pytest.mark.parametrize('devices', [2, 4])
+@pytest.mark.parametrize('devices', [2, 4, 8])
 def test_devices_agree(outputs, devices):
   assert outputs[devices].keys() == outputs[1].keys() and len(outputs[1]) > 50
   for name, expected in outputs[1].items():
     np.testing.assert_allclose(outputs[devices][name], expected, rtol=0,
                                atol=1e-5 * max(1, np.abs(expected).max()), err_msg=name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+  process_index: int
+  id: int
+
+
+def test_devices_of_a_process_are_adjacent():
+  # As on a TPU slice, where the order of jax.devices() follows the wiring.
+  devices = [Device(process, number) for number in range(2) for process in (1, 0)]
+  assert [device.process_index for device in sharding.make_mesh(devices).devices] == [0, 0, 1, 1]
+
+
+def test_processes_with_unequal_devices():
+  with pytest.raises(UserError, match='the processes have 2, 1 devices; expected equally many of each; choose them'):
+    sharding.make_mesh([Device(0, 0), Device(0, 1), Device(1, 2)])

@@ -8,16 +8,15 @@ import pytest
 from data_pipelines.scene_graph import UserError
 from sg2im_jax import checkpoints
 from sg2im_jax.train import train
-from tests.training_runs import NUM_STEPS, SCHEDULE, records, small_config, start_training
-
-
-def _wait_for_step(process, step):
-  lines = []
-  for line in process.stdout:
-    lines.append(line)
-    if line.startswith('step ') and int(line.split()[1].split('/')[0].rstrip(':')) >= step:
-      return
-  pytest.fail(f'ended before step {step}: {lines} {process.stderr.read()}')
+from tests.training_runs import (
+    NUM_STEPS,
+    SCHEDULE,
+    records,
+    small_config,
+    start_training,
+    start_two_processes,
+    wait_for_step,
+)
 
 
 def test_what_a_run_says_and_writes(finished_run):
@@ -49,7 +48,7 @@ def test_stopped_and_killed_run_equals_the_uninterrupted_one(finished_run, direc
   settings = {'num_steps': NUM_STEPS, **SCHEDULE}
 
   process = start_training(workdir, directory, **settings)
-  _wait_for_step(process, 4)
+  wait_for_step(process, 4)
   process.send_signal(signal.SIGTERM)
   printed, errors = process.communicate(timeout=120)
   assert process.returncode == 128 + signal.SIGTERM, errors
@@ -57,7 +56,7 @@ def test_stopped_and_killed_run_equals_the_uninterrupted_one(finished_run, direc
   assert f'stopped at step {stopped_at}; run the same command to continue' in printed
 
   process = start_training(workdir, directory, **settings)
-  _wait_for_step(process, 13)
+  wait_for_step(process, 13)
   process.kill()
   process.communicate(timeout=120)
   with (workdir / 'metrics.jsonl').open('a') as log:
@@ -67,6 +66,29 @@ def test_stopped_and_killed_run_equals_the_uninterrupted_one(finished_run, direc
   printed, errors = process.communicate(timeout=300)
   assert process.returncode == 0, errors
   assert records(workdir) == records(finished_run.workdir)
+
+
+def test_two_killed_processes_equal_one(finished_run, directory):
+  workdir = directory / 'two processes'
+  settings = {'num_steps': NUM_STEPS, **SCHEDULE}
+  processes = start_two_processes(workdir, directory, **settings)
+  wait_for_step(processes[0], 5)
+  for process in processes:
+    process.kill()
+    process.communicate(timeout=120)
+  assert checkpoints.steps(workdir) and len(records(workdir)) < NUM_STEPS
+
+  processes = start_two_processes(workdir, directory, **settings)
+  outputs = [process.communicate(timeout=500) for process in processes]
+  assert [process.returncode for process in processes] == [0, 0], outputs
+  assert f'done: step {NUM_STEPS}, saved in' in outputs[0][0]
+  assert all(line.startswith('[Gloo]') for line in outputs[1][0].splitlines())  # which the runtime prints, not we
+  for record, expected in zip(records(workdir), records(finished_run.workdir), strict=True):
+    assert record.pop('split') == expected.pop('split')
+    assert record == pytest.approx(expected, rel=1e-5)
+  (_, _, variables, step), (_, _, expected, _) = map(checkpoints.load_generator, (workdir, finished_run.workdir))
+  assert step == NUM_STEPS
+  jax.tree.map(lambda *pair: np.testing.assert_allclose(*pair, rtol=1e-4, atol=1e-5), variables, expected)
 
 
 @pytest.fixture
@@ -89,6 +111,20 @@ def test_twelve_and_twelve_steps_equal_twenty_four(finished_run, directory, comp
   assert all(jax.tree.leaves(jax.tree.map(np.array_equal, at_once, in_two)))
 
 
+def test_two_steps_a_dispatch_equal_single_ones(finished_run, directory, compiled_programs):
+  workdir = directory / 'two a dispatch'
+  config = small_config(directory)
+  config.update({**SCHEDULE, 'num_steps': 4, 'log_every': 2, 'checkpoint_every': 4, 'steps_per_dispatch': 2})
+  assert train(config, str(workdir)) == 0
+  written = [record for record in records(workdir) if record.pop('split') == 'train']
+  expected = [record for record in records(finished_run.workdir)[:4] if record.pop('split') == 'train'][1::2]
+  assert [record['step'] for record in written] == [2, 4]
+  assert written == [pytest.approx(record, rel=1e-5) for record in expected]
+  config.update({'num_steps': 6, 'steps_per_dispatch': 3, 'eval_every': 3, 'log_every': 3, 'checkpoint_every': 3})
+  with pytest.raises(UserError, match=r'the newest checkpoint in .* is of step 4, expected a multiple of config'):
+    train(config, str(workdir))
+
+
 def test_nothing_to_do_is_said(finished_run, directory, compiled_programs, capsys):
   config = small_config(directory)
   config.update({**SCHEDULE, 'num_steps': NUM_STEPS})
@@ -99,6 +135,8 @@ def test_nothing_to_do_is_said(finished_run, directory, compiled_programs, capsy
 @pytest.mark.parametrize('change, message', [
     ({'model.gconv_dim': 8}, r'of another model, with model.gconv_dim 16 \(now 8\); use another --workdir'),
     ({'batch_size': 0}, 'config.batch_size is 0, expected 1 or more'),
+    ({'steps_per_dispatch': 0}, 'config.steps_per_dispatch is 0, expected 1 or more'),
+    ({'steps_per_dispatch': 2, 'num_steps': 26}, 'config.log_every is 1, expected a multiple of config.steps_per_disp'),
     ({'data.max_objects': 3}, 'max_objects'),
     ({'data.name': 'imagenet'}, 'imagenet'),
 ])
