@@ -1,0 +1,143 @@
+"""How much arithmetic the model asks for, and how much devices can do.
+
+The count is that of the plain network: two operations for each multiply-add of its convolutions and linear layers, at
+the sizes that the paper describes, for the objects and triples that there are. Whoever finds a cheaper way to the same
+numbers, leaves out padding, or spends more, is measured by the same count, so that FLOP/s and the fraction of a
+device's peak are comparable between contestants.
+"""
+
+import itertools
+
+from ml_collections import ConfigDict
+
+from benchmarks.scenes import VOCABULARY
+from sg2im_jax.models.discriminators import parse_arch
+from sg2im_jax.scene_batch import SceneBatch
+
+# Dense FLOP/s by jax.Device.device_kind: bfloat16, and what float32 products run at by default: TF32 on tensor cores,
+# a single pass of bfloat16 on TPUs. From NVIDIA's data sheets (half of their figures with sparsity) and Google's.
+_PEAKS = {
+    'NVIDIA H200': (989e12, 494e12),
+    'NVIDIA H100 80GB HBM3': (989e12, 494e12),
+    'NVIDIA H100 PCIe': (756e12, 378e12),
+    'NVIDIA A100-SXM4-40GB': (312e12, 156e12),
+    'NVIDIA A100-SXM4-80GB': (312e12, 156e12),
+    'NVIDIA A100-PCIE-40GB': (312e12, 156e12),
+    'NVIDIA A100 80GB PCIe': (312e12, 156e12),
+    'NVIDIA L40S': (362e12, 183e12),
+    'NVIDIA L4': (121e12, 60e12),
+    'TPU v4': (275e12, 275e12),
+    'TPU v5 lite': (197e12, 197e12),
+    'TPU v5': (459e12, 459e12),
+    'TPU v6 lite': (918e12, 918e12),
+}
+
+
+def peak(device_kind: str, dtype: str) -> float | None:
+  """The FLOP/s of a device in `bfloat16` or `float32`; None where they are not known, as for any CPU."""
+  bfloat16, float32 = _PEAKS.get(device_kind, (None, None))
+  return bfloat16 if dtype == 'bfloat16' else float32
+
+
+def sampling_flops(config: ConfigDict, batch: SceneBatch) -> float:
+  """Of drawing a batch: boxes, masks, relations and pictures, forwards."""
+  model, (height, width) = config.model, config.data.image_size
+  hidden, features = model.gconv_hidden_dim, model.gconv_dim
+  images, objects, triples = batch.example_mask.sum(), batch.object_mask.sum(), batch.triple_mask.sum()
+
+  of_object, of_triple, inputs = 0, 0, model.embedding_dim
+  for _ in range(model.gconv_num_layers):
+    of_triple += linear(3 * inputs, hidden, 2 * hidden + features)
+    of_object += linear(hidden, hidden, features)
+    inputs = features
+  if not model.gconv_num_layers:
+    of_object += linear(inputs, features)
+  of_object += linear(features, hidden, 4) + 2 * height * width * features  # the box, and a vector over its canvas
+  of_triple += linear(2 * (4 + model.embedding_dim), hidden, VOCABULARY.num_predicates)
+  if model.mask_size:
+    for doubling in range(1, model.mask_size.bit_length()):
+      of_object += convolution(2 ** doubling, 2 ** doubling, 3, features, features, padding=1)
+    of_object += convolution(model.mask_size, model.mask_size, 1, features, 1)
+
+  of_image, channels, dims = 0, 1, model.refinement_dims
+  for index, dim in enumerate(dims):
+    rows, columns = height >> len(dims) - 1 - index, width >> len(dims) - 1 - index
+    inputs = features + model.layout_noise_dim + channels
+    of_image += convolution(rows, columns, 3, inputs, dim, padding=1)
+    of_image += convolution(rows, columns, 3, dim, dim, padding=1)
+    channels = dim
+  of_image += convolution(height, width, 3, channels, channels, padding=1)
+  of_image += convolution(height, width, 1, channels, 3)
+  return float(images * of_image + objects * of_object + triples * of_triple)
+
+
+def training_flops(config: ConfigDict, batch: SceneBatch) -> float:
+  """Of a step: what is learned runs forwards, and twice as much backwards, for inputs and for weights.
+
+  Each discriminator does so on fakes and on reals; in the generator's update it judges the fakes once more, and has
+  gradients for its inputs only. That makes 3 times the generator and 8 times the discriminators.
+  """
+  judges = 0
+  if config.image_discriminator.enabled:
+    judges += image_discriminator_flops(config, batch)
+  if config.object_discriminator.enabled:
+    judges += object_discriminator_flops(config, batch)
+  return 3 * sampling_flops(config, batch) + 8 * judges
+
+
+def image_discriminator_flops(config: ConfigDict, batch: SceneBatch) -> float:
+  """Of judging every image of a batch once."""
+  settings = config.image_discriminator
+  total, (height, width, channels) = _network(settings, *config.data.image_size)
+  if settings.classifier:
+    total += convolution(height, width, 1, channels, 1)
+  return float(batch.example_mask.sum() * total)
+
+
+def object_discriminator_flops(config: ConfigDict, batch: SceneBatch) -> float:
+  """Of judging every object of a batch once."""
+  settings = config.object_discriminator
+  total, (_, _, channels) = _network(settings, settings.crop_size, settings.crop_size)
+  return float(batch.object_mask.sum() * (total + linear(channels, 1024, 1 + VOCABULARY.num_objects)))
+
+
+def linear(*features: int) -> int:
+  """Of linear layers from features[0] to features[1] to ... for one vector."""
+  return sum(2 * inputs * outputs for inputs, outputs in itertools.pairwise(features))
+
+
+def convolution(height: int, width: int, kernel: int, inputs: int, outputs: int, *, stride: int = 1,
+                padding: int = 0) -> int:
+  """Of a kernel x kernel convolution over height x width pixels; taps that meet the padding count as nothing."""
+  rows, columns = (_taps(size, kernel, stride, padding) for size in (height, width))
+  return 2 * rows * columns * inputs * outputs
+
+
+def _taps(size: int, kernel: int, stride: int, padding: int) -> int:
+  """How many taps of a kernel meet a pixel, over all positions along an axis."""
+  firsts = range(-padding, size + padding - kernel + 1, stride)
+  return sum(min(first + kernel, size) - max(first, 0) for first in firsts)
+
+
+def _network(settings: ConfigDict, height: int, width: int) -> tuple[int, tuple[int, int, int]]:
+  """Of the layers of an `arch` string, and the height, width and channels that they end in."""
+  total, channels = 0, 3
+  for kind, *arguments in parse_arch(settings.arch):
+    if kind == 'C':
+      kernel, outputs, stride = (*arguments, 1)[:3]
+      padding = kernel // 2 if settings.padding == 'same' else 0
+      total += convolution(height, width, kernel, channels, outputs, stride=stride, padding=padding)
+      height, width = ((size + 2 * padding - kernel) // stride + 1 for size in (height, width))
+      channels = outputs
+    elif kind == 'R':
+      total += 2 * convolution(height, width, 3, channels, channels, padding=1)
+    elif kind == 'U':
+      height, width = height * arguments[0], width * arguments[0]
+    elif kind == 'P':
+      height, width = height // arguments[0], width // arguments[0]
+    elif kind == 'FC':
+      total += linear(*arguments)
+      height, width, channels = 1, 1, arguments[1]
+    else:  # I
+      channels = arguments[0]
+  return total, (height, width, channels)

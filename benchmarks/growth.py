@@ -1,0 +1,133 @@
+"""How the cost of the model grows with objects, triples, pixels and images.
+
+  python -m benchmarks.growth --config=configs/coco64.py --config.batch_size=4
+
+Four sweeps, each of one size while the others stay at 8 objects, 16 triples, config.data.image_size and
+config.batch_size:
+
+  objects  8, 16, 40, 80, with two triples each (a relation and its __in_image__ triple), as COCO-Stuff has them
+  triples  16, 32, 80, 160 among the 8 objects
+  pixels   squares of 1/2, 1, 2 and 3 times config.data.image_size's height a side
+  images   1/4, 1/2, 1 and 2 times config.batch_size, at least 1
+
+Every slot holds an object or a triple. `forward` draws pictures, `step` is a training step; both in ms, medians over
+the rounds. The exponent is the slope of the upper half of a curve in the log-log plane: 1 is linear growth, 0 none.
+Printed below are the exponents and what the largest size costs, compared with the smallest: 10 times the objects, 10
+times the triples. The curves go to --output. Needs matplotlib.
+"""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from benchmarks import comparison
+from benchmarks.contestants import JaxSampling, JaxTraining
+from benchmarks.measure import ContestantFailed, Entrant, take_turns
+from benchmarks.tables import Table
+from data_pipelines.scene_graph import UserError
+from sg2im_jax import command_line, config_flag
+
+TABLE = Table((('sweep', 8), ('size', 6), ('forward ms', 10), ('step ms', 10)))
+CONTESTANTS = {'forward': JaxSampling, 'step': JaxTraining}
+OBJECTS, TRIPLES = 8, 16  # where they are not what grows; without __image__
+
+Curve = list[tuple[float, float]]  # (size, seconds)
+
+
+def sweeps(config: ConfigDict) -> dict[str, dict[int, ConfigDict]]:
+  """{what grows: {its size: the config at that size}}."""
+  def scenes_of(objects: int, triples: int) -> dict[str, int]:
+    return {'data.max_objects': objects + 1, 'data.max_triples': triples}
+
+  base = comparison.resized(config, **scenes_of(OBJECTS, TRIPLES))
+  side, batch_size = base.data.image_size[0], base.batch_size
+  coarsest = 2 ** len(base.model.refinement_dims)
+  sides = [size for size in (side // 2, side, 2 * side, 3 * side) if size % coarsest == 0]
+  return {
+      'objects': {count: comparison.resized(base, **scenes_of(count, 2 * count)) for count in (8, 16, 40, 80)},
+      'triples': {count: comparison.resized(base, **scenes_of(OBJECTS, count)) for count in (16, 32, 80, 160)},
+      'pixels': {size * size: comparison.resized(base, **{'data.image_size': (size, size)}) for size in sides},
+      'images': {size: comparison.resized(base, batch_size=size)
+                 for size in sorted({max(1, batch_size * quarters // 4) for quarters in (1, 2, 4, 8)})},
+  }
+
+
+def exponent(curve: Curve) -> float:
+  """Slope of the upper half of a curve, of at least two points, in the log-log plane."""
+  upper = np.log(curve[min(len(curve) // 2, len(curve) - 2):])
+  return float(np.polyfit(upper[:, 0], upper[:, 1], 1)[0])
+
+
+def draw(curves: Mapping[str, Mapping[str, Curve]], path: str):
+  """Writes a PNG with a log-log panel for each sweep: {sweep: {'forward' | 'step': curve}}."""
+  from matplotlib.figure import Figure
+  figure = Figure(figsize=(10, 8), layout='constrained')
+  for axes, (sweep, by_name) in zip(figure.subplots(2, 2).flat, curves.items()):
+    for name, curve in by_name.items():
+      if len(curve) >= 2:
+        sizes, seconds = zip(*curve)
+        axes.loglog(sizes, [1e3 * value for value in seconds], 'o-', label=f'{name}, exponent {exponent(curve):.2f}')
+    axes.set(xlabel=sweep, ylabel='ms')
+    axes.grid(which='both', alpha=0.3)
+    if axes.lines:
+      axes.legend()
+  figure.savefig(path, dpi=100)
+
+
+def main(_: Sequence[str]):
+  try:
+    import matplotlib  # noqa: F401
+  except ImportError as error:
+    raise UserError("matplotlib is not installed, and the curves are drawn with it; run `pip install -e '.[dev]'`"
+                    ) from error
+  output = pathlib.Path(flags.FLAGS.output)
+  if not output.parent.is_dir():
+    raise UserError(f'--output={output}: there is no directory {output.parent}; make it, or name another file')
+  print(TABLE.header(), flush=True)
+  curves = {}
+  for sweep, configs in sweeps(flags.FLAGS.config).items():
+    curves[sweep] = {name: [] for name in CONTESTANTS}
+    for size, config in configs.items():
+      row = [sweep, str(size)]
+      for name in CONTESTANTS:
+        try:
+          seconds = _seconds(name, config)
+        except ContestantFailed as failure:
+          row.append(str(failure))
+        else:
+          row.append(f'{seconds * 1e3:.2f}')
+          curves[sweep][name].append((size, seconds))
+      print(TABLE.row(row), flush=True)
+  print()
+  for sweep, by_name in curves.items():
+    print(f'{sweep:8}  {", ".join(_describe(name, curve) for name, curve in by_name.items())}')
+  draw(curves, str(output))
+  print(f'curves: {output}')
+
+
+def _seconds(name: str, config: ConfigDict) -> float:
+  """Of a forward or a step at a config; ContestantFailed if it cannot run."""
+  with Entrant(CONTESTANTS[name](config, full=True)) as entrant:
+    outcome = take_turns({name: entrant}, rounds=flags.FLAGS.rounds, turn_seconds=flags.FLAGS.turn_seconds)[name]
+  if isinstance(outcome, ContestantFailed):
+    raise outcome
+  return outcome.step_seconds
+
+
+def _describe(name: str, curve: Curve) -> str:
+  if len(curve) < 2:
+    return f'{name}: too few points'
+  (first_size, first), (last_size, last) = curve[0], curve[-1]
+  return (f'{name}: exponent {exponent(curve):.2f}, {last_size / first_size:g} times the size costs '
+          f'{last / first:.2f} times as much')
+
+
+if __name__ == '__main__':
+  config_flag.define()
+  flags.DEFINE_string('output', 'benchmarks/growth.png', 'Where the curves are drawn.')
+  comparison.define_turn_flags()
+  flags.adopt_module_key_flags(comparison)
+  command_line.run(main)

@@ -1,0 +1,149 @@
+"""Every command at the size of configs/debug.py, with one short turn; what is measured here means nothing."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from benchmarks import comparison, gpu, growth, scaling
+from benchmarks.contestants import Devices
+from benchmarks.measure import ContestantFailed, Outcome
+from configs import coco64, debug
+from tests.training_runs import ENVIRONMENT, ROOT, small_settings
+
+BRIEF = ('--config=configs/debug.py', '--rounds=1', '--turn_seconds=0')
+
+
+def run(module: str, *arguments: str) -> subprocess.CompletedProcess:
+  return subprocess.run([sys.executable, '-m', f'benchmarks.{module}', *arguments], cwd=ROOT, text=True,
+                        capture_output=True, timeout=300, env={**os.environ, **ENVIRONMENT})
+
+
+def small(directory) -> list[str]:
+  return [f'--config.{name}={value}' for name, value in small_settings(directory).items() if 'data' not in name]
+
+
+def test_train_step_with_the_peer(tmp_path):
+  pytest.importorskip('torch')
+  done = run('train_step', *BRIEF, '--peer', *small(tmp_path))
+  assert done.returncode == 0, done.stderr
+  rows = [line.split('  ') for line in done.stdout.splitlines()]
+  ours, eager = ([cell.strip() for cell in row if cell] for row in rows if row[0] in ('sg2im_jax', 'PyTorch eager'))
+  assert ours[1:4] == eager[1:4] == ['float32', '4', '32']
+  assert float(ours[5]) == pytest.approx(4 / float(ours[4]) * 1e3, rel=0.02)  # images/s and ms/step
+  assert ours[7] == '-' and float(ours[8]) > 0 and float(ours[9]) > 0 and eager[8:10] == ['-', '-']
+  assert float(ours[10]) > 0.1 and float(eager[10]) > 0.1
+  assert re.search(r'sg2im_jax is \d+\.\d\d times as fast as PyTorch eager', done.stdout)
+
+
+def test_sampling_at_another_size(tmp_path):
+  done = run('sampling', *BRIEF, '--batch_sizes=3', '--image_sizes=16', *small(tmp_path))
+  assert done.returncode == 0, done.stderr
+  assert [line.split()[2:4] for line in done.stdout.splitlines() if line.startswith('sg2im_jax')] == [['3', '16']]
+
+
+def test_scaling_reduces_gradients_over_forced_devices(tmp_path):
+  done = run('scaling', *BRIEF, '--devices=2', '--noconfig.image_discriminator.enabled',
+             '--noconfig.object_discriminator.enabled', *small(tmp_path))
+  assert done.returncode == 0, done.stderr
+  row = done.stdout.splitlines()[-1].split()
+  assert 'share its cores' in done.stdout and row[:2] == ['2', '8']
+  assert float(row[5]) > 0.1  # MB: the gradients alone are more
+  assert list(scaling._doublings(6)) == [1, 2, 4, 6] and list(scaling._doublings(1)) == [1]
+
+
+@pytest.mark.parametrize('module, arguments, message', [
+    ('train_step', (*BRIEF, '--batch_sizes=0'), '--batch_sizes=0: expected whole numbers'),
+    ('gpu', ('--output=somewhere/RESULTS.md',), 'there is no directory somewhere'),
+    ('gpu', (), 'JAX finds no GPU, only 1 x cpu')])
+def test_mistakes_are_one_line(module, arguments, message):
+  before = (ROOT / 'benchmarks/RESULTS.md').read_text()
+  done = run(module, *arguments)
+  assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1
+  assert (ROOT / 'benchmarks/RESULTS.md').read_text() == before
+
+
+def test_the_gpu_s_table_goes_on_where_a_contestant_fails(monkeypatch, tmp_path):
+  raced = []
+
+  def race(contestants, entrants, deadline):
+    raced.append(set(contestants))
+    return {name: ContestantFailed('out of memory') if name == comparison.EAGER else Outcome(0.01, 2**30, None)
+            for name in contestants}
+
+  class NoProcess:
+    def __init__(self, contestant):
+      pass
+
+    def __enter__(self):
+      return self
+
+    def __exit__(self, *exception):
+      pass
+
+  monkeypatch.setattr(gpu, 'Entrant', NoProcess)
+  monkeypatch.setattr(gpu, '_race', race)
+  lines = []
+  groups = list(gpu.groups(debug.get_config(), image_sizes=(32,), dtypes=('bfloat16', 'float32'), batch_sizes=(4, 8)))
+  gpu.measure_all(groups, Devices('gpu', 'NVIDIA H200', 1), time.monotonic() + 60, lines.append)
+  text = '\n'.join(lines)
+  ours, eager, compiled = comparison.OURS, comparison.EAGER, comparison.COMPILED
+  assert raced == 2 * [{ours, eager, compiled}, {ours, eager}, {ours, eager, compiled}, {ours, eager}]
+  assert '| training | PyTorch eager | bfloat16 | 4 | 32 | out of memory |' in text
+  assert len({line.count('|') for line in text.splitlines() if line.startswith('|')}) == 1
+  assert '- sampling, float32, batch 4, 32 px: sg2im_jax is 1.00 times as fast as PyTorch compiled' in text
+
+  lines.clear()
+  gpu.measure_all(groups, Devices('gpu', 'NVIDIA H200', 1), time.monotonic(), lines.append)
+  assert sum('the time was up' in line for line in '\n'.join(lines).splitlines()) == 8
+
+
+def test_a_contestant_that_finds_no_memory_beside_others_is_tried_alone(monkeypatch):
+  class Sized:
+    def __init__(self, contestant):
+      self.contestant = contestant
+
+    def close(self):
+      pass
+
+    def __enter__(self):
+      return self
+
+    def __exit__(self, *exception):
+      pass
+
+  monkeypatch.setattr(gpu, 'Entrant', Sized)
+  monkeypatch.setattr(gpu, 'take_turns', lambda entrants, **_: {
+      name: ContestantFailed('out of memory') if entrant.contestant + len(entrants) > 3 else Outcome(1, 1, None)
+      for name, entrant in entrants.items()})
+  contestants = {'small': 1, 'large': 2, 'too large': 3}
+  outcomes = gpu._race(contestants, {name: Sized(size) for name, size in contestants.items()}, time.monotonic() + 60)
+  assert isinstance(outcomes['large'], Outcome) and isinstance(outcomes['small'], Outcome)
+  assert outcomes['too large'].out_of_memory
+
+
+def test_growth_fits_what_it_draws(tmp_path):
+  linear = [(8, 3.0), (16, 3.2), (40, 4.0), (80, 8.0)]
+  assert growth.exponent(linear) == pytest.approx(1)
+  assert 'exponent 1.00, 10 times the size costs 2.67 times' in growth._describe('step', linear)
+  pytest.importorskip('matplotlib')
+  growth.draw({name: {'forward': linear, 'step': []} for name in ('objects', 'triples', 'pixels', 'images')},
+              tmp_path / 'growth.png')
+  from PIL import Image
+  assert np.asarray(Image.open(tmp_path / 'growth.png')).std() > 0
+
+
+def test_growth_sweeps_one_size_at_a_time():
+  sweeps = growth.sweeps(coco64.get_config())
+  sizes = {name: {(c.data.max_objects, c.data.max_triples, c.data.image_size, c.batch_size) for c in configs.values()}
+           for name, configs in sweeps.items()}
+  assert (81, 160, (64, 64), 32) in sizes['objects'] and (9, 160, (64, 64), 32) in sizes['triples']
+  assert list(sweeps['pixels']) == [32 * 32, 64 * 64, 128 * 128, 192 * 192]
+  assert list(sweeps['images']) == [8, 16, 32, 64]
+  assert all((9, 16, (64, 64), 32) in found for found in sizes.values())
+
+

@@ -1,0 +1,14 @@
+from benchmarks.contestants import JaxTraining
+from tests.small_scenes import tiny_config
+
+
+def test_a_run_of_training_is_all_the_steps_of_a_dispatch():
+  config = tiny_config()
+  config.batch_size, config.steps_per_dispatch = 2, 3
+  config.object_discriminator.enabled = config.image_discriminator.enabled = False
+  training = JaxTraining(config, num_devices=1)
+  started = training.start()
+  training.run(2)
+  assert started.steps_per_run == 3 and started.compile_seconds > 0
+  assert int(training._state.step) == 6
+  assert training.peak_memory() > 2**20
