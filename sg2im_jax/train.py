@@ -201,5 +201,6 @@ def main(_: Sequence[str]) -> int:
 if __name__ == '__main__':
   config_flag.define()
   hosts.define_flags()
+  flags.adopt_module_key_flags(hosts)
   flags.DEFINE_string('workdir', None, 'Where checkpoints and logs are written, and continued.', required=True)
   command_line.run(main)
