@@ -56,13 +56,13 @@ def sample_file(workdir: str, scene_graphs: str, output_dir: str, *, samples_per
   config, vocabulary, variables, step = checkpoints.load_generator(workdir)
   check_graphs(graphs, vocabulary, scene_graphs)
   if config.data.relations == 'none' and any(graph.relationships for graph in graphs):
-    _say('this model was trained without relationships: those of the graphs are left out')
+    hosts.say('this model was trained without relationships: those of the graphs are left out')
     graphs = [SceneGraph(graph.objects, ()) for graph in graphs]
   if config.losses.bbox_weight == 0:
-    _say('this model was trained without a box loss: the boxes that it predicts mean nothing')
+    hosts.say('this model was trained without a box loss: the boxes that it predicts mean nothing')
   if pictures is None and len(graphs) > _MOST_GRAPHS_WITH_DRAWINGS:
-    _say(f'{len(graphs)} graphs: of each sample_*.png and graph.json alone; --pictures=all draws graphs, layouts and '
-         'overviews, too')
+    hosts.say(f'{len(graphs)} graphs: of each sample_*.png and graph.json alone; --pictures=all draws graphs, layouts '
+              'and overviews, too')
   stretch = config.sampling.stretch if stretch is None else stretch
   files = SampleFiles(
       pathlib.Path(output_dir), len(graphs), samples_per_graph,
@@ -87,8 +87,8 @@ def sample_file(workdir: str, scene_graphs: str, output_dir: str, *, samples_per
       raise
     raise UserError('a batch does not fit the memory of the devices; give a --batch_size smaller than '
                     f'{sampler.batch_size(len(graphs) * samples_per_graph, batch_size)}') from error
-  _say(f'{_count(len(graphs), "graph")}, {_count(samples_per_graph, "picture")} each, by the model of step {step}: '
-       f'look at {look_at}')
+  hosts.say(f'{_count(len(graphs), "graph")}, {_count(samples_per_graph, "picture")} each, by the model of step '
+            f'{step}: look at {look_at}')
 
 
 def fingerprint(config: ConfigDict, vocabulary: Vocabulary, variables: Any) -> str:
@@ -109,10 +109,10 @@ def _not_complete(files: SampleFiles, graphs: Sequence[SceneGraph]) -> dict[int,
   found = list(states.values())
   part = 'graphs' if jax.process_count() == 1 else f'graphs of process {jax.process_index()}'
   if State.COMPLETE in found:
-    _say(f'{found.count(State.COMPLETE)} of {len(mine)} {part} are there already')
+    hosts.say(f'{found.count(State.COMPLETE)} of {len(mine)} {part} are there already')
   if State.OUTDATED in found:
-    _say(f'{found.count(State.OUTDATED)} of {len(mine)} {part} are there otherwise (another seed, model, setting or '
-         'graph, or incomplete): they are replaced')
+    hosts.say(f'{found.count(State.OUTDATED)} of {len(mine)} {part} are there otherwise (another seed, model, setting '
+              'or graph, or incomplete): they are replaced')
   return {index: graphs[index] for index, state in states.items() if state is not State.COMPLETE}
 
 
@@ -125,13 +125,8 @@ def _report(written: Iterator[None], num_graphs: int, samples_per_graph: int):
     elif now - reported > _SECONDS_BETWEEN_REPORTS and done < num_graphs:
       reported = now
       seconds = max(now - start, 1e-9) / (done - 1)  # a graph
-      _say(f'{done} of {num_graphs} graphs, {samples_per_graph / seconds:.3g} images/s, '
+      hosts.say(f'{done} of {num_graphs} graphs, {samples_per_graph / seconds:.3g} images/s, '
            f'{duration(seconds * (num_graphs - done))} left')
-
-
-def _say(text: str):
-  if hosts.is_first():
-    print(text, flush=True)
 
 
 def _count(number: int, noun: str) -> str:
