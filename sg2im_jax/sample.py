@@ -126,7 +126,7 @@ def _report(written: Iterator[None], num_graphs: int, samples_per_graph: int):
       reported = now
       seconds = max(now - start, 1e-9) / (done - 1)  # a graph
       hosts.say(f'{done} of {num_graphs} graphs, {samples_per_graph / seconds:.3g} images/s, '
-           f'{duration(seconds * (num_graphs - done))} left')
+                f'{duration(seconds * (num_graphs - done))} left')
 
 
 def _count(number: int, noun: str) -> str:
