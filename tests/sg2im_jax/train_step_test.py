@@ -51,6 +51,34 @@ def test_the_number_of_slots_changes_nothing(gradients_of):
   assert largest_difference(nine, sixteen) < 1e-5
 
 
+def with_settings(state, **settings):
+  """Losses and gradients of the tiny model with other settings, from the same state."""
+  config = tiny_config()
+  config.update(settings)
+  noise = random_noise(random_batch(), config.model.layout_noise_dim)
+  return jax.jit(lambda batch: losses_and_gradients(build_networks(config, VOCABULARY), state, batch, noise,
+                                                    config.losses, batch_norm_frozen=False))(random_batch())
+
+
+def test_rematerializing_changes_nothing(state, gradients_of):
+  assert largest_difference(with_settings(state, rematerialize=True), gradients_of(random_batch())) < 1e-5
+
+
+def test_bfloat16_is_close_and_leaves_float32(state, gradients_of):
+  gradients, statistics, losses = with_settings(state, dtype='bfloat16')
+  _, _, expected = gradients_of(random_batch())
+  assert {leaf.dtype for leaf in jax.tree.leaves((gradients, statistics, losses))} == {jnp.dtype('float32')}
+  assert all(float(losses[name]) == pytest.approx(float(expected[name]), rel=0.05, abs=0.01) for name in expected)
+  assert any(losses[name] != expected[name] for name in expected)  # something was bfloat16
+
+
+def test_an_unknown_dtype():
+  config = tiny_config()
+  config.dtype = 'float16'
+  with pytest.raises(UserError, match="config.dtype is 'float16', expected float32 or bfloat16"):
+    build_networks(config, VOCABULARY)
+
+
 def test_every_parameter_has_a_gradient(gradients_of):
   gradients, _, _ = gradients_of(random_batch())
   missing = [jax.tree_util.keystr(path) for path, leaf in jax.tree_util.tree_flatten_with_path(gradients)[0]
