@@ -19,6 +19,7 @@ def configure():
 
 
 def choose_cpu_library():
+  """Has XLA compute convolutions on CPUs by Eigen, unless XLA_FLAGS says something about it already."""
   chosen = os.environ.get('XLA_FLAGS', '')
   if _CPU_LIBRARY not in chosen:
     os.environ['XLA_FLAGS'] = f'{chosen} {_CPU_LIBRARY}'.strip()

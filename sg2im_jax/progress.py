@@ -13,7 +13,7 @@ from flax.metrics.tensorboard import SummaryWriter
 
 from data_pipelines.command_line import duration
 from data_pipelines.scene_graph import UserError
-from sg2im_jax import hosts
+from sg2im_jax import hosts, whole_files
 
 _SHOWN = {'generator/total': 'loss', 'generator/l1_pixel': 'pixel', 'generator/bbox': 'box',
           'image_discriminator/gan': 'image D', 'object_discriminator/total': 'object D'}
@@ -66,9 +66,7 @@ class TrainingLog:
     path = pathlib.Path(workdir) / 'metrics.jsonl'
     try:
       kept = [line for line in _complete_lines(path) if json.loads(line)['step'] <= step]
-      temporary = path.with_name('metrics.jsonl.writing')
-      temporary.write_text(''.join(kept))
-      os.replace(temporary, path)
+      whole_files.write(path, ''.join(kept).encode())
       self._file = path.open('a')
       self._tensorboard = SummaryWriter(pathlib.Path(workdir) / 'tensorboard', auto_flush=False)
     except OSError as error:

@@ -19,12 +19,12 @@ from PIL import Image
 from data_pipelines import drawing
 from data_pipelines.graph_drawing import draw_graph
 from data_pipelines.scene_graph import SceneGraph
+from sg2im_jax import whole_files
 from sg2im_jax.sampling import GraphSamples
 
 _OVERVIEW_ROWS = 20
 _LAYOUT_SIDE = 256  # pixels
 _DRAWINGS = ('graph.png', 'layout.png', 'sheet.png')
-_WRITING = '.writing'  # ends the name of a file that is not whole yet
 
 
 class State(enum.Enum):
@@ -75,7 +75,7 @@ class SampleFiles:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'graph.json').unlink(missing_ok=True)
     for name in os.listdir(folder):
-      if name.endswith(_WRITING) or name in _DRAWINGS or re.fullmatch(r'sample_\d+\.png', name):
+      if name.endswith(whole_files.WRITING) or name in _DRAWINGS or re.fullmatch(r'sample_\d+\.png', name):
         (folder / name).unlink()
     for name, picture in zip(self._samples(), samples.pictures, strict=True):
       _write_picture(folder / name, Image.fromarray(picture))
@@ -87,7 +87,7 @@ class SampleFiles:
     record = self._record(samples.index, samples.graph)
     for entry, box in zip(record['objects'], samples.boxes, strict=True):
       entry['box'] = [round(float(edge), 5) for edge in box]
-    _write(folder / 'graph.json', _to_json(record).encode())
+    whole_files.write(folder / 'graph.json', _to_json(record).encode())
 
   def write_overviews(self) -> list[pathlib.Path]:
     """Draws every graph beside its pictures, _OVERVIEW_ROWS graphs a file, from the files of the graphs."""
@@ -146,10 +146,4 @@ def _write_picture(path: pathlib.Path, picture: Image.Image):
   # In memory first: Pillow's own message does not say why a file could not be written.
   encoded = io.BytesIO()
   picture.save(encoded, 'png')
-  _write(path, encoded.getvalue())
-
-
-def _write(path: pathlib.Path, content: bytes):
-  temporary = path.with_name(path.name + _WRITING)
-  temporary.write_bytes(content)
-  os.replace(temporary, path)
+  whole_files.write(path, encoded.getvalue())

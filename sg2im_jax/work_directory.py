@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from configs import coco64
 from data_pipelines.scene_graph import UserError
 from data_pipelines.vocabulary import Vocabulary
+from sg2im_jax import whole_files
 
 # A run may be continued with other settings than these: the arrays of a checkpoint have their shapes and meaning.
 FIXED_SETTINGS = ('data.name', 'data.image_size', 'model', 'image_discriminator', 'object_discriminator')
@@ -92,11 +93,9 @@ def _tuples(value: Any) -> Any:
 
 
 def write_json(path: pathlib.Path, value: Any):
-  temporary = path.with_name(f'{path.name}.writing')
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(json.dumps(value, indent=2) + '\n')
-    os.replace(temporary, path)
+    whole_files.write(path, (json.dumps(value, indent=2) + '\n').encode())
   except OSError as error:
     raise UserError(f'cannot write {path}: {error.strerror}; choose a --workdir that can be written') from error
 
