@@ -34,7 +34,7 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
 
 
 def initialize(flag_values: flags.FlagValues = flags.FLAGS):
-  """Joins the other processes if the flags ask for it; before anything else touches a device.
+  """Joins the other processes if the flags ask for it; after compilation.configure, before anything is computed.
 
   Raises:
     UserError: the flags do not say who takes part, or the others cannot be reached.
@@ -61,6 +61,9 @@ def initialize(flag_values: flags.FlagValues = flags.FLAGS):
     reason = str(error).split('\n')[0]
     raise UserError(f'the processes of this job cannot be joined: {reason}; start every one of them with '
                     '--coordinator_address, --num_processes and --process_id') from error
+  # The runtime connects the devices at the first collective, and gives up when some process comes to it half a minute
+  # after the others, as the first one would that prepares a data set. Once connected they wait for each other.
+  barrier('all have joined')
 
 
 def is_first() -> bool:

@@ -193,8 +193,8 @@ def _check_counts(config: ConfigDict):
 
 
 def main(_: Sequence[str]) -> int:
-  hosts.initialize()
   compilation.configure()
+  hosts.initialize()
   return train(flags.FLAGS.config, flags.FLAGS.workdir)
 
 
