@@ -3,7 +3,7 @@
   python -m benchmarks.growth --config=configs/coco64.py --config.batch_size=4
 
 Four sweeps, each of one size while the others stay at 8 objects, 16 triples, config.data.image_size and
-config.batch_size:
+config.batch_size, but that more objects bring more triples:
 
   objects  8, 16, 40, 80, with two triples each (a relation and its __in_image__ triple), as COCO-Stuff has them
   triples  16, 32, 80, 160 among the 8 objects
@@ -16,6 +16,7 @@ Printed below are the exponents and what the largest size costs, compared with t
 times the triples. The curves go to --output. Needs matplotlib.
 """
 
+import contextlib
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -25,7 +26,7 @@ from ml_collections import ConfigDict
 
 from benchmarks import comparison
 from benchmarks.contestants import JaxSampling, JaxTraining
-from benchmarks.measure import ContestantFailed, Entrant, take_turns
+from benchmarks.measure import ContestantFailed, Entrant, Outcome, take_turns
 from benchmarks.tables import Table
 from data_pipelines.scene_graph import UserError
 from sg2im_jax import command_line, config_flag
@@ -89,18 +90,12 @@ def main(_: Sequence[str]):
   print(TABLE.header(), flush=True)
   curves = {}
   for sweep, configs in sweeps(flags.FLAGS.config).items():
-    curves[sweep] = {name: [] for name in CONTESTANTS}
-    for size, config in configs.items():
-      row = [sweep, str(size)]
-      for name in CONTESTANTS:
-        try:
-          seconds = _seconds(name, config)
-        except ContestantFailed as failure:
-          row.append(str(failure))
-        else:
-          row.append(f'{seconds * 1e3:.2f}')
-          curves[sweep][name].append((size, seconds))
-      print(TABLE.row(row), flush=True)
+    outcomes = {name: _outcomes(name, configs) for name in CONTESTANTS}
+    for size in configs:
+      row = (_cell(by_size[size]) for by_size in outcomes.values())
+      print(TABLE.row([sweep, str(size), *row]), flush=True)
+    curves[sweep] = {name: [(size, outcome.step_seconds) for size, outcome in by_size.items()
+                            if isinstance(outcome, Outcome)] for name, by_size in outcomes.items()}
   print()
   for sweep, by_name in curves.items():
     print(f'{sweep:8}  {", ".join(_describe(name, curve) for name, curve in by_name.items())}')
@@ -108,13 +103,16 @@ def main(_: Sequence[str]):
   print(f'curves: {output}')
 
 
-def _seconds(name: str, config: ConfigDict) -> float:
-  """Of a forward or a step at a config; ContestantFailed if it cannot run."""
-  with Entrant(CONTESTANTS[name](config, full=True)) as entrant:
-    outcome = take_turns({name: entrant}, rounds=flags.FLAGS.rounds, turn_seconds=flags.FLAGS.turn_seconds)[name]
-  if isinstance(outcome, ContestantFailed):
-    raise outcome
-  return outcome.step_seconds
+def _outcomes(name: str, configs: Mapping[int, ConfigDict]) -> dict[int, Outcome | ContestantFailed]:
+  """Of forwards or steps at all sizes of a sweep, which take turns: a machine's moods even out."""
+  with contextlib.ExitStack() as stack:
+    entrants = {size: stack.enter_context(Entrant(CONTESTANTS[name](config, full=True)))
+                for size, config in configs.items()}
+    return take_turns(entrants, rounds=flags.FLAGS.rounds, turn_seconds=flags.FLAGS.turn_seconds)
+
+
+def _cell(outcome: Outcome | ContestantFailed) -> str:
+  return f'{outcome.step_seconds * 1e3:.2f}' if isinstance(outcome, Outcome) else str(outcome)
 
 
 def _describe(name: str, curve: Curve) -> str:

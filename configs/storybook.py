@@ -2,7 +2,7 @@
 
   python -m sg2im_jax.train --config=configs/storybook.py --workdir=runs/storybook
 
-About 7 minutes on 2 CPU cores. Expect a validation box IoU of 0.50, and pictures with the right things in the right
+About 5 minutes on 2 CPU cores. Expect a validation box IoU of 0.50, and pictures with the right things in the right
 places but little detail.
 """
 
