@@ -8,10 +8,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-
-# By [phase, tap, row]: the rows of the kernel that are summed up in convolve_upsampled.
-_ROWS_OF_PHASE = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], np.float32)
 
 
 def convolve(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
@@ -55,9 +51,15 @@ def convolve_upsampled(x: jax.Array, kernel: jax.Array) -> jax.Array:
   of 2x2 sums: 16 products an input pixel and pair of channels, where there were 36.
   """
   batch, height, width, _ = x.shape
-  rows = jnp.asarray(_ROWS_OF_PHASE, kernel.dtype)
-  kernels = jnp.einsum('pak,qbl,klcf->pqabcf', rows, rows, kernel)
-  phases = [[convolve(x, kernels[p, q], ((1 - p, p), (1 - q, q))) for q in (0, 1)] for p in (0, 1)]
+
+  def merge_taps(kernel: jax.Array, phase: int, axis: int) -> jax.Array:
+    first, middle, last = jnp.split(kernel, 3, axis)
+    return jnp.concatenate([first, middle + last] if phase == 0 else [first + middle, last], axis)
+
+  def convolve_phase(p: int, q: int) -> jax.Array:
+    return convolve(x, merge_taps(merge_taps(kernel, p, 0), q, 1), ((1 - p, p), (1 - q, q)))
+
+  phases = [[convolve_phase(p, q) for q in (0, 1)] for p in (0, 1)]
   interleaved = jnp.stack([jnp.stack(columns, 3) for columns in phases], 2)
   return interleaved.reshape(batch, 2 * height, 2 * width, -1)
 

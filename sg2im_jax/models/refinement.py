@@ -30,7 +30,8 @@ class Layout:
 
   def halved(self) -> 'Layout':
     """The layout at half the resolution: pooling is linear, so that of its parts."""
-    return self.replace(canvases=layers.average_pool(self.canvases, 2), noise=layers.average_pool(self.noise, 2))
+    canvases, noise = (nn.avg_pool(part, (2, 2), strides=(2, 2)) for part in (self.canvases, self.noise))
+    return self.replace(canvases=canvases, noise=noise)
 
 
 class RefinementModule(nn.Module):
