@@ -65,16 +65,22 @@ def exponent(curve: Curve) -> float:
 def draw(curves: Mapping[str, Mapping[str, Curve]], path: str):
   """Writes a PNG with a log-log panel for each sweep: {sweep: {'forward' | 'step': curve}}."""
   from matplotlib.figure import Figure
+  from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
   figure = Figure(figsize=(10, 8), layout='constrained')
   for axes, (sweep, by_name) in zip(figure.subplots(2, 2).flat, curves.items()):
     for name, curve in by_name.items():
       if len(curve) >= 2:
         sizes, seconds = zip(*curve)
         axes.loglog(sizes, [1e3 * value for value in seconds], 'o-', label=f'{name}, exponent {exponent(curve):.2f}')
-    axes.set(xlabel=sweep, ylabel='ms')
-    axes.grid(which='both', alpha=0.3)
     if axes.lines:
+      axes.set_xticks(sizes, labels=[f'{size:,}' for size in sizes])
       axes.legend()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set(xlabel=sweep, ylabel='ms')
+    axes.grid(alpha=0.3)
   figure.savefig(path, dpi=100)
 
 
