@@ -113,7 +113,7 @@ def fetch(data_set: DataSetFiles, directory: str | os.PathLike):
   try:
     directory.mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    raise UserError(f'{directory}: cannot be made ({error.strerror}); set --source to a directory that can be '
+    raise UserError(f'{directory}: cannot be made ({error.strerror}); choose a directory that can be '
                     'written') from None
   missing = [file for file in data_set.files if not _is_there(file, directory / file.name)]
   if not missing:
@@ -155,7 +155,7 @@ def _check_room(files: Sequence[OfficialFile], sizes: dict[OfficialFile, int | N
        f'where {_readable(free)} are free')
   if needed > free:
     raise UserError(f'{directory}: has room for {_readable(free)}, but {_readable(needed)} are to be downloaded; make '
-                    'room, or set --source to a directory on another disk')
+                    'room, or choose a directory on another disk')
 
 
 def _size_on_server(file: OfficialFile, homepage: str) -> int | None:
@@ -202,7 +202,8 @@ def _open(request: urllib.request.Request, homepage: str) -> http.client.HTTPRes
     if error.code in _TRANSIENT:
       raise _Interrupted(f'the server is not ready (HTTP {error.code} {error.reason})') from None
     raise UserError(f'{request.full_url}: HTTP {error.code} {error.reason}; the file may have moved: look for it on '
-                    f'{homepage}, put it into --source under the same name, and run again') from None
+                    f'{homepage}, put it into the directory of the download under the same name, and run '
+                    'again') from None
   except urllib.error.URLError as error:
     raise _Interrupted(f'cannot be reached ({error.reason})') from None
   except (http.client.HTTPException, OSError) as error:
@@ -253,7 +254,7 @@ def _writing(path: pathlib.Path) -> Iterator[None]:
   try:
     yield
   except OSError as error:
-    raise UserError(f'{path}: cannot be written ({error.strerror}); make room, or set --source to another directory, '
+    raise UserError(f'{path}: cannot be written ({error.strerror}); make room, or choose another directory, '
                     'and run again: what has been fetched is kept') from None
 
 

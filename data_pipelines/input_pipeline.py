@@ -8,7 +8,7 @@ and all that it reads again is the part of one epoch that it skips.
 
 import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -95,7 +95,8 @@ def training_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDict,
 
 
 def evaluation_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabulary: Vocabulary, *,
-                       split: str, batch_size: int, seed: int, num_examples: int | None = None, shard_index: int = 0,
+                       split: str, batch_size: int, seed: int, num_examples: int | None = None,
+                       chosen: Sequence[int] | None = None, shard_index: int = 0,
                        num_shards: int = 1) -> Iterator[dict[str, np.ndarray]]:
   """Every example of a split once, in the order of the files, with objects and relations drawn once by the seed.
 
@@ -107,6 +108,7 @@ def evaluation_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDic
     batch_size: images of a batch over all shards; B = batch_size / num_shards.
     seed: of everything drawn.
     num_examples: how many examples from the start; None for all.
+    chosen: numbers of the examples to give, in the order of the files, each drawn as when all are given; None for all.
     shard_index: which rows to return: part number `shard_index` of each batch, of `num_shards` equal ones.
     num_shards: number of processes that read.
 
@@ -117,10 +119,12 @@ def evaluation_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDic
     raise UserError(f'{batch_size} images a batch cannot be split evenly among {num_shards} processes')
   make_scene, make_batch = _stages(builder, data_config, vocabulary, flip=False)
   split_size = _split_info(builder, split).num_examples
-  count = split_size if num_examples is None else min(num_examples, split_size)
+  wanted = np.ones(split_size, bool) if chosen is None else np.isin(np.arange(split_size), chosen)
+  count = int(wanted.sum()) if num_examples is None else min(num_examples, int(wanted.sum()))
   num_rows = -(-count // batch_size) * batch_size
 
-  visits = _visits(builder, split, seed, tf.constant(EVALUATION_EPOCH, tf.int64)).take(count)
+  visits = _visits(builder, split, seed, tf.constant(EVALUATION_EPOCH, tf.int64))
+  visits = visits.filter(lambda _, key: tf.gather(wanted, key[1])).take(count)
   scenes = _shard(visits, batch_size, shard_index, num_shards).map(make_scene, tf.data.AUTOTUNE)
   padding = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), scenes.element_spec)
   scenes = scenes.concatenate(tf.data.Dataset.from_tensors(padding).repeat()).take(num_rows // num_shards)

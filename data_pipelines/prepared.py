@@ -156,7 +156,7 @@ class SplitVisits:
       raise UserError(str(error).replace('--config.data.', '--')) from error
     rows = ({name: values[row] for name, values in batch.items()} for batch in batches for row in range(_BATCH_SIZE))
     # The ids end first, where the last batch is filled up with rows of zeros.
-    for image_id, row in zip(itertools.islice(_image_ids(self.builder, self.split), num_scenes), rows, strict=False):
+    for image_id, row in zip(itertools.islice(image_ids(self.builder, self.split), num_scenes), rows, strict=False):
       yield _scene(image_id, row, vocabulary)
 
 
@@ -170,8 +170,8 @@ def visits_of_flags() -> SplitVisits:
                      values.max_triples or max_triples, values.seed)
 
 
-def _image_ids(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[str]:
-  """In the order of the files, which is that of `evaluation_batches`."""
+def image_ids(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[str]:
+  """The ids of a split's images in the order of the files, which is that of `evaluation_batches`."""
   paths = [str(path) for path in builder.info.splits[split].filepaths]
   feature = {'image_id': tf.io.FixedLenFeature([], tf.string)}
   ids = tf.data.TFRecordDataset(paths).map(lambda record: tf.io.parse_single_example(record, feature)['image_id'])

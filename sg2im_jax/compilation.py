@@ -14,8 +14,12 @@ def configure():
   """To be called before anything is computed; what XLA_FLAGS or JAX_COMPILATION_CACHE_DIR say goes first."""
   choose_cpu_library()
   if jax.config.jax_compilation_cache_dir is None:
-    cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-    jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(cache) / 'sg2im_jax'))
+    jax.config.update('jax_compilation_cache_dir', str(cache_directory()))
+
+
+def cache_directory() -> pathlib.Path:
+  """Where this project keeps what it can make or download again."""
+  return pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'sg2im_jax'
 
 
 def choose_cpu_library():

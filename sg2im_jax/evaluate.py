@@ -1,154 +1,219 @@
-"""How well the predicted layouts keep to their graphs and to the data.
+"""Scores a trained model: how it lays graphs out and what its pictures are worth, with all that a comparison needs.
 
-  python -m sg2im_jax.evaluate --workdir=runs/storybook --split=val --num_graphs=200
+  python -m sg2im_jax.evaluate --workdir=runs/storybook --split=val
 
-prints, and writes to WORKDIR/evaluation.json: the share of the graphs' geometric relations that the predicted boxes
-satisfy, their mean IoU with the ground truth, and the mean IoU of a baseline that puts every object of a class at the
-class's mean training box.
+draws the graphs of the split, each several times, and writes to the work directory, or to --output_dir:
+
+  evaluation.json   every figure, and the whole protocol: split, images, samples, weights with their SHA-256, resizing
+  evaluation.md     the same as tables to read
+  evaluation.png    the first graphs: the real image, and samples
+
+  Layout   IoU of predicted boxes with those of the data, recall at IoU 0.3 and 0.5, sigma_x, sigma_area (paper table
+           2), and the share of the graphs' geometric relations that the boxes keep, for each predicate.
+  Images   Inception score, FID, KID, precision and recall, diversity of the samples of one graph. Features come from
+           --backbone: efficientnet-lite0, whose weights come with a package, or inception-2015, that of published
+           figures, whose weights (91 MB) are downloaded once. Figures of different backbones do not compare. Real
+           images of another split get the same scores, as the best that can be expected.
+  Objects  classification accuracy score: a small ResNet learns objects of real pictures and names drawn ones, and the
+           other way round.
+
+The backbones need pip install -e '.[evaluate]'; --backbone=none scores the layout alone, without. The same command
+gives the same figures: graphs, noise and subsets come from --seed and from each image's place in its split. All devices
+of this machine share the work.
+
+What a paper did is said with flags. Five pictures of each of the 2,048 images of a list from ground-truth layouts,
+compared at 256 x 256:
+
+  --image_ids=ids.txt --boxes=ground_truth --masks=ground_truth --samples_per_graph=5 --image_size=256,256
+
+  python -m sg2im_jax.evaluate --compare=runs/full,runs/no_gconv
+
+sets the evaluations of several work directories side by side, beside the published figures of the same data set, and
+names the settings in which their protocols differ.
 """
 
+import dataclasses
+import io
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
-from ml_collections import ConfigDict
 
-from data_pipelines import input_pipeline
-from data_pipelines.relations import geometric_predicate, mask_centres
-from data_pipelines.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
-from sg2im_jax import checkpoints, command_line, compilation, metrics, models, work_directory
-from sg2im_jax.scene_batch import SceneBatch
+from data_pipelines import drawing, input_pipeline, prepared
+from data_pipelines.scene_graph import UserError
+from sg2im_jax import checkpoints, command_line, compilation, models, whole_files, work_directory
+from sg2im_jax.evaluation import backbones, classification, image_metrics, layout_metrics, report, scores
+from sg2im_jax.evaluation.layout_metrics import Layouts
+from sg2im_jax.evaluation.pictures import Scenes, drawn_pictures, real_pictures
+from sg2im_jax.evaluation.protocol import Protocol
+from sg2im_jax.sample import fingerprint
+from sg2im_jax.sampling import Sampler
+
+_SHEET_SIDE = 128  # pixels
 
 
-def evaluate(workdir: str | os.PathLike, split: str = 'val', num_graphs: int = 200, data_dir: str | None = None,
-             source_dir: str | None = None) -> dict[str, float]:
-  """Scores the newest checkpoint of a work directory; see the module's docstring and `report` for the names."""
+def evaluate(workdir: str | os.PathLike, protocol: Protocol, *, backbone: str = 'efficientnet-lite0',
+             backbone_weights: str | None = None, data_dir: str | None = None, source_dir: str | None = None,
+             output_dir: str | os.PathLike | None = None) -> dict[str, Any]:
+  """Scores the newest checkpoint of a work directory; writes the three files and returns what evaluation.json holds.
+
+  Args:
+    workdir: of a training run.
+    protocol: what to evaluate and how.
+    backbone: name of a backbone, or none for the layout alone.
+    backbone_weights: a PyTorch file of its weights; None for the published ones.
+    data_dir, source_dir: of the data set; None for those that training had.
+    output_dir: None for the work directory.
+  """
   config, vocabulary, variables, step = checkpoints.load_generator(workdir)
   config.data.data_dir = data_dir or config.data.data_dir
   config.data.source_dir = source_dir or config.data.source_dir
+  if protocol.stretch is None:
+    protocol = dataclasses.replace(protocol, stretch=config.sampling.stretch)
+  network = None if backbone == 'none' else backbones.load_backbone(backbone, backbone_weights)
   builder = input_pipeline.prepare(config.data)
-  num_graphs = min(num_graphs, input_pipeline.num_examples(builder, split))
-  generator = models.build_generator(config, vocabulary)
 
-  @jax.jit
-  def predict_boxes(batch: SceneBatch) -> jax.Array:
-    noise = jnp.zeros((*batch.object_class.shape[:1], *config.data.image_size, config.model.layout_noise_dim))
-    return generator.apply(variables, batch, noise, use_boxes=False, use_masks=False, train=False).boxes
+  def scenes_of(split: str, numbers: np.ndarray) -> Scenes:
+    return Scenes(builder, config, vocabulary, split, numbers, protocol.seed)
 
-  mean_boxes = mean_box_of_class(_batches(builder, config, vocabulary, 'train', None), vocabulary.num_objects)
-  totals = {}
-  for batch in _batches(builder, config, vocabulary, split, num_graphs):
-    for name, (value, count) in score_boxes(np.asarray(predict_boxes(batch)), mean_boxes, batch, vocabulary).items():
-      total, total_count = totals.get(name, (0.0, 0))
-      totals[name] = (total + value, total_count + count)
-  results = {name: total / count if count else None for name, (total, count) in totals.items()}
-  gain = results['box_iou'] / results['baseline_box_iou'] - 1 if results['baseline_box_iou'] else None
-  return {'step': step, 'split': split, 'num_graphs': num_graphs,
-          'num_relations': totals['relation_accuracy'][1], **results, 'box_iou_gain': gain}
+  scenes = scenes_of(protocol.split, _numbers(builder, protocol))
+  sampler = Sampler(models.build_generator(config, vocabulary), variables)
+  batch_size = sampler.batch_size(len(scenes))
+  if protocol.masks == 'ground_truth' and 'masks' not in builder.info.features:
+    raise UserError(f'{builder.data_dir}: has no masks; leave --masks=predicted')
 
-
-def score_boxes(boxes: np.ndarray, mean_boxes: np.ndarray, batch: SceneBatch,
-                vocabulary: Vocabulary) -> dict[str, tuple[float, int]]:
-  """Sum and count of every score over the real objects and geometric triples of a batch.
-
-  Args:
-    boxes: float32[B, O, 4], predicted.
-    mean_boxes: float32[V, 4], from `mean_box_of_class`.
-    batch: with ground-truth boxes and masks.
-    vocabulary: tells which predicates are geometric.
-  """
-  scored = batch.object_mask & (np.arange(batch.object_mask.shape[1]) > 0)  # every object but __image__
-
-  def iou(predicted: np.ndarray) -> tuple[float, int]:
-    return float(np.asarray(metrics.box_iou(predicted, batch.boxes))[scored].sum()), int(scored.sum())
-
-  def accuracy(predicted: np.ndarray, centres: np.ndarray) -> tuple[float, int]:
-    satisfied = satisfied_relations(predicted, centres, batch, vocabulary)
-    return float(satisfied.sum()), satisfied.size
-
-  scores = {'relation_accuracy': accuracy(boxes, _box_centres(boxes)),
-            'ground_truth_relation_accuracy': accuracy(batch.boxes, _box_centres(batch.boxes)),
-            'box_iou': iou(boxes), 'baseline_box_iou': iou(mean_boxes[batch.object_class])}
-  if batch.masks is not None:
-    scores['ground_truth_mask_relation_accuracy'] = accuracy(batch.boxes, mask_centres(batch.boxes, batch.masks))
-  return scores
+  drawn, layouts = drawn_pictures(sampler, scenes, protocol, network)
+  others = scenes_of(*_other_images(builder, protocol.split, len(scenes)))
+  known = Layouts.concatenate(Layouts.of_batch(batch.boxes, batch, vocabulary) for batch in others.batches(batch_size))
+  mean_boxes = layout_metrics.mean_box_of_class(known.object_class, known.boxes, vocabulary.num_objects)
+  results = {
+      'model': {'workdir': str(workdir), 'step': step, 'fingerprint': fingerprint(config, vocabulary, variables),
+                'data': config.data.name, 'image_size': list(config.data.image_size)},
+      'protocol': report.describe_protocol(protocol, config, len(scenes), others.split, network),
+      'layout': {'predicted': layout_metrics.scores(layouts),
+                 'mean box of class': layout_metrics.scores(layouts.with_boxes(mean_boxes[layouts.object_class])),
+                 'ground truth': layout_metrics.scores(layouts.with_boxes(layouts.true_boxes))}}
+  if network is not None:
+    real = real_pictures(scenes, protocol, network, batch_size)
+    other = real_pictures(others, protocol, network, batch_size)
+    print('computing the scores of the pictures')
+    results['images'] = {
+        'drawn': scores.image_scores(drawn.activations, real.activations, protocol, protocol.samples_per_graph),
+        'real': scores.image_scores(other.activations, real.activations, protocol, 1)}
+    print(f'training two classifiers of objects, {classification.NUM_STEPS} steps each')
+    results['objects'] = scores.classification_scores(drawn.crops, real.crops, other.crops, vocabulary.num_objects,
+                                                      protocol.seed)
+  _write(pathlib.Path(output_dir or workdir), results, drawn.shown, scenes)
+  return results
 
 
-def satisfied_relations(boxes: np.ndarray, centres: np.ndarray, batch: SceneBatch,
-                        vocabulary: Vocabulary) -> np.ndarray:
-  """bool[N] over the batch's N geometric triples: whether the boxes would be given the predicate that the graph has.
-
-  Args:
-    boxes: float32[B, O, 4].
-    centres: float32[B, O, 2].
-  """
-  kind = np.full(vocabulary.num_predicates, -1)  # of a predicate id: index into GEOMETRIC_PREDICATES
-  for index, name in enumerate(GEOMETRIC_PREDICATES):
-    if name in vocabulary.predicate_names:
-      kind[vocabulary.predicate_names.index(name)] = index
-  asked = np.where(batch.triple_mask, kind[batch.triples[..., 1]], -1)
-  row, column = np.nonzero(asked >= 0)
-  subject, object_ = batch.triples[row, column, 0], batch.triples[row, column, 2]
-  found = geometric_predicate(boxes[row, subject], boxes[row, object_], centres[row, subject], centres[row, object_])
-  return found == asked[row, column]
+def load_image_ids(path: str | os.PathLike) -> tuple[str, ...]:
+  """The image ids of a text file, one a line."""
+  try:
+    ids = tuple(pathlib.Path(path).read_text(encoding='utf-8').split())
+  except (OSError, UnicodeDecodeError) as error:
+    raise UserError(f'{path}: cannot be read ({error}); expected a text file with an image id on each line') from error
+  if not ids:
+    raise UserError(f'{path}: is empty; expected an image id on each line')
+  return ids
 
 
-def mean_box_of_class(batches: Iterator[SceneBatch], num_objects: int) -> np.ndarray:
-  """float32[V, 4]: the mean box of each class; of all objects, for a class that does not occur."""
-  total, count = np.zeros((num_objects, 4)), np.zeros((num_objects, 1))
-  for batch in batches:
-    np.add.at(total, batch.object_class[batch.object_mask], batch.boxes[batch.object_mask])
-    np.add.at(count, batch.object_class[batch.object_mask], 1)
-  overall = total[1:].sum(0) / max(count[1:].sum(), 1)  # without __image__
-  return np.where(count > 0, total / np.maximum(count, 1), overall).astype(np.float32)
+def _numbers(builder, protocol: Protocol) -> np.ndarray:
+  """The places in its split of the images to evaluate."""
+  numbers = np.arange(input_pipeline.num_examples(builder, protocol.split))
+  if protocol.image_ids is not None:
+    found = np.array(list(prepared.image_ids(builder, protocol.split)))
+    missing = sorted(set(protocol.image_ids) - set(found))
+    if missing:
+      raise UserError(f'{len(missing)} of {len(protocol.image_ids)} image ids are not in split {protocol.split} of '
+                      f'{builder.data_dir}, such as {missing[0]}; expected ids like {found[0]}')
+    numbers = np.flatnonzero(np.isin(found, protocol.image_ids))
+  numbers = numbers[:protocol.num_graphs]
+  fewest = max(image_metrics.FEWEST_PICTURES, protocol.num_splits)
+  if len(numbers) < fewest:
+    raise UserError(f'{len(numbers)} graphs of split {protocol.split} to evaluate, expected at least {fewest}, for '
+                    f'{protocol.num_splits} splits of the Inception score; see --num_graphs and --num_splits')
+  return numbers
 
 
-def report(results: dict[str, float]) -> str:
-  """The results as text."""
-  def percent(value: float | None) -> str:
-    return 'none to score' if value is None else f'{value:.1%}'
-
-  lines = [f'{results["num_graphs"]} graphs of split {results["split"]}, checkpoint of step {results["step"]}',
-           f'geometric relations satisfied by the predicted boxes: {percent(results["relation_accuracy"])} '
-           f'of {results["num_relations"]}',
-           f'  by the ground-truth boxes: {percent(results["ground_truth_relation_accuracy"])}']
-  if 'ground_truth_mask_relation_accuracy' in results:
-    lines.append('  by the ground-truth boxes, with the centres of the masks: '
-                 f'{percent(results["ground_truth_mask_relation_accuracy"])}')
-  lines += [f'mean box IoU: {results["box_iou"]:.4f}',
-            f'mean box IoU of every class at its mean training box: {results["baseline_box_iou"]:.4f}',
-            f'gain over that baseline: {percent(results["box_iou_gain"])}']
-  return '\n'.join(lines)
+def _other_images(builder, split: str, count: int) -> tuple[str, np.ndarray]:
+  """Real images beside those of the split, as many where there are so many: of train, or of val beside train."""
+  other = 'val' if split == 'train' else 'train'
+  return other, np.arange(min(count, input_pipeline.num_examples(builder, other)))
 
 
-def _batches(builder, config: ConfigDict, vocabulary: Vocabulary, split: str,
-             num_graphs: int | None) -> Iterator[SceneBatch]:
-  for arrays in input_pipeline.evaluation_batches(
-      builder, config.data, vocabulary, split=split, batch_size=config.batch_size, seed=config.seed,
-      num_examples=num_graphs):
-    yield SceneBatch(**arrays)
-
-
-def _box_centres(boxes: np.ndarray) -> np.ndarray:
-  return (boxes[..., :2] + boxes[..., 2:]) / 2
+def _write(directory: pathlib.Path, results: dict[str, Any], shown: np.ndarray, scenes: Scenes):
+  """evaluation.json, evaluation.md and evaluation.png."""
+  image = next(scenes.batches(len(shown))).image
+  rows = [[drawing.enlarge(picture, _SHEET_SIDE) for picture in (real, *samples)]
+          for real, samples in zip(image, shown)]
+  samples = [f'sample {number}' for number in range(1, shown.shape[1] + 1)]
+  work_directory.write_json(directory / 'evaluation.json', results)
+  try:
+    whole_files.write(directory / 'evaluation.md', report.markdown(results).encode())
+    encoded = io.BytesIO()
+    drawing.table(rows, ['real image', *samples]).save(encoded, 'png')
+    whole_files.write(directory / 'evaluation.png', encoded.getvalue())
+  except OSError as error:
+    raise UserError(f'cannot write to {directory}: {error.strerror}; free space or give another '
+                    '--output_dir') from error
 
 
 def main(_: Sequence[str]):
   compilation.configure()
-  arguments = flags.FLAGS
-  results = evaluate(arguments.workdir, arguments.split, arguments.num_graphs, arguments.data_dir, arguments.source_dir)
-  print(report(results))
-  work_directory.write_json(pathlib.Path(arguments.workdir) / 'evaluation.json', results)
+  values = flags.FLAGS
+  if values.compare:
+    print(report.comparison(values.compare))
+    return
+  if values.workdir is None:
+    raise UserError('--workdir is missing; expected the work directory of a training run, or --compare=DIR,DIR')
+  protocol = Protocol(
+      split=values.split, num_graphs=values.num_graphs,
+      image_ids=load_image_ids(values.image_ids) if values.image_ids else None,
+      samples_per_graph=values.samples_per_graph, boxes=values.boxes, masks=values.masks, stretch=values.stretch,
+      image_size=_image_size(values.image_size), num_splits=values.num_splits, seed=values.seed)
+  results = evaluate(values.workdir, protocol, backbone=values.backbone, backbone_weights=values.backbone_weights,
+                     data_dir=values.data_dir, source_dir=values.source_dir, output_dir=values.output_dir)
+  print(report.markdown(results))
+  print(f'written to {values.output_dir or values.workdir}: evaluation.json, evaluation.md, evaluation.png')
+
+
+def _image_size(sides: Sequence[str] | None) -> tuple[int, int] | None:
+  if sides is None:
+    return None
+  if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+    raise UserError(f'--image_size is {",".join(sides)}, expected height and width in pixels, such as 256,256')
+  return int(sides[0]), int(sides[1])
+
+
+def _define_flags():
+  flags.DEFINE_string('workdir', None, 'Work directory of a training run.')
+  flags.DEFINE_list('compare', None, 'Instead of evaluating: set these evaluated work directories side by side.')
+  flags.DEFINE_string('split', 'val', 'Whose graphs and images: train, val or test.')
+  flags.DEFINE_integer('num_graphs', None, 'How many graphs, from the start of the split; by default all.',
+                       lower_bound=1)
+  flags.DEFINE_string('image_ids', None, 'Text file of the ids of the images to take, one a line; by default all.')
+  flags.DEFINE_integer('samples_per_graph', 5, 'Pictures of each graph.', lower_bound=1)
+  flags.DEFINE_enum('boxes', 'predicted', ['predicted', 'ground_truth'], 'Where to paint objects.')
+  flags.DEFINE_enum('masks', 'predicted', ['predicted', 'ground_truth'], 'In what shape to paint objects.')
+  flags.DEFINE_bool('stretch', None, 'Spread each picture over its own darkest to brightest value, as the published '
+                    'sampling does. That changes every score of pictures. By default what the config says, see sample.')
+  flags.DEFINE_list('image_size', None, 'Height and width, such as 256,256, that drawn and real pictures are brought '
+                    "to (bicubic) before the backbone; by default the model's own.")
+  flags.DEFINE_enum('backbone', 'efficientnet-lite0', ['efficientnet-lite0', 'inception-2015', 'none'],
+                    'Whose features to compare by; none for the layout alone.')
+  flags.DEFINE_string('backbone_weights', None, 'PyTorch file of its weights; by default those that come with a '
+                      'package, or are downloaded.')
+  flags.DEFINE_integer('num_splits', 5, 'Splits of the Inception score.', lower_bound=1)
+  flags.DEFINE_integer('seed', 0, 'The same seed gives the same figures.', lower_bound=0, upper_bound=2**31 - 1)
+  flags.DEFINE_string('data_dir', None, 'Where the prepared data lies; by default where training had it.')
+  flags.DEFINE_string('source_dir', None, 'Where the official files lie; by default where training had them.')
+  flags.DEFINE_string('output_dir', None, 'Folder for the three files; by default the work directory.')
 
 
 if __name__ == '__main__':
-  flags.DEFINE_string('workdir', None, 'Work directory of a training run.', required=True)
-  flags.DEFINE_string('split', 'val', 'Whose graphs: train, val or test.')
-  flags.DEFINE_integer('num_graphs', 200, 'How many graphs, from the start of the split.', lower_bound=1)
-  flags.DEFINE_string('data_dir', None, 'Where the prepared data lies; by default where training had it.')
-  flags.DEFINE_string('source_dir', None, 'Where the official files lie; by default where training had them.')
+  _define_flags()
   command_line.run(main)

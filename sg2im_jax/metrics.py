@@ -5,9 +5,12 @@ from collections.abc import Iterable, Mapping
 import jax
 import jax.numpy as jnp
 
-from sg2im_jax.scene_batch import Array, SceneBatch
+from sg2im_jax.scene_batch import Array
 
-BOX_IOU = 'box_iou'  # the validation metric that chooses the best checkpoint; higher is better
+# The validation metrics that config.best_metric can name, and whether more is better; see validation.py.
+HIGHER_IS_BETTER = {
+    'box_iou': True, 'recall_at_0.3': True, 'recall_at_0.5': True, 'relation_accuracy': True,
+    'kid': False, 'l1_pixel': False, 'bbox': False, 'mask': False, 'predicate': False}
 
 
 def box_iou(boxes: Array, other: Array) -> jax.Array:
@@ -24,12 +27,6 @@ def box_iou(boxes: Array, other: Array) -> jax.Array:
   intersection = jnp.prod(jnp.maximum(sides, 0.0), axis=-1)
   union = _area(boxes) + _area(other) - intersection
   return jnp.where(union > 0, intersection / jnp.where(union > 0, union, 1.0), 0.0)
-
-
-def box_iou_sums(boxes: Array, batch: SceneBatch) -> tuple[jax.Array, jax.Array]:
-  """Sum and count of the IoU of `boxes`, float32[B, O, 4], with the batch's; of all real objects but `__image__`."""
-  scored = jnp.asarray(batch.object_mask).at[:, 0].set(False)
-  return jnp.sum(jnp.where(scored, box_iou(boxes, batch.boxes), 0.0)), jnp.sum(scored)
 
 
 def means(batches: Iterable[Mapping[str, tuple[Array, Array]]]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Reads the checkpoints of the published PyTorch code: config, vocabulary and arrays, and nothing that would run.
 
-The only file that needs PyTorch.
+Needs PyTorch.
 """
 
 import contextlib

@@ -28,8 +28,7 @@ every N-th graph into the same directory; the first makes the overviews when all
 import hashlib
 import json
 import pathlib
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -37,7 +36,6 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from data_pipelines.command_line import duration
 from data_pipelines.parallel import ordered_map
 from data_pipelines.scene_graph import SceneGraph, UserError, load_scene_graphs
 from data_pipelines.vocabulary import Vocabulary
@@ -46,7 +44,6 @@ from sg2im_jax.sample_files import SampleFiles, State
 from sg2im_jax.sampling import Sampler, check_graphs, sample_graphs
 
 _MOST_GRAPHS_WITH_DRAWINGS = 100
-_SECONDS_BETWEEN_REPORTS = 5
 
 
 def sample_file(workdir: str, scene_graphs: str, output_dir: str, *, samples_per_graph: int, seed: int,
@@ -73,7 +70,8 @@ def sample_file(workdir: str, scene_graphs: str, output_dir: str, *, samples_per
     left = _not_complete(files, graphs)
     drawn = sample_graphs(sampler, left, vocabulary, samples_per_graph=samples_per_graph, seed=seed, stretch=stretch,
                           batch_size=batch_size)
-    _report(ordered_map(files.write, drawn), len(left), samples_per_graph)
+    for _ in command_line.announced(ordered_map(files.write, drawn), len(left), 'graphs', samples_per_graph):
+      pass
     hosts.barrier('all graphs are drawn')
     look_at = files.directory
     if files.drawings and hosts.is_first():
@@ -114,19 +112,6 @@ def _not_complete(files: SampleFiles, graphs: Sequence[SceneGraph]) -> dict[int,
     hosts.say(f'{found.count(State.OUTDATED)} of {len(mine)} {part} are there otherwise (another seed, model, setting '
               'or graph, or incomplete): they are replaced')
   return {index: graphs[index] for index, state in states.items() if state is not State.COMPLETE}
-
-
-def _report(written: Iterator[None], num_graphs: int, samples_per_graph: int):
-  """Waits for every graph and says now and then how far it is."""
-  for done, _ in enumerate(written, 1):
-    now = time.monotonic()
-    if done == 1:
-      start = reported = now  # the first graph took the time to compile
-    elif now - reported > _SECONDS_BETWEEN_REPORTS and done < num_graphs:
-      reported = now
-      seconds = max(now - start, 1e-9) / (done - 1)  # a graph
-      hosts.say(f'{done} of {num_graphs} graphs, {samples_per_graph / seconds:.3g} images/s, '
-                f'{duration(seconds * (num_graphs - done))} left')
 
 
 def _count(number: int, noun: str) -> str:

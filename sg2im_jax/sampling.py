@@ -116,14 +116,15 @@ class Sampler:
       key = jax.random.fold_in(jax.random.key(seed), graph_index)
       return jax.random.normal(jax.random.fold_in(key, sample_index), shape)
 
-    def draw(variables, batch, seed, graph_indices, sample_indices, stretch):
+    def draw(variables, batch, seed, graph_indices, sample_indices, stretch, use_boxes, use_masks):
       noise = jax.vmap(draw_noise, (None, 0, 0))(seed, graph_indices, sample_indices)
-      outputs = apply(variables, batch, noise, use_boxes=False, use_masks=False)
+      outputs = apply(variables, batch, noise, use_boxes=use_boxes, use_masks=use_masks)
       return DrawnBatch(images.denormalize(outputs.image, stretch), outputs.boxes, outputs.masks)
 
     self._apply = jax.jit(apply, static_argnames=('use_boxes', 'use_masks'))
     self._draw_noise = jax.jit(jax.vmap(draw_noise, (None, None, 0)))
-    self._draw = jax.jit(draw, static_argnames='stretch', out_shardings=sharding.batch_sharding(self.mesh))
+    self._draw = jax.jit(draw, static_argnames=('stretch', 'use_boxes', 'use_masks'),
+                         out_shardings=sharding.batch_sharding(self.mesh))
 
   def draw_noise(self, seed: int, graph_index: int, sample_indices: np.ndarray) -> jax.Array:
     """The noise of pictures of a graph, int32[S] -> float32[S, H, W, layout_noise_dim]: that which `draw` draws."""
@@ -135,19 +136,21 @@ class Sampler:
     return self._apply(self._variables, batch, noise, use_boxes=use_boxes, use_masks=use_masks)
 
   def draw(self, batch: SceneBatch, seed: int, graph_indices: np.ndarray, sample_indices: np.ndarray, *,
-           stretch: bool) -> DrawnBatch:
-    """Starts to draw pictures of bare graphs, split over the devices, and to copy them to the host; does not wait.
+           stretch: bool, use_boxes: bool = False, use_masks: bool = False) -> DrawnBatch:
+    """Starts to draw pictures of graphs, split over the devices, and to copy them to the host; does not wait.
 
     Args:
-      batch: B graphs; B is a multiple of the number of devices.
+      batch: B graphs, with the boxes and masks that are to be used; B is a multiple of the number of devices.
       seed: the same seed gives the same pictures.
       graph_indices: int32[B], of each row's graph in its file.
       sample_indices: int32[B], which picture of that graph each row is.
       stretch: see `images.denormalize`.
+      use_boxes, use_masks: see `Generator.__call__`.
     """
     batch, graph_indices, sample_indices = jax.device_put((batch, graph_indices, sample_indices),
                                                           sharding.batch_sharding(self.mesh))
-    drawn = self._draw(self._variables, batch, seed, graph_indices, sample_indices, stretch=stretch)
+    drawn = self._draw(self._variables, batch, seed, graph_indices, sample_indices, stretch=stretch,
+                       use_boxes=use_boxes, use_masks=use_masks)
     for array in jax.tree.leaves(drawn):
       array.copy_to_host_async()
     return drawn
@@ -194,7 +197,7 @@ def sample_graphs(sampler: Sampler, graphs: Mapping[int, SceneGraph], vocabulary
         yield rows, sampler.draw(batch, seed, graph_indices, sample_indices, stretch=stretch)
 
   pictures = []
-  for rows, drawn in _one_ahead(dispatch()):
+  for rows, drawn in one_ahead(dispatch()):
     drawn = jax.tree.map(np.asarray, drawn)
     for row, (index, sample) in enumerate(rows):
       pictures.append(drawn.pictures[row])
@@ -214,8 +217,8 @@ def _batched(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
     yield batch
 
 
-def _one_ahead(items: Iterator[Any]) -> Iterator[Any]:
-  """The items, each after the one that follows it has been begun."""
+def one_ahead(items: Iterator[Any]) -> Iterator[Any]:
+  """The items, each after the one that follows it has been begun: devices go on while the host works on the first."""
   previous = next(items, None)
   for item in items:
     yield previous

@@ -28,14 +28,21 @@ def test_sample(workdir, directory, tmp_path):
 
 
 def test_evaluate(workdir, directory):
-  status, printed, errors = run(directory, 'evaluate', f'--workdir={workdir}', '--split=val', '--num_graphs=6')
+  status, printed, errors = run(directory, 'evaluate', f'--workdir={workdir}', '--split=val', '--num_graphs=6',
+                                '--backbone=none')
   assert status == 0, errors
   results = json.loads((workdir / 'evaluation.json').read_text())
-  assert (results['num_graphs'], results['step']) == (6, NUM_STEPS)
-  assert results['ground_truth_mask_relation_accuracy'] == 1.0
-  assert 0.8 < results['ground_truth_relation_accuracy'] <= 1.0
-  assert 0 <= results['relation_accuracy'] <= 1 and 0 <= results['box_iou'] < results['baseline_box_iou'] < 1
-  assert f'mean box IoU: {results["box_iou"]:.4f}' in printed
+  assert (results['protocol']['num_graphs'], results['model']['step']) == (6, NUM_STEPS)
+  predicted, mean_box, ground_truth = (
+      results['layout'][name] for name in ('predicted', 'mean box of class', 'ground truth'))
+  assert 0.8 < ground_truth['relation_accuracy'] <= 1.0
+  assert 0 <= predicted['relation_accuracy'] <= 1 and 0 <= predicted['box_iou'] < mean_box['box_iou'] < 1
+  assert f'| predicted | {predicted["box_iou"]:.3f} |' in printed
+  other = shutil.copytree(workdir, workdir.parent / 'other')
+  status, printed, errors = run(directory, 'evaluate', f'--compare={workdir},{other}')
+  assert (status, errors) == (0, '')
+  for row in (workdir, other):
+    assert f'| {row} | {predicted["box_iou"]:.3f} |' in printed
 
 
 def test_a_mistake_is_one_line(workdir, directory):

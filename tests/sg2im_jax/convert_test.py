@@ -15,6 +15,7 @@ from configs import of_workdir
 from data_pipelines.scene_graph import UserError
 from data_pipelines.vocabulary import COCO_PREDICATES, Vocabulary
 from sg2im_jax import checkpoints, convert, evaluate, models, published_arrays, sample, train, verification
+from sg2im_jax.evaluation.protocol import Protocol
 from sg2im_jax.sampling import Sampler
 from sg2im_jax.train_state import create_train_state
 from sg2im_jax.work_directory import load_config, load_vocabulary
@@ -189,8 +190,8 @@ def test_training_goes_on_from_a_converted_checkpoint(published_coco, capsys):
   after = checkpoints.load_generator(workdir)[2]['params']
   changes = [np.abs(a - b).max() for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)]
   assert 0 < max(changes) < 1e-3  # two steps of Adam at 1e-4
-  results = evaluate.evaluate(workdir, split='val', num_graphs=4)
-  assert results['num_graphs'] == 4 and 0 <= results['box_iou'] <= 1
+  results = evaluate.evaluate(workdir, Protocol(num_graphs=4, num_splits=1), backbone='none')
+  assert results['protocol']['num_graphs'] == 4 and 0 <= results['layout']['predicted']['box_iou'] <= 1
 
 
 def test_a_checkpoint_without_a_discriminator(tmp_path, capsys):

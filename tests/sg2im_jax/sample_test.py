@@ -13,7 +13,7 @@ from PIL import Image
 from configs import debug
 from data_pipelines.scene_graph import UserError, load_scene_graphs
 from data_pipelines.vocabulary import Vocabulary
-from sg2im_jax import checkpoints, sample, work_directory
+from sg2im_jax import checkpoints, command_line, sample, work_directory
 from sg2im_jax.sampling import Sampler, check_graphs
 from sg2im_jax.train_state import create_train_state
 from tests.training_runs import start
@@ -118,7 +118,7 @@ def test_a_model_without_relationships_ignores_them(tmp_path, capsys):
 
 
 def test_many_graphs_have_several_overviews_and_show_progress(workdir, tmp_path, capsys, monkeypatch):
-  monkeypatch.setattr(sample, '_SECONDS_BETWEEN_REPORTS', -1)
+  monkeypatch.setattr(command_line, 'SECONDS_BETWEEN_LINES', -1)
   _sample(workdir, _graph_file(tmp_path, [SKY] * 21), tmp_path / 'out', samples_per_graph=1)
   assert sorted(path.name for path in (tmp_path / 'out').glob('*.png')) == ['overview_0.png', 'overview_1.png']
   output = capsys.readouterr().out

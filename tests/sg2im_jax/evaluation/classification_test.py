@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from sg2im_jax.evaluation import classification
+from sg2im_jax.evaluation.classification import Classifier, Crops
+
+
+def _shapes(num_crops: int, seed: int) -> Crops:
+  """Crops of three classes: bars that lie, bars that stand, squares; in any colours on any ground."""
+  random = np.random.default_rng(seed)
+  classes = random.integers(3, size=num_crops).astype(np.int32)
+  pixels = np.empty((num_crops, 32, 32, 3), np.uint8)
+  for crop, kind in zip(pixels, classes):
+    crop[:] = random.integers(0, 100, 3)
+    x, y = random.integers(0, 16, 2)
+    height, width = [(4, 16), (16, 4), (10, 10)][kind]
+    crop[y:y + height, x:x + width] = random.integers(140, 256, 3)
+  return Crops(pixels, classes)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def short_training():
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(classification, 'NUM_STEPS', 80)
+    yield
+
+
+@pytest.fixture(scope='module')
+def classifier():
+  return Classifier(_shapes(400, 0), 3)
+
+
+def test_names_what_it_has_not_seen(classifier):
+  assert classifier.accuracy(_shapes(200, 1)) > 0.9
+
+
+def test_knows_nothing_of_wrong_labels(classifier):
+  crops = _shapes(200, 1)
+  assert classifier.accuracy(Crops(crops.pixels, (crops.object_class + 1) % 3)) < 0.1
+
+
+def test_counts_a_last_batch_that_is_not_full(classifier):
+  crops = _shapes(classification._BATCH_SIZE + 3, 2)
+  single = [classifier.accuracy(Crops(crops.pixels[i:i + 1], crops.object_class[i:i + 1])) for i in range(len(crops))]
+  assert classifier.accuracy(crops) == pytest.approx(np.mean(single))
+
+
+def test_training_shuffles_within_passes_and_mirrors():
+  crops = Crops(np.arange(96, dtype=np.uint8)[:, None, None, None] * np.ones((1, 32, 32, 3), np.uint8),
+                np.arange(96, dtype=np.int32))
+  crops.pixels[:, :, 0] = 200  # marks the left edge
+  batches = [next_batch for next_batch, _ in zip(classification._training_batches(crops, 0), range(3))]
+  seen = np.concatenate([object_class for _, object_class in batches])
+  assert sorted(seen[:96]) == sorted(seen[96:]) == list(range(96))
+  assert list(seen[:96]) != list(seen[96:])
+  mirrored = np.concatenate([pixels[:, 0, -1, 0] == 200 for pixels, _ in batches])
+  assert 0.3 < mirrored.mean() < 0.7
+  assert (crops.pixels[:, :, 0] == 200).all()  # the crops themselves stay
+
+
+def test_cut():
+  image = np.zeros((1, 64, 64, 3), np.uint8)
+  image[0, :32, 32:] = [10, 20, 30]
+  boxes = np.array([[[0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1], [0.75, 0.125, 1.25, 0.375]]], np.float32)
+  crops = np.asarray(classification.cut(image, boxes))
+  assert crops.shape == (1, 3, 32, 32, 3) and crops.dtype == np.uint8
+  assert (crops[0, 0, 2:-2, 2:-2] == [10, 20, 30]).all()
+  assert (crops[0, 1, 2:-2, 2:-2] == 0).all()
+  assert (crops[0, 2, :, 2:14] == [10, 20, 30]).all() and (crops[0, 2, :, 18:] == 0).all()  # half of it is outside

@@ -1,0 +1,76 @@
+import json
+
+import pytest
+
+from data_pipelines.scene_graph import UserError
+from sg2im_jax.evaluation import report
+
+LAYOUT = {'num_objects': 20, 'num_relations': 0, 'box_iou': 0.4242, 'recall_at_0.3': 0.5, 'recall_at_0.5': 0.25,
+          'sigma_x': 0.1, 'sigma_area': None, 'relation_accuracy': None, 'relation_accuracy_of': {}}
+PROTOCOL = {'data': 'visual_genome', 'relations': 'stored', 'split': 'test', 'num_graphs': 12, 'image_ids_sha256': None,
+            'boxes': 'predicted', 'masks': 'ground_truth', 'seed': 0}
+IMAGES = {'num_pictures': 60, 'inception_score': [5.5, 0.1], 'fid': 70.25, 'kid': [0.0123, 0.0004], 'precision': 0.5,
+          'recall': 0.25, 'diversity': None}
+OBJECTS = {'num_drawn': 3, 'num_real': 2, 'num_learned': 1, 'real_to_real': 0.9, 'real_to_drawn': 0.6,
+           'drawn_to_real': 0.5}
+
+
+def _results(**protocol):
+  return {'model': {'workdir': 'runs/vg', 'step': 7, 'fingerprint': 'abc'}, 'protocol': {**PROTOCOL, **protocol},
+          'layout': {'predicted': LAYOUT}}
+
+
+def _with_pictures(**protocol):
+  return {**_results(samples_per_graph=5, num_real_images=12, other_real_images='train', stretch=True,
+                     image_size=[64, 64], backbone='inception-2015', weights='w.pth', weights_sha256='f' * 64,
+                     resize='so and so', num_features=2048, inception_splits=5, **protocol),
+          'images': {'drawn': IMAGES}, 'objects': OBJECTS}
+
+
+def _evaluated(directory, results):
+  directory.mkdir()
+  (directory / 'evaluation.json').write_text(json.dumps(results))
+  return str(directory)
+
+
+def test_the_layout_alone():
+  text = report.markdown(_results())
+  assert 'predicted boxes and ground-truth masks' in text
+  assert '| predicted | 0.424 | 50.0% | 25.0% | 0.100 | none | none |' in text.splitlines()
+  assert 'Images' not in text
+
+
+def test_pictures_and_what_they_depend_on():
+  text = report.markdown(_with_pictures())
+  assert '| drawn | 60 | 5.50 ± 0.10 | 70.2 | 12.30 ± 0.40 | 50.0% | 25.0% | none |' in text.splitlines()
+  for fact in ('inception-2015', 'w.pth', 'f' * 64, 'so and so', 'stretch on', '64 x 64', 'over 5 splits',
+               'FID is far'):
+    assert fact in text
+  assert '| 90.0% | 60.0% | 50.0% |' in text.splitlines()
+
+
+def test_comparison_with_the_published_figures(tmp_path):
+  full = _evaluated(tmp_path / 'full', _with_pictures())
+  other = _evaluated(tmp_path / 'other', _with_pictures(seed=3))
+  text = report.comparison([full, other])
+  assert f'| {full} | 0.424 | 50.0% | 25.0% | 0.100 | none | none | 60 | 5.50 ± 0.10 |' in text
+  assert 'Visual Genome): full model |  | 21.9% | 10.6% |  |  |  |  | 5.5 |' in text
+  assert 'COCO' not in text
+  assert f'- not the same protocol: seed is 0 in {full}, 3 in {other}' in text.splitlines()
+  assert text.count('not the same protocol') == 1
+
+
+def test_comparison_of_unlike_evaluations(tmp_path):
+  text = report.comparison([_evaluated(tmp_path / 'a', _results(data='storybook')),
+                            _evaluated(tmp_path / 'b', _with_pictures(data='storybook'))])
+  assert 'published' not in text
+  assert 'backbone is None in' in text and 'inception-2015 in' in text
+  assert {line.count('|') for line in text.splitlines() if line.startswith('|')} == {18}
+
+
+def test_what_cannot_be_compared(tmp_path):
+  with pytest.raises(UserError, match='evaluate first'):
+    report.comparison([str(tmp_path)])
+  old = _evaluated(tmp_path / 'old', {'step': 3})
+  with pytest.raises(UserError, match='evaluate again'):
+    report.comparison([old])
