@@ -1,6 +1,7 @@
 """Pictures for people to look at: layouts, boxes, grids and sheets (graphs: graph_drawing.py)."""
 
 import colorsys
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from data_pipelines.scene_graph import IMAGE_OBJECT
 
 BACKGROUND = (255, 255, 255)
 INK = (34, 34, 42)
-_LABEL_TEXT, _CAPTION_TEXT = 13, 14
+LABEL_TEXT = 13  # height in pixels of the names in layouts
+_CAPTION_TEXT = 14
 _GAP = 8  # pixels between the pictures of a sheet
 _MASK_OPACITY = 0.6
 _PICTURE_SIDE = 256  # small pictures are enlarged to about this
@@ -69,12 +71,8 @@ def draw_layout(names: Sequence[str], boxes: np.ndarray, masks: np.ndarray | Non
   height, width = size
   picture = Image.new('RGB', (width, height), (246, 246, 248))
   for index, (x0, y0, x1, y1) in _large_first(names, boxes, size).items():
-    frame = (x1 - x0, y1 - y0)
-    if masks is None:
-      opacity = Image.new('L', frame, round(255 * _MASK_OPACITY / 2))
-    else:
-      opacity = Image.fromarray((np.clip(masks[index], 0, 1) * 255 * _MASK_OPACITY).astype(np.uint8))
-      opacity = opacity.resize(frame, Image.Resampling.BILINEAR)
+    opacity = mask_opacity(None if masks is None else masks[index])
+    opacity = opacity.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)
     picture.paste(class_color(names[index]), (x0, y0), opacity)
   return draw_boxes(picture, names, boxes)
 
@@ -82,16 +80,56 @@ def draw_layout(names: Sequence[str], boxes: np.ndarray, masks: np.ndarray | Non
 def draw_boxes(picture: Image.Image, names: Sequence[str], boxes: np.ndarray) -> Image.Image:
   """The RGB picture with each object's box and name on it; arguments as of `draw_layout`."""
   picture = picture.copy()
-  height, width = size = picture.height, picture.width
-  corners = _large_first(names, boxes, size)
+  height, width = picture.height, picture.width
+  placed = place_objects(names, boxes, (height, width))
   draw = ImageDraw.Draw(picture)
-  for index, (x0, y0, x1, y1) in corners.items():
+  for object_ in placed:
+    x0, y0, x1, y1 = object_.box
     visible = (max(x0, 0), max(y0, 0), min(x1, width) - 1, min(y1, height) - 1)
-    draw.rectangle(visible, outline=class_color(names[index]), width=2)
-  taken = []
-  for index in reversed(corners):  # small boxes have the least choice of where to put their name
-    _draw_label(draw, names[index], corners[index], size, taken)
+    draw.rectangle(visible, outline=class_color(object_.name), width=2)
+  for object_ in reversed(placed):
+    _draw_label(draw, object_)
   return picture
+
+
+def mask_opacity(mask: np.ndarray | None) -> Image.Image:
+  """How densely a layout paints an object's box.
+
+  Args:
+    mask: float32[M, M] in [0, 1]; None where there are no masks.
+
+  Returns:
+    8-bit grey picture of M x M pixels, or of one.
+  """
+  if mask is None:
+    return Image.new('L', (1, 1), round(255 * _MASK_OPACITY / 2))
+  return Image.fromarray((np.clip(mask, 0, 1) * 255 * _MASK_OPACITY).astype(np.uint8))
+
+
+@dataclasses.dataclass(frozen=True)
+class PlacedObject:
+  """Where a drawing of boxes has an object.
+
+  Attributes:
+    index: of the object.
+    name: of the object.
+    box: its box.
+    label: the frame for its name, which is LABEL_TEXT pixels high.
+  """
+  index: int
+  name: str
+  box: PixelBox
+  label: PixelBox
+
+
+def place_objects(names: Sequence[str], boxes: np.ndarray, size: tuple[int, int]) -> list[PlacedObject]:
+  """The places of all objects but `__image__`, large ones first; arguments as of `draw_layout`."""
+  corners = _large_first(names, boxes, size)
+  labels = []
+  for index in reversed(corners):  # small boxes have the least choice of where to put their name
+    labels.append(_place_label(names[index], corners[index], size, labels))
+  return [PlacedObject(index, names[index], box, label)
+          for (index, box), label in zip(corners.items(), reversed(labels), strict=True)]
 
 
 def _large_first(names: Sequence[str], boxes: np.ndarray, size: tuple[int, int]) -> dict[int, PixelBox]:
@@ -119,9 +157,9 @@ def _overlap(one: PixelBox, other: PixelBox) -> int:
   return max(width, 0) * max(height, 0)
 
 
-def _draw_label(draw: ImageDraw.ImageDraw, name: str, box: PixelBox, size: tuple[int, int], taken: list[PixelBox]):
-  """Puts the name where it covers the least of the names already there, and remembers it in `taken`."""
-  text_width, text_height = text_size(name, _LABEL_TEXT)
+def _place_label(name: str, box: PixelBox, size: tuple[int, int], taken: Sequence[PixelBox]) -> PixelBox:
+  """The frame for a name where it covers the least of the frames that are `taken`."""
+  text_width, text_height = text_size(name, LABEL_TEXT)
   width, height = text_width + 8, text_height + 2
   x0, y0, x1, y1 = box
   inside, outside = (y0, y1 - height, (y0 + y1 - height) // 2), (y1, y0 - height)
@@ -133,12 +171,14 @@ def _draw_label(draw: ImageDraw.ImageDraw, name: str, box: PixelBox, size: tuple
       y = max(0, min(y, size[0] - height))
       candidates.append((x, y, x + width, y + height))
   avoid = [*taken, box] if is_small else taken
-  label = min(candidates, key=lambda candidate: sum(_overlap(candidate, other) for other in avoid))
-  taken.append(label)
-  color = class_color(name)
-  draw.rounded_rectangle((label[0], label[1], label[2] - 1, label[3] - 1), radius=4, fill=color)
-  draw.text(((label[0] + label[2]) / 2, (label[1] + label[3]) / 2), name, fill=ink_on(color), font=font(_LABEL_TEXT),
-            anchor='mm')
+  return min(candidates, key=lambda candidate: sum(_overlap(candidate, other) for other in avoid))
+
+
+def _draw_label(draw: ImageDraw.ImageDraw, placed: PlacedObject):
+  x0, y0, x1, y1 = placed.label
+  color = class_color(placed.name)
+  draw.rounded_rectangle((x0, y0, x1 - 1, y1 - 1), radius=4, fill=color)
+  draw.text(((x0 + x1) / 2, (y0 + y1) / 2), placed.name, fill=ink_on(color), font=font(LABEL_TEXT), anchor='mm')
 
 
 def enlarge(image: np.ndarray, side: int = _PICTURE_SIDE) -> Image.Image:

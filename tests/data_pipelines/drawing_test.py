@@ -51,6 +51,22 @@ def test_boxes_are_drawn_on_a_copy_of_the_picture():
   assert picture.getcolors() == [(200 * 100, (9, 9, 9))]
 
 
+def test_objects_are_placed_large_ones_first_with_room_for_their_names():
+  sky, sheep = drawing.place_objects(NAMES, BOXES, (100, 200))
+  assert (sky.index, sky.name, sky.box) == (1, 'sky', (0, 0, 200, 50))
+  assert (sheep.index, sheep.name, sheep.box) == (2, 'sheep', (50, 50, 150, 90))
+  width, height = drawing.text_size('sheep', drawing.LABEL_TEXT)
+  assert sheep.label == (50, 50, 50 + width + 8, 50 + height + 2)
+  first, second = drawing.place_objects(('sky', 'sky'), BOXES[[0, 0]], (100, 200))  # in the same box
+  assert second.label[:2] == (0, 0) and first.label[1:3] == (0, 200) and second.label[2] < first.label[0]
+
+
+def test_masks_are_as_dense_as_they_are_sure():
+  density = np.asarray(drawing.mask_opacity(np.array([[0, 0.5], [1, 7]], np.float32)))
+  assert density.tolist() == [[0, 76], [153, 153]]
+  assert np.asarray(drawing.mask_opacity(None)).tolist() == [[76]]
+
+
 def test_layout_shows_masks_inside_their_boxes():
   masks = MASKS.copy()
   masks[2, :, 4:] = 0

@@ -2,17 +2,13 @@ import numpy as np
 import pytest
 
 from data_pipelines.drawing import class_color
-from data_pipelines.graph_drawing import draw_graph
+from data_pipelines.graph_drawing import draw_graph, place_graph
 from data_pipelines.scene_graph import SceneGraph
 
 
-def _rows_and_columns(picture, name):
-  distance = np.abs(np.asarray(picture).astype(int) - np.array(class_color(name))).sum(-1)
-  return np.nonzero(distance < 60)
-
-
 def _center(picture, name):
-  rows, columns = _rows_and_columns(picture, name)
+  distance = np.abs(np.asarray(picture).astype(int) - np.array(class_color(name))).sum(-1)
+  rows, columns = np.nonzero(distance < 60)
   assert len(rows), f'no outline in the colour of {name}'
   return rows.mean(), columns.mean()
 
@@ -39,6 +35,30 @@ def test_the_direction_of_an_arrow_can_be_seen():
   backward = draw_graph(SceneGraph(('sea', 'sky'), ((0, 'above', 1),)))
   assert _center(forward, 'sky')[0] < _center(forward, 'sea')[0]
   assert _center(backward, 'sea')[0] < _center(backward, 'sky')[0]
+
+
+def test_names_and_arrows_have_places():
+  placed = place_graph(SceneGraph(('sky', 'sheep', 'boat'), ((0, 'above', 1), (2, 'below', 0))))
+  picture = draw_graph(SceneGraph(('sky', 'sheep', 'boat'), ((0, 'above', 1), (2, 'below', 0))))
+  assert picture.size == (int(placed.width), int(placed.height))
+  assert [node.name for node in placed.objects] == ['sky', 'sheep', 'boat']
+  assert [node.name for node in placed.predicates] == ['above', 'below']
+  for node in placed.objects:
+    for edge in (node.x - node.width / 2, node.x + node.width / 2):
+      pixels = np.asarray(picture).astype(int)[round(node.y), round(edge) - 2:round(edge) + 3]
+      assert np.abs(pixels - class_color(node.name)).sum(-1).min() < 60, node.name
+  for (subject, object_), predicate, arrows in zip(((0, 1), (2, 0)), placed.predicates, placed.arrows, strict=True):
+    subject, object_ = placed.objects[subject], placed.objects[object_]
+    tip, = (head[0] for arrow in arrows for head in arrow.heads)
+    assert _is_on_edge(tip, object_)
+    ends = [arrow.curve[end] for arrow in arrows for end in (0, -1)]
+    assert sum(_is_on_edge(end, subject) for end in ends) == 1
+    assert sum(_is_on_edge(end, predicate) for end in ends) == 2
+
+
+def _is_on_edge(point, node):
+  beyond = abs(point[0] - node.x) - node.width / 2, abs(point[1] - node.y) - node.height / 2
+  return -2 < max(beyond) < 2
 
 
 def test_a_predicate_is_written():
