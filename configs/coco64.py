@@ -102,7 +102,10 @@ def get_config() -> ConfigDict:
   config.log_every = 10  # steps
   config.eval_every = 10_000
   config.num_eval_examples = 1024
+  # Whose features validation computes KID by; efficientnet-lite0 and inception-2015 need the extra [evaluate].
+  config.eval_backbone = 'none'
   config.image_grid_every = 10_000
   config.checkpoint_every = 10_000
   config.keep_checkpoints = 3  # the newest; the best is kept besides
+  config.best_metric = 'box_iou'  # which one that is: any metric of validation but sigma_x and sigma_area
   return config

@@ -8,6 +8,7 @@ can be read, which is the best) the first of them decides for all.
 """
 
 import contextlib
+import functools
 import math
 import os
 import pathlib
@@ -24,7 +25,7 @@ from ml_collections import ConfigDict
 from data_pipelines.scene_graph import UserError
 from data_pipelines.vocabulary import Vocabulary
 from sg2im_jax import hosts, quiet_orbax, work_directory
-from sg2im_jax.metrics import BOX_IOU
+from sg2im_jax.metrics import HIGHER_IS_BETTER
 from sg2im_jax.train_state import NetworkState, TrainState
 
 quiet_orbax.enable()
@@ -33,15 +34,23 @@ quiet_orbax.enable()
 class Checkpoints:
   """The checkpoints of a training run: written in the background, the newest `keep` and the best one are kept."""
 
-  def __init__(self, workdir: str | os.PathLike, keep: int):
+  def __init__(self, workdir: str | os.PathLike, keep: int, best_metric: str = 'box_iou'):
+    """Opens those that are there.
+
+    Args:
+      workdir: of the training run.
+      keep: how many of the newest to keep.
+      best_metric: which of HIGHER_IS_BETTER tells the best one.
+    """
     self.directory = _directory(workdir)
+    self._quality = functools.partial(_quality, best_metric)
     self._set_aside(lambda: [step for step in steps(workdir) if not _metrics_readable(self.directory / str(step))])
     policies = ocp.checkpoint_managers
     self._manager = ocp.CheckpointManager(self.directory, options=ocp.CheckpointManagerOptions(
-        best_fn=_best_metric,
+        best_fn=self._quality,
         preservation_policy=policies.AnyPreservationPolicy([
             policies.LatestN(keep),
-            policies.BestN(get_metric_fn=_best_metric, n=1, keep_checkpoints_without_metrics=False),
+            policies.BestN(get_metric_fn=self._quality, n=1, keep_checkpoints_without_metrics=False),
         ]),
         cleanup_tmp_directories=True))
 
@@ -50,14 +59,13 @@ class Checkpoints:
 
     Args:
       state: what to save; its step names the checkpoint, and nothing happens if there is one already.
-      metrics: validation metrics of this very state; without 'box_iou' it cannot become the best checkpoint.
+      metrics: validation metrics of this very state; without any it cannot become the best checkpoint.
     """
     step = int(state.step)
     if step in self._manager.all_steps():
       return
     generator, training = _items(state)
-    best = {BOX_IOU: metrics[BOX_IOU]} if metrics else None
-    self._guard(lambda: self._manager.save(step, metrics=best, args=ocp.args.Composite(
+    self._guard(lambda: self._manager.save(step, metrics=metrics, args=ocp.args.Composite(
         generator=ocp.args.StandardSave(generator), training=ocp.args.StandardSave(training))))
 
   def is_best(self, metrics: dict[str, float]) -> bool:
@@ -65,7 +73,7 @@ class Checkpoints:
     def is_better() -> bool:
       best_step = self._manager.best_step()
       saved = None if best_step is None else self._manager.metrics(best_step)
-      return saved is None or _best_metric(metrics) > _best_metric(saved)
+      return saved is None or self._quality(metrics) > self._quality(saved)
 
     return bool(hosts.largest(hosts.is_first() and is_better()))
 
@@ -234,9 +242,10 @@ def _join(generator: dict[str, Any], training: dict[str, Any]) -> TrainState:
       object_discriminator=training['object_discriminator'])
 
 
-def _best_metric(metrics: dict[str, float]) -> float:
-  value = metrics[BOX_IOU]
-  return value if math.isfinite(value) else float('-inf')  # nan, where validation saw nothing, is no best
+def _quality(best_metric: str, metrics: dict[str, float]) -> float:
+  """More is better; what validation could not score, or did not when that checkpoint was saved, is no best."""
+  value = metrics.get(best_metric, float('nan'))
+  return (value if HIGHER_IS_BETTER[best_metric] else -value) if math.isfinite(value) else float('-inf')
 
 
 def _directory(workdir: str | os.PathLike) -> pathlib.Path:

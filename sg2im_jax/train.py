@@ -11,7 +11,7 @@ overridden by its dotted name; configs/coco64.py lists and explains all of them:
 The data set is prepared first if it has not been. What is written:
 
   WORKDIR/checkpoints/STEP/    the newest ones and the best; `python -m sg2im_jax.sample` draws with them
-  WORKDIR/metrics.jsonl        losses, validation losses and box IoU
+  WORKDIR/metrics.jsonl        losses; of validation: losses, how good boxes are, KID with --config.eval_backbone
   WORKDIR/tensorboard/         the same as curves, and pictures of validation scenes
   WORKDIR/config.json, vocabulary.json
 
@@ -54,7 +54,7 @@ from sg2im_jax.progress import Progress, TrainingLog
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.stop_request import StopRequest
 from sg2im_jax.train_state import TrainState, create_train_state, restart_generator_optimizer
-from sg2im_jax.validation import Validation
+from sg2im_jax.validation import Validation, check_best_metric
 
 _COUNTS = ('num_steps', 'batch_size', 'log_every', 'eval_every', 'num_eval_examples', 'image_grid_every',
            'checkpoint_every', 'keep_checkpoints', 'steps_per_dispatch')
@@ -64,6 +64,7 @@ def train(config: ConfigDict, workdir: str) -> int:
   """Trains to config.num_steps, from the newest checkpoint in `workdir` if there is one; returns the exit status."""
   _check_counts(config)
   dispatch.check_boundaries(config)
+  check_best_metric(config)
   mesh = sharding.make_mesh()
   if config.batch_size % mesh.size:
     raise UserError(f'batch_size {config.batch_size} cannot be split evenly over {mesh.size} devices; '
@@ -85,7 +86,7 @@ def train(config: ConfigDict, workdir: str) -> int:
             f'{input_pipeline.num_examples(builder, "val")} to validate; {vocabulary.num_objects} object and '
             f'{vocabulary.num_predicates} predicate names')
 
-  with checkpoints.Checkpoints(workdir, config.keep_checkpoints) as saved:
+  with checkpoints.Checkpoints(workdir, config.keep_checkpoints, config.best_metric) as saved:
     state = _initial_state(config, vocabulary, mesh, saved)
     first = int(state.step)
     _describe(state, config, mesh, workdir)
@@ -142,7 +143,7 @@ def _loop(config: ConfigDict, vocabulary: Vocabulary, state: TrainState, batches
       jax.block_until_ready(state)  # so that the clock stops where the steps end
       with progress.paused():
         if due(config.eval_every):
-          scores = validation.losses(state.generator)
+          scores = validation.scores(state.generator)
           log.write(step, 'val', scores)
           hosts.say(f'step {step}/{config.num_steps}  validation: ' +
                     '  '.join(f'{name} {value:.4g}' for name, value in scores.items()))

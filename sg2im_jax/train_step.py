@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from data_pipelines.scene_graph import UserError
 from data_pipelines.vocabulary import Vocabulary
-from sg2im_jax import images, losses, metrics
+from sg2im_jax import images, losses
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.train_state import Networks, NetworkState, TrainState, build_networks, make_optimizer
 
@@ -141,14 +141,16 @@ def make_train_step(config: ConfigDict, vocabulary: Vocabulary, *,
   return train_step
 
 
-def make_eval_step(config: ConfigDict, vocabulary: Vocabulary) -> Callable[..., dict[str, tuple[jax.Array, jax.Array]]]:
-  """The function `eval_step(generator, batch, key) -> {name: (sum, count)}` of validation losses and box IoU.
+def make_eval_step(config: ConfigDict, vocabulary: Vocabulary) -> Callable[
+    ..., tuple[dict[str, tuple[jax.Array, jax.Array]], jax.Array]]:
+  """The function `eval_step(generator, batch, key) -> (sums, boxes)` of validation.
 
-  Pictures are painted from ground-truth boxes and masks, boxes and masks are predicted; padded examples count nowhere.
+  `sums` has {name: (sum, count)} of the losses, for which pictures are painted from ground-truth boxes and masks;
+  `boxes`, float32[B, O, 4], are predicted. Padded examples count nowhere.
   """
   module = build_networks(config, vocabulary).generator
 
-  def eval_step(generator: NetworkState, batch: SceneBatch, key: jax.Array) -> dict[str, tuple[jax.Array, jax.Array]]:
+  def eval_step(generator: NetworkState, batch: SceneBatch, key: jax.Array):
     batch = batch.zero_padding()
     noise = jax.random.normal(key, (*batch.image.shape[:3], config.model.layout_noise_dim))
     outputs = module.apply(generator.variables, batch, noise, use_boxes=True, use_masks=batch.masks is not None,
@@ -162,7 +164,6 @@ def make_eval_step(config: ConfigDict, vocabulary: Vocabulary) -> Callable[..., 
     }
     if outputs.mask_logits is not None and batch.masks is not None:
       counted['mask'] = losses.mask(outputs.mask_logits, batch.masks, batch.object_mask), batch.object_mask
-    sums = {name: (mean * mask.sum(), mask.sum()) for name, (mean, mask) in counted.items()}
-    return {**sums, 'box_iou': metrics.box_iou_sums(outputs.boxes, batch)}
+    return {name: (mean * mask.sum(), mask.sum()) for name, (mean, mask) in counted.items()}, outputs.boxes
 
   return eval_step

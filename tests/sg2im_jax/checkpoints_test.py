@@ -99,6 +99,19 @@ def test_newest_and_best_are_kept(tmp_path):
     assert saved.is_best({'box_iou': 0.6})
 
 
+def test_the_best_can_be_told_by_another_metric(tmp_path):
+  with Checkpoints(tmp_path, 1, 'kid') as saved:
+    for step, kid in enumerate((0.5, 0.25, 0.75, None, 1.0), 1):  # of one checkpoint it is not known
+      saved.save(make_state(step), {'box_iou': step / 10} | ({} if kid is None else {'kid': kid}))
+  assert checkpoints.steps(tmp_path) == [2, 5]
+  with Checkpoints(tmp_path, 1, 'kid') as saved:
+    assert saved.is_best({'kid': 0.2}) and not saved.is_best({'kid': 0.3}) and not saved.is_best({'box_iou': 1.0})
+  with Checkpoints(tmp_path, 1, 'box_iou') as saved:
+    assert saved.is_best({'box_iou': 0.6}) and not saved.is_best({'box_iou': 0.4})
+    saved.save(make_state(6))
+  assert checkpoints.steps(tmp_path) == [5, 6]
+
+
 def test_a_saved_step_is_not_saved_again(workdir):
   save(workdir, [make_state(2)])
   assert checkpoints.steps(workdir) == [1, 2]

@@ -28,7 +28,7 @@ def test_what_a_run_says_and_writes(finished_run):
   assert [record['step'] for record in written if record['split'] == 'train'] == list(range(1, NUM_STEPS + 1))
   assert [record['step'] for record in written if record['split'] == 'val'] == [8, 16, 24]
   assert written[0]['generator/total'] > written[-2]['generator/total'] > 0
-  assert 0 <= written[-1]['box_iou'] <= 1
+  assert all(0 <= written[-1][name] <= 1 for name in ('box_iou', 'recall_at_0.3', 'relation_accuracy'))
   assert {'config.json', 'vocabulary.json', 'metrics.jsonl', 'tensorboard', 'checkpoints'} == {
       path.name for path in workdir.iterdir()}
   assert checkpoints.steps(workdir)[-1] == NUM_STEPS

@@ -1,0 +1,84 @@
+"""What validation scores, on a few storybook scenes and an untrained model."""
+
+import numpy as np
+import pytest
+
+from data_pipelines import input_pipeline, storybook
+from data_pipelines.scene_graph import UserError
+from sg2im_jax import sharding
+from sg2im_jax.evaluation import backbones, image_metrics
+from sg2im_jax.evaluation.backbones import Activations
+from sg2im_jax.train_state import create_train_state
+from sg2im_jax.validation import Validation, check_best_metric
+from tests.training_runs import small_config
+
+
+class MeanColour:
+  """A backbone whose features are mean colours; it keeps what it has seen."""
+
+  def __init__(self):
+    self.seen = []
+
+  def __call__(self, images):
+    self.seen.append(images)
+    return Activations(images.mean((1, 2)), None)
+
+
+@pytest.fixture
+def config(directory):
+  config = small_config(directory).unlock()
+  config.batch_size, config.num_eval_examples = 3, 7  # the last batch is not full
+  return config
+
+
+@pytest.fixture
+def generator(config):
+  return create_train_state(config, storybook.VOCABULARY).generator
+
+
+def make_validation(config):
+  return Validation(config, storybook.VOCABULARY, input_pipeline.prepare(config.data), sharding.make_mesh())
+
+
+def test_losses_and_layouts(config, generator):
+  scores = make_validation(config).scores(generator)
+  assert set(scores) == {'l1_pixel', 'bbox', 'predicate', 'mask', 'box_iou', 'recall_at_0.3', 'recall_at_0.5',
+                         'sigma_x', 'sigma_area', 'relation_accuracy'}
+  assert all(np.isfinite(list(scores.values())))
+
+
+def test_without_relations_none_are_kept(config, generator):
+  config.data.relations = 'none'
+  assert np.isnan(make_validation(config).scores(generator)['relation_accuracy'])
+
+
+def test_kid_is_of_every_scene_and_real_ones_are_seen_once(config, generator, monkeypatch):
+  backbone = MeanColour()
+  monkeypatch.setattr(backbones, 'load_backbone', lambda name: backbone)
+  config.eval_backbone = 'fake'
+  validation = make_validation(config)
+  first = validation.scores(generator)
+  drawn, real = (np.concatenate(backbone.seen[start::2]) for start in (0, 1))
+  assert len(drawn) == len(real) == 7
+  expected, _ = image_metrics.kernel_distance(drawn.mean((1, 2)), real.mean((1, 2)))
+  assert first['kid'] == pytest.approx(expected, rel=1e-5)
+  backbone.seen.clear()
+  assert validation.scores(generator) == first
+  assert [len(images) for images in backbone.seen] == [3, 3, 1]
+
+
+@pytest.mark.parametrize('settings, message', [
+    ({'best_metric': 'iou'}, "config.best_metric is 'iou', expected one of box_iou, recall_at_0.3"),
+    ({'best_metric': 'kid'}, 'needs a backbone; set --config.eval_backbone=efficientnet-lite0'),
+    ({'best_metric': 'mask', 'model.mask_size': 0}, 'predicts no masks'),
+])
+def test_a_metric_that_there_will_not_be(config, settings, message):
+  config.update_from_flattened_dict(settings)
+  with pytest.raises(UserError, match=message):
+    check_best_metric(config)
+
+
+def test_too_few_scenes_for_kid(config):
+  config.eval_backbone, config.num_eval_examples = 'efficientnet-lite0', 3
+  with pytest.raises(UserError, match='3 scenes to validate on, expected at least 4 for KID'):
+    make_validation(config)
