@@ -15,7 +15,7 @@ def normalize(image: Array) -> jax.Array:
   Args:
     image: uint8 or float[..., H, W, 3] RGB in [0, 255].
   """
-  return (jnp.asarray(image, jnp.float32) / 255 - jnp.array(MEAN)) / jnp.array(STD)
+  return (jnp.asarray(image) / 255 - jnp.array(MEAN)) / jnp.array(STD)
 
 
 def denormalize(image: Array, stretch: bool = False) -> jax.Array:

@@ -26,7 +26,7 @@ def bbox(boxes: jax.Array, target: jax.Array, object_mask: jax.Array) -> jax.Arr
 
 def mask(mask_logits: jax.Array, target: jax.Array, object_mask: jax.Array) -> jax.Array:
   """Binary cross-entropy a texel: float32[B, O, M, M], uint8[B, O, M, M], bool[B, O]."""
-  return masked_mean(optax.sigmoid_binary_cross_entropy(mask_logits, target.astype(jnp.float32)), object_mask)
+  return masked_mean(optax.sigmoid_binary_cross_entropy(mask_logits, target.astype(mask_logits.dtype)), object_mask)
 
 
 def predicate(predicate_logits: jax.Array, triples: jax.Array, triple_mask: jax.Array) -> jax.Array:

@@ -10,6 +10,10 @@ A recording is an .npz file whose names are paths:
     ops/*           the layout and crop operators alone
     eval/*          outputs in evaluation mode, with ground-truth boxes and masks, boxes alone, and predictions
     train/*         one training step: outputs, weighted losses, gradients before the update, running statistics after
+
+Losses, gradients and statistics of the step are computed in float64, all else in float32 as users run it. Gradients can
+be ill-conditioned: through BatchNorms over 16 rows, two float32 programs, this one and the original, each stray from
+the exact gradient by 8e-5 of it, and whether they meet within 1e-4 is then up to the processor's order of summing.
 """
 
 import dataclasses
@@ -177,7 +181,7 @@ def verify(config: ConfigDict, vocabulary: Vocabulary, state: TrainState,
     return [*_compare_weights(recording, config, state), *_compare_operators(recording, config),
             *compare_outputs(recording, Sampler(networks.generator, state.generator.variables)),
             *_compare_scores(recording, networks, state), *_compare_training(recording, networks, state),
-            *_compare_step(recording, config, networks, state)]
+            *compare_step(recording, config, networks, state, 'float64')]
 
 
 def report(comparisons: list[Comparison]) -> str:
@@ -276,9 +280,9 @@ def _compare_training(recording: Recording, networks: Networks, state: TrainStat
     yield from _compare_generator_outputs(recording, 'train/gt', outputs, predicted_boxes=False)
 
 
-def _compare_step(recording: Recording, config: ConfigDict, networks: Networks,
-                  state: TrainState) -> Iterator[Comparison]:
-  """Losses, gradients and running statistics of one training step."""
+def compare_step(recording: Recording, config: ConfigDict, networks: Networks, state: TrainState,
+                 dtype: str) -> Iterator[Comparison]:
+  """Losses, gradients and running statistics of one training step, computed in float32 or float64."""
   recorded_losses = [name for name in _LOSSES if f'train/{name}' in recording]
   if not recorded_losses:
     return
@@ -286,8 +290,16 @@ def _compare_step(recording: Recording, config: ConfigDict, networks: Networks,
   settings = config.losses.copy_and_resolve_references().unlock()
   settings.update({_LOSS_WEIGHTS[name]: weight for name, weight in weights.items()})
   settings.update(gan_type=recording.settings['gan'], image_gan_weight=1.0, object_gan_weight=1.0)
-  gradients, statistics, terms = jax.jit(lambda: losses_and_gradients(
-      networks, state, recording.batch, recording.noise, settings, batch_norm_frozen=False))()
+
+  def cast(tree: Any) -> Any:
+    return jax.tree.map(lambda array: np.asarray(array, dtype if array.dtype.kind == 'f' else None), tree)
+
+  networks = Networks(*(network and network.clone(dtype=dtype) for network in networks))
+  on_cpu = jax.default_device(jax.local_devices(backend='cpu')[0])  # TPUs have no float64
+  with jax.enable_x64(dtype == 'float64'), on_cpu:
+    gradients, statistics, terms = jax.jit(functools.partial(
+        losses_and_gradients, networks, settings=settings, batch_norm_frozen=False))(
+            cast(state), cast(recording.batch), noise=cast(recording.noise))
   for name in recorded_losses:
     term, weight = _LOSSES[name]
     expected = recording[f'train/{name}']

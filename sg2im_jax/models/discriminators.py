@@ -22,7 +22,7 @@ from data_pipelines.scene_graph import UserError
 from sg2im_jax.models import layers
 from sg2im_jax.models.convolutions import convolve
 from sg2im_jax.models.crops import crop_objects
-from sg2im_jax.models.normalization import normalization
+from sg2im_jax.models.normalization import at_least_float32, normalization
 
 _TOKEN = re.compile(r'(FC|C|R|U|P|I)(?:-?(\d+(?:-\d+)*))?')
 _ARGUMENTS = {'C': (2, 3), 'R': (0,), 'U': (1,), 'P': (1,), 'FC': (2,), 'I': (1,)}
@@ -150,7 +150,7 @@ class ImageDiscriminator(nn.Module):
     x = ConvolutionalNetwork(self.arch, self.normalization, self.activation, self.padding, name='cnn')(
         image.astype(self.dtype), example_mask, train=train)
     x = layers.conv(x, 1, 1, name='classifier') if self.classifier else x
-    return x.astype(jnp.float32)
+    return at_least_float32(x)
 
 
 class ObjectDiscriminator(nn.Module):
@@ -188,7 +188,7 @@ class ObjectDiscriminator(nn.Module):
                          align_corners=self.align_corners)
     x = ConvolutionalNetwork(self.arch, self.normalization, self.activation, self.padding, name='cnn')(
         crops.reshape(-1, *crops.shape[2:]).astype(self.dtype), object_mask.reshape(-1), train=train)
-    x = layers.dense(x.astype(jnp.float32).mean(tuple(range(1, x.ndim - 1))), 1024, name='linear')
+    x = layers.dense(at_least_float32(x).mean(tuple(range(1, x.ndim - 1))), 1024, name='linear')
     x = x.reshape(*object_mask.shape, 1024)
     scores = layers.dense(x, 1, name='score')[..., 0]
     return scores, layers.dense(x, self.num_objects, name='class')

@@ -11,7 +11,7 @@ from sg2im_jax.models import layers
 from sg2im_jax.models.graph_convolution import GraphConvolution, Incidence
 from sg2im_jax.models.heads import MaskHead
 from sg2im_jax.models.layout import object_canvases
-from sg2im_jax.models.normalization import normalization
+from sg2im_jax.models.normalization import at_least_float32, normalization
 from sg2im_jax.models.refinement import Layout, RefinementNetwork
 from sg2im_jax.scene_batch import SceneBatch
 
@@ -81,13 +81,13 @@ class Generator(nn.Module):
 
     mlp_norm = normalization(self.mlp_normalization, train=train)
     box_head = layers.Mlp((self.gconv_hidden_dim, 4), mlp_norm, last_bias_centre=self.initial_box, name='box_head')
-    boxes = box_head(object_vectors.astype(jnp.float32), batch.object_mask)
+    boxes = box_head(at_least_float32(object_vectors), batch.object_mask)
     mask_logits = None
     if self.mask_size:
       mask_norm = normalization('batch', train=train)
       mask_logits = MaskHead(self.mask_size, mask_norm, name='mask_head')(object_vectors, batch.object_mask)
     relation_inputs = jnp.concatenate(
-        [*incidence.gather(boxes), *incidence.gather(embeddings.astype(jnp.float32))], -1)
+        [*incidence.gather(boxes), *incidence.gather(at_least_float32(embeddings))], -1)
     predicate_logits = layers.Mlp((self.gconv_hidden_dim, self.num_predicates), mlp_norm, name='relation_head')(
         relation_inputs, batch.triple_mask)
     outputs = GeneratorOutputs(None, boxes, mask_logits, predicate_logits)
@@ -95,13 +95,13 @@ class Generator(nn.Module):
     if not self.mask_size:
       masks = jnp.ones((*batch.object_mask.shape, BOX_TEXTURE_SIZE, BOX_TEXTURE_SIZE))
     else:
-      masks = batch.masks.astype(jnp.float32) if use_masks else outputs.masks
+      masks = batch.masks.astype(boxes.dtype) if use_masks else outputs.masks
     canvases = object_canvases(batch.boxes if use_boxes else boxes, masks, self.image_size,
                                align_corners=self.align_corners) * batch.object_mask[:, None, None]
     layout = Layout(canvases.astype(self.dtype), object_vectors, noise.astype(self.dtype))
     image = RefinementNetwork(self.refinement_dims, normalization(self.normalization, train=train),
                               layers.activation(self.activation), self.rematerialize, name='refinement')(layout)
-    return outputs.replace(image=image.astype(jnp.float32))
+    return outputs.replace(image=at_least_float32(image))
 
   def _object_vectors(self, batch: SceneBatch, train: bool) -> tuple[jax.Array, jax.Array, Incidence]:
     """Object vectors after graph convolution and before it (both dtype[B, O, D]), and the graph's matrices."""

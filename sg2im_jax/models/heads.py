@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from sg2im_jax.models import layers
 from sg2im_jax.models.convolutions import convolve_upsampled
+from sg2im_jax.models.normalization import at_least_float32
 
 
 class MaskHead(nn.Module):
@@ -31,5 +31,5 @@ class MaskHead(nn.Module):
       x = self.norm(repeats=4, name=f'norm_{i}')(x, mask)
       convolution = layers.Convolution(features, features, 3, name=f'conv_{i}')
       x = nn.relu(convolution(lambda kernel, x=x: convolve_upsampled(x, kernel.astype(x.dtype))))
-    x = layers.conv(x, 1, 1, name='logits').astype(jnp.float32)
+    x = at_least_float32(layers.conv(x, 1, 1, name='logits'))
     return x.reshape(*slots, self.mask_size, self.mask_size)

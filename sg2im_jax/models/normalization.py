@@ -15,11 +15,16 @@ import jax.numpy as jnp
 from data_pipelines.scene_graph import UserError
 
 
+def at_least_float32(x: jax.Array) -> jax.Array:
+  """bfloat16 becomes float32; float64, in which `verification` computes, stays."""
+  return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def channel_sums(x: jax.Array) -> jax.Array:
   """Sums over all axes but the last: float32[..., C] -> float32[C]."""
   def as_products(images: jax.Array) -> jax.Array:
     # XLA:CPU sums columns up to ten times slower; and products image by image round less than a single one would.
-    return jnp.einsum('bpc,bp->bc', images, jnp.ones(images.shape[:2])).sum(0)
+    return jnp.einsum('bpc,bp->bc', images, jnp.ones(images.shape[:2], images.dtype)).sum(0)
 
   images = x.reshape(x.shape[0], -1, x.shape[-1])
   return jax.lax.platform_dependent(images, cpu=as_products, default=lambda images: images.sum((0, 1)))
@@ -62,13 +67,13 @@ def normalize(x: jax.Array, scale: jax.Array, bias: jax.Array, mask: jax.Array |
 
 
 def _normalize(x, scale, bias, mask, epsilon):
-  values = x.astype(jnp.float32)
+  values = at_least_float32(x)
   if mask is None:
-    count = jnp.float32(math.prod(x.shape[:-1]))
+    count = jnp.asarray(math.prod(x.shape[:-1]), values.dtype)
     mean = channel_sums(values) / count
     var = channel_sums(jnp.square(values - mean)) / count
   else:
-    count = mask.sum().astype(jnp.float32)
+    count = mask.sum().astype(values.dtype)
     divisor = jnp.maximum(count, 1)
     mean = channel_sums(jnp.where(mask, values, 0)) / divisor
     var = channel_sums(jnp.where(mask, jnp.square(values - mean), 0)) / divisor
@@ -79,8 +84,8 @@ def _normalize(x, scale, bias, mask, epsilon):
 
 def _normalize_gradients(epsilon, residuals, gradients):
   x, scale, mask, mean, inverse, count = residuals
-  gradient = gradients[0].astype(jnp.float32)
-  centred = x.astype(jnp.float32) - mean
+  gradient = at_least_float32(gradients[0])
+  centred = at_least_float32(x) - mean
   of_bias, of_scale = channel_sums(gradient), channel_sums(gradient * centred) * inverse
   through_moments = (of_bias + centred * (inverse * of_scale)) / jnp.maximum(count, 1)
   if mask is not None:
@@ -117,7 +122,7 @@ class BatchNorm(nn.Module):
     running_var = self.variable('batch_stats', 'var', jnp.ones, (features,))
     if self.use_running_average:
       factor = scale / jnp.sqrt(running_var.value + self.epsilon)
-      centred = x.astype(jnp.float32) - running_mean.value
+      centred = at_least_float32(x) - running_mean.value
       return (centred * spread(factor, x.shape) + spread(bias, x.shape)).astype(x.dtype)
     if mask is not None:
       mask = jnp.broadcast_to(mask, (*x.shape[:-1], 1))
@@ -137,7 +142,7 @@ class InstanceNorm(nn.Module):
   def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """x: float[N, H, W, C]; mask is taken to fit BatchNorm's place and needed for nothing."""
     del mask
-    dtype, x = x.dtype, x.astype(jnp.float32)
+    dtype, x = x.dtype, at_least_float32(x)
     mean = x.mean((1, 2), keepdims=True)
     return ((x - mean) / jnp.sqrt(x.var((1, 2), keepdims=True) + self.epsilon)).astype(dtype)
 

@@ -14,10 +14,20 @@ import torch
 from configs import of_workdir
 from data_pipelines.scene_graph import UserError
 from data_pipelines.vocabulary import COCO_PREDICATES, Vocabulary
-from sg2im_jax import checkpoints, convert, evaluate, models, published_arrays, sample, train, verification
+from sg2im_jax import (
+  checkpoints,
+  convert,
+  evaluate,
+  models,
+  published_arrays,
+  published_checkpoint,
+  sample,
+  train,
+  verification,
+)
 from sg2im_jax.evaluation.protocol import Protocol
 from sg2im_jax.sampling import Sampler
-from sg2im_jax.train_state import create_train_state
+from sg2im_jax.train_state import build_networks, create_train_state
 from sg2im_jax.work_directory import load_config, load_vocabulary
 from tests.data_pipelines.conftest import IMAGE_SIZE, MASK_SIZE, write_coco_files
 from tests.published_files import (
@@ -36,9 +46,8 @@ NOT_COMPARED = ('ops/vecs', 'ops/other_boxes')  # inputs
 
 @pytest.fixture
 def optimized(request):
-  """Two recordings meet programs compiled as they are for users: the main model, and the one nearest to its limits."""
-  recording = request.getfixturevalue('recording')
-  jax.config.update('jax_disable_most_optimizations', recording not in ('coco', 'sum_bn_mlp'))
+  """The recording of the main model meets programs compiled as they are for users."""
+  jax.config.update('jax_disable_most_optimizations', request.getfixturevalue('recording') != 'coco')
   yield
   jax.config.update('jax_disable_most_optimizations', True)
 
@@ -72,6 +81,17 @@ def test_sampling_from_the_work_directory_draws_the_recorded_pictures(optimized,
   outputs = list(verification.compare_outputs(verification.Recording(GOLDEN / f'{recording}.npz'), sampler))
   assert {comparison.name.split('/')[1] for comparison in outputs} == {'gt', 'gt_boxes', 'pred'}
   assert [comparison.name for comparison in outputs if not comparison.passed] == []
+
+
+@pytest.mark.parametrize('recording', ['coco'])
+def test_a_step_in_float32_agrees_too(optimized, recording):
+  published = published_checkpoint.read(str(GOLDEN / f'{recording}.pt'), align_corners=True)
+  comparisons = list(verification.compare_step(
+      verification.Recording(GOLDEN / f'{recording}.npz'), published.config,
+      build_networks(published.config, published.vocabulary), convert.initial_state(published), 'float32'))
+  assert {comparison.name.split('/')[1] for comparison in comparisons} == {
+      'g_loss', 'd_obj', 'd_img', 'g_grad', 'd_obj_grad', 'd_img_grad', 'stats_after_g', 'stats_after_step'}
+  assert [comparison.name for comparison in comparisons if not comparison.passed] == []
 
 
 CHANGED = {
