@@ -25,15 +25,17 @@ def image_scores(pictures: Activations, real: Activations, protocol: Protocol,
 
   Returns:
     inception_score, kid: [mean, standard deviation over splits or subsets].
-    fid, precision, recall: numbers.
+    fid: of all pictures; precision, recall: of one picture of each graph.
     diversity: [mean, standard deviation over graphs]; None for single pictures.
   """
   features, real_features = pictures.features, real.features
   inception = image_metrics.inception_score(pictures.probabilities, protocol.num_splits)
   fid = image_metrics.frechet_distance(FeatureStatistics.of(features), FeatureStatistics.of(real_features))
-  precision, recall = image_metrics.precision_recall(*(_some(part, protocol.seed)
-                                                            for part in (features, real_features)))
   of_graphs = features.reshape(-1, samples_per_graph, features.shape[1])
+  # Of each graph one picture: the nearest neighbours of any would be the others of its graph, and the spheres that
+  # precision and recall are made of would reach as far as noise changes a picture.
+  precision, recall = image_metrics.precision_recall(*(_some(part, protocol.seed)
+                                                       for part in (of_graphs[:, 0], real_features)))
   return {'num_pictures': len(features), 'inception_score': list(inception), 'fid': fid,
           'kid': list(image_metrics.kernel_distance(features, real_features, seed=protocol.seed)),
           'precision': precision, 'recall': recall,
