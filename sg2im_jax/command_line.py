@@ -12,9 +12,9 @@ SECONDS_BETWEEN_LINES = 5  # of `announced`
 Item = TypeVar('Item')
 
 
-def run(main: Callable[[Sequence[str]], int | None]):
+def run(main: Callable[[Sequence[str]], int | None], *, arguments: bool = False):
   """Parses the flags, with or without a --config; for the rest see `data_pipelines.command_line.run`."""
-  command_line.run(main, config_flag.parse_flags)
+  command_line.run(main, config_flag.parse_flags, arguments=arguments)
 
 
 def announced(items: Iterable[Item], num_items: int, noun: str, images_each: int) -> Iterator[Item]:

@@ -26,7 +26,7 @@ compared at 256 x 256:
 
   --image_ids=ids.txt --boxes=ground_truth --masks=ground_truth --samples_per_graph=5 --image_size=256,256
 
-  python -m sg2im_jax.evaluate --compare=runs/full,runs/no_gconv
+  python -m sg2im_jax.evaluate --compare runs/full runs/no_gconv
 
 sets the evaluations of several work directories side by side, beside the published figures of the same data set, and
 names the settings in which their protocols differ.
@@ -43,6 +43,7 @@ import numpy as np
 from absl import flags
 
 from data_pipelines import drawing, input_pipeline, prepared
+from data_pipelines.command_line import refuse_arguments
 from data_pipelines.scene_graph import UserError
 from sg2im_jax import checkpoints, command_line, compilation, models, whole_files, work_directory
 from sg2im_jax.evaluation import backbones, classification, image_metrics, layout_metrics, report, scores
@@ -162,14 +163,17 @@ def _write(directory: pathlib.Path, results: dict[str, Any], shown: np.ndarray, 
                     '--output_dir') from error
 
 
-def main(_: Sequence[str]):
+def main(argv: Sequence[str]):
   compilation.configure()
   values = flags.FLAGS
   if values.compare:
-    print(report.comparison(values.compare))
+    if len(argv) == 1:
+      raise UserError('--compare is followed by nothing; expected evaluated work directories: --compare DIR1 DIR2 ...')
+    print(report.comparison(argv[1:]))
     return
+  refuse_arguments(argv)
   if values.workdir is None:
-    raise UserError('--workdir is missing; expected the work directory of a training run, or --compare=DIR,DIR')
+    raise UserError('--workdir is missing; expected the work directory of a training run, or --compare DIR1 DIR2 ...')
   protocol = Protocol(
       split=values.split, num_graphs=values.num_graphs,
       image_ids=load_image_ids(values.image_ids) if values.image_ids else None,
@@ -191,7 +195,8 @@ def _image_size(sides: Sequence[str] | None) -> tuple[int, int] | None:
 
 def _define_flags():
   flags.DEFINE_string('workdir', None, 'Work directory of a training run.')
-  flags.DEFINE_list('compare', None, 'Instead of evaluating: set these evaluated work directories side by side.')
+  flags.DEFINE_bool('compare', False, 'Instead of evaluating: set the evaluated work directories that are named at the '
+                    'end of the command side by side.')
   flags.DEFINE_string('split', 'val', 'Whose graphs and images: train, val or test.')
   flags.DEFINE_integer('num_graphs', None, 'How many graphs, from the start of the split; by default all.',
                        lower_bound=1)
@@ -216,4 +221,4 @@ def _define_flags():
 
 if __name__ == '__main__':
   _define_flags()
-  command_line.run(main)
+  command_line.run(main, arguments=True)

@@ -39,10 +39,14 @@ def test_evaluate(workdir, directory):
   assert 0 <= predicted['relation_accuracy'] <= 1 and 0 <= predicted['box_iou'] < mean_box['box_iou'] < 1
   assert f'| predicted | {predicted["box_iou"]:.3f} |' in printed
   other = shutil.copytree(workdir, workdir.parent / 'other')
-  status, printed, errors = run(directory, 'evaluate', f'--compare={workdir},{other}')
+  status, printed, errors = run(directory, 'evaluate', '--compare', str(workdir), str(other))
   assert (status, errors) == (0, '')
   for row in (workdir, other):
     assert f'| {row} | {predicted["box_iou"]:.3f} |' in printed
+  status, _, errors = run(directory, 'evaluate', '--compare')
+  assert (status, errors.split(';')[0]) == (2, 'error: --compare is followed by nothing')
+  status, _, errors = run(directory, 'evaluate', str(workdir))
+  assert (status, errors.split(';')[0]) == (2, f"error: unexpected argument '{workdir}'")
 
 
 def test_a_mistake_is_one_line(workdir, directory):

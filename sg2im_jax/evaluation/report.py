@@ -34,6 +34,7 @@ _LAYOUT = {'box_iou': 'mean IoU', 'recall_at_0.3': 'R@0.3', 'recall_at_0.5': 'R@
 _IMAGES = {'num_pictures': 'pictures', 'inception_score': 'Inception score', 'fid': 'FID', 'kid': 'KID x 1000',
            'precision': 'precision', 'recall': 'recall', 'diversity': 'diversity'}
 _OBJECTS = {'real_to_real': 'real → real', 'real_to_drawn': 'real → drawn', 'drawn_to_real': 'drawn → real'}
+_SHARES = {'recall_at_0.3', 'recall_at_0.5', 'relation_accuracy', 'precision', 'recall', *_OBJECTS}
 
 
 def describe_protocol(protocol: Protocol, config: ConfigDict, num_graphs: int, other_split: str,
@@ -86,7 +87,8 @@ def markdown(results: Mapping[str, Any]) -> str:
             f'{height} x {width} pixels, stretch {"on" if protocol["stretch"] else "off"}. Features of '
             f'{protocol["backbone"]} ({protocol["weights"]}, SHA-256 {protocol["weights_sha256"]}); resized '
             f'{protocol["resize"]}. Inception score over {protocol["inception_splits"]} splits; KID over random '
-            f'subsets; row "real": images of split {protocol["other_real_images"]} instead of drawn ones.', '']
+            f'subsets; precision and recall of one sample a graph; row "real": images of split '
+            f'{protocol["other_real_images"]} instead of drawn ones.', '']
   lines += _table(['pictures', *_IMAGES.values()],
                   [[name, *(_cell(key, of_pictures[key]) for key in _IMAGES)]
                    for name, of_pictures in results['images'].items()])
@@ -97,32 +99,41 @@ def markdown(results: Mapping[str, Any]) -> str:
   lines += ['', '## Objects', '', f'Accuracy of a classifier, learned on the one and tried on the other; '
             f'{objects["num_learned"]} real objects to learn from, {objects["num_real"]} real and '
             f'{objects["num_drawn"]} drawn ones to name.', '']
-  lines += _table(list(_OBJECTS.values()), [[_percent(objects[key]) for key in _OBJECTS]])
+  lines += _table(list(_OBJECTS.values()), [[_cell(key, objects[key]) for key in _OBJECTS]])
   return '\n'.join([*lines, ''])
 
 
 def comparison(directories: Sequence[str | os.PathLike]) -> str:
-  """Several evaluations as one table, beside the published figures of their data set, and how their protocols differ.
+  """Several evaluations in the tables of the paper, beside its figures of their data sets, and how protocols differ.
 
   Raises:
     UserError: a directory has no evaluation.json that can be read.
   """
   evaluations = {str(directory): _load(directory) for directory in directories}
-  rows = []
-  for name, results in evaluations.items():
-    rows.append([name, *(_cell(key, results['layout']['predicted'][key]) for key in _LAYOUT),
-                 *(_cell(key, results['images']['drawn'][key]) if 'images' in results else '' for key in _IMAGES),
-                 *(_percent(results['objects'][key]) if 'objects' in results else '' for key in _OBJECTS)])
-  columns = {_COLUMN_OF_DATA.get(results['protocol']['data']) for results in evaluations.values()} - {None}
-  for column in sorted(columns):
+  columns = sorted({_COLUMN_OF_DATA.get(results['protocol']['data']) for results in evaluations.values()} - {None})
+  published_images, published_layouts = [], []
+  for column in columns:
     data_set = ('COCO-Stuff', 'Visual Genome')[column]
-    for row, *scores, at_low, at_high in _PUBLISHED:
-      cells = {'inception_score': f'{scores[column]}', 'recall_at_0.3': at_low and _percent(at_low[column]),
-               'recall_at_0.5': at_high and _percent(at_high[column])}
-      rows.append([f'published ({_PAPER}, {data_set}): {row}', *(cells.get(key) or '' for key in _LAYOUT),
-                   *(cells.get(key) or '' for key in _IMAGES), *('' for _ in _OBJECTS)])
-  lines = _table(['', *_LAYOUT.values(), *_IMAGES.values(), *_OBJECTS.values()], rows)
-  lines += ['', *_differences({name: results['protocol'] for name, results in evaluations.items()})]
+    for row, *inception_scores, at_low, at_high in _PUBLISHED:
+      name = f'published ({_PAPER}, {data_set}): {row}'
+      published_images.append([name, '', f'{inception_scores[column]}', *('' for _ in list(_IMAGES)[2:])])
+      if at_low is not None:
+        recalls = {'recall_at_0.3': at_low[column], 'recall_at_0.5': at_high[column]}
+        published_layouts.append([name, *(_percent(recalls[key]) if key in recalls else '' for key in _LAYOUT)])
+
+  def rows(section: str, part: str | None, keys: Mapping[str, str]) -> list[list[str]]:
+    found = {name: results[section][part] if part else results[section]
+             for name, results in evaluations.items() if section in results}
+    return [[name, *(_cell(key, scores[key]) for key in keys)] for name, scores in found.items()]
+
+  lines = []
+  for title, keys, cells in (
+      ('Layout (paper table 2)', _LAYOUT, rows('layout', 'predicted', _LAYOUT) + published_layouts),
+      ('Images (paper table 1)', _IMAGES, rows('images', 'drawn', _IMAGES) + published_images),
+      ('Objects', _OBJECTS, rows('objects', None, _OBJECTS))):
+    if cells:
+      lines += [f'## {title}', '', *_table(['', *keys.values()], cells), '']
+  lines += _differences({name: results['protocol'] for name, results in evaluations.items()})
   if columns:
     lines.append('Published figures: Inception scores of 64 x 64 pixels, by the Inception network of 2015 in 5 splits, '
                  'of stretched pictures; other backbones, splits and sizes give scores of another scale. They are '
@@ -163,7 +174,7 @@ def _way(protocol: Mapping[str, Any]) -> str:
 def _cell(key: str, value: Any) -> str:
   if value is None:
     return 'none'
-  if key in ('recall_at_0.3', 'recall_at_0.5', 'relation_accuracy', 'precision', 'recall'):
+  if key in _SHARES:
     return _percent(value)
   if isinstance(value, list):
     mean, deviation = (1000 * part if key == 'kid' else part for part in value)
