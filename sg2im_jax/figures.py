@@ -139,7 +139,7 @@ def draw_examples(sampler: Sampler, scenes: Sequence[prepared.Scene], vocabulary
   drawn = sample_graphs(sampler, graphs, vocabulary, samples_per_graph=samples_per_graph, seed=seed, stretch=stretch,
                         batch_size=None)
   examples = {}
-  for samples in drawn:
+  for samples in command_line.announced(drawn, len(scenes), 'scenes drawn', samples_per_graph):
     scene = scenes[samples.index]
     noise = sampler.draw_noise(seed, samples.index, np.zeros(1, np.int32))
     batch = jax.tree.map(lambda array: array[None], _encode_scene(scene, vocabulary))

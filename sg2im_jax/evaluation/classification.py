@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from sg2im_jax import command_line
 from sg2im_jax.models.crops import crop_objects
 
 CROP_SIZE = 32  # pixels
@@ -66,7 +67,8 @@ class Classifier:
 
     params = jax.jit(network.init)(jax.random.key(seed), np.zeros((1, CROP_SIZE, CROP_SIZE, 3), np.uint8))
     opt_state = optimizer.init(params)
-    for pixels, object_class in _training_batches(crops, seed):
+    for pixels, object_class in command_line.announced(
+        _training_batches(crops, seed), NUM_STEPS, 'steps of a classifier', _BATCH_SIZE):
       params, opt_state = step(params, opt_state, pixels, object_class)
     self._params = params
     self._classify = jax.jit(lambda params, pixels: jnp.argmax(network.apply(params, pixels), -1))
