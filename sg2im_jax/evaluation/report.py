@@ -111,28 +111,28 @@ def comparison(directories: Sequence[str | os.PathLike]) -> str:
   """
   evaluations = {str(directory): _load(directory) for directory in directories}
   columns = sorted({_COLUMN_OF_DATA.get(results['protocol']['data']) for results in evaluations.values()} - {None})
-  published_images, published_layouts = [], []
+
+  def found(section: str, part: str, name: str | None = None) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(name or directory, results[section][part]) for directory, results in evaluations.items()
+            if section in results]
+
+  layouts = found('layout', 'predicted') + found('layout', 'ground truth', 'ground truth')
+  pictures = found('images', 'drawn') + found('images', 'real', 'real images')
+  objects = [(directory, results['objects']) for directory, results in evaluations.items() if 'objects' in results]
   for column in columns:
     data_set = ('COCO-Stuff', 'Visual Genome')[column]
     for row, *inception_scores, at_low, at_high in _PUBLISHED:
       name = f'published ({_PAPER}, {data_set}): {row}'
-      published_images.append([name, '', f'{inception_scores[column]}', *('' for _ in list(_IMAGES)[2:])])
+      pictures.append((name, {'inception_score': inception_scores[column]}))
       if at_low is not None:
-        recalls = {'recall_at_0.3': at_low[column], 'recall_at_0.5': at_high[column]}
-        published_layouts.append([name, *(_percent(recalls[key]) if key in recalls else '' for key in _LAYOUT)])
-
-  def rows(section: str, part: str | None, keys: Mapping[str, str]) -> list[list[str]]:
-    found = {name: results[section][part] if part else results[section]
-             for name, results in evaluations.items() if section in results}
-    return [[name, *(_cell(key, scores[key]) for key in keys)] for name, scores in found.items()]
-
+        layouts.append((name, {'recall_at_0.3': at_low[column], 'recall_at_0.5': at_high[column]}))
   lines = []
-  for title, keys, cells in (
-      ('Layout (paper table 2)', _LAYOUT, rows('layout', 'predicted', _LAYOUT) + published_layouts),
-      ('Images (paper table 1)', _IMAGES, rows('images', 'drawn', _IMAGES) + published_images),
-      ('Objects', _OBJECTS, rows('objects', None, _OBJECTS))):
-    if cells:
-      lines += [f'## {title}', '', *_table(['', *keys.values()], cells), '']
+  for title, keys, rows in (('Layout (paper table 2)', _LAYOUT, layouts), ('Images (paper table 1)', _IMAGES, pictures),
+                            ('Objects', _OBJECTS, objects)):
+    cells = [[name, *(_cell(key, scores[key]) if key in scores else '' for key in keys)] for name, scores in rows]
+    distinct = [row for index, row in enumerate(cells) if row not in cells[:index]]  # what is real is so for several
+    if distinct:
+      lines += [f'## {title}', '', *_table(['', *keys.values()], distinct), '']
   lines += _differences({name: results['protocol'] for name, results in evaluations.items()})
   if columns:
     lines.append('Published figures: Inception scores of 64 x 64 pixels, by the Inception network of 2015 in 5 splits, '

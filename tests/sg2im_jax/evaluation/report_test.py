@@ -17,14 +17,14 @@ OBJECTS = {'num_drawn': 3, 'num_real': 2, 'num_learned': 1, 'real_to_real': 0.9,
 
 def _results(**protocol):
   return {'model': {'workdir': 'runs/vg', 'step': 7, 'fingerprint': 'abc'}, 'protocol': {**PROTOCOL, **protocol},
-          'layout': {'predicted': LAYOUT}}
+          'layout': {'predicted': LAYOUT, 'ground truth': {**LAYOUT, 'box_iou': 1.0}}}
 
 
 def _with_pictures(**protocol):
   return {**_results(samples_per_graph=5, num_real_images=12, other_real_images='train', stretch=True,
                      image_size=[64, 64], backbone='inception-2015', weights='w.pth', weights_sha256='f' * 64,
                      resize='so and so', num_features=2048, inception_splits=5, **protocol),
-          'images': {'drawn': IMAGES}, 'objects': OBJECTS}
+          'images': {'drawn': IMAGES, 'real': {**IMAGES, 'fid': 30.5}}, 'objects': OBJECTS}
 
 
 def _evaluated(directory, results):
@@ -59,6 +59,7 @@ def test_comparison_with_the_published_figures(tmp_path):
   assert '| published (Johnson et al. 2018, Visual Genome): full model |  | 21.9% | 10.6% |  |  |  |' in layouts
   assert f'| {other} | 60 | 5.50 ± 0.10 | 70.2 | 12.30 ± 0.40 | 50.0% | 25.0% | none |' in pictures.splitlines()
   assert 'Visual Genome): full model |  | 5.5 |  |  |  |  |  |' in pictures
+  assert layouts.count('| ground truth | 1.000 |') == pictures.count('| real images | 60 |') == 1  # the same for both
   assert pictures.count('published (') == 9 and layouts.count('published (') == 1
   assert f'| {full} | 90.0% | 60.0% | 50.0% |' in objects.splitlines()
   assert 'COCO' not in text
