@@ -297,9 +297,9 @@ def compare_step(recording: Recording, config: ConfigDict, networks: Networks, s
   networks = Networks(*(network and network.clone(dtype=dtype) for network in networks))
   on_cpu = jax.default_device(jax.local_devices(backend='cpu')[0])  # TPUs have no float64
   with jax.enable_x64(dtype == 'float64'), on_cpu:
-    gradients, statistics, terms = jax.jit(functools.partial(
-        losses_and_gradients, networks, settings=settings, batch_norm_frozen=False))(
-            cast(state), cast(recording.batch), noise=cast(recording.noise))
+    step = jax.jit(functools.partial(losses_and_gradients, networks, settings=settings, batch_norm_frozen=False))
+    gradients, statistics, terms = jax.device_get(
+        step(cast(state), cast(recording.batch), noise=cast(recording.noise)))
   for name in recorded_losses:
     term, weight = _LOSSES[name]
     expected = recording[f'train/{name}']

@@ -45,9 +45,9 @@ NOT_COMPARED = ('ops/vecs', 'ops/other_boxes')  # inputs
 
 
 @pytest.fixture
-def optimized(request):
-  """The recording of the main model meets programs compiled as they are for users."""
-  jax.config.update('jax_disable_most_optimizations', request.getfixturevalue('recording') != 'coco')
+def optimized():
+  """Programs are compiled as they are for users."""
+  jax.config.update('jax_disable_most_optimizations', False)
   yield
   jax.config.update('jax_disable_most_optimizations', True)
 
@@ -60,7 +60,7 @@ def compared_names(recording):
 
 
 @pytest.mark.parametrize('recording', RECORDINGS)
-def test_a_converted_checkpoint_computes_what_the_original_computed(optimized, recording, tmp_path, capsys):
+def test_a_converted_checkpoint_computes_what_the_original_computed(recording, tmp_path, capsys):
   convert.convert(str(checkpoint_path(recording, tmp_path)), str(tmp_path / 'run'),
                   vectors=str(GOLDEN / f'{recording}.npz'),
                   align_corners=settings_of(recording).get('align_corners', True))
@@ -73,7 +73,7 @@ def test_a_converted_checkpoint_computes_what_the_original_computed(optimized, r
 
 
 @pytest.mark.parametrize('recording', PUBLISHED_FILES)
-def test_sampling_from_the_work_directory_draws_the_recorded_pictures(optimized, recording, tmp_path):
+def test_sampling_from_the_work_directory_draws_the_recorded_pictures(recording, tmp_path):
   convert.convert(str(GOLDEN / f'{recording}.pt'), str(tmp_path / 'run'))
   config, vocabulary, variables, step = checkpoints.load_generator(tmp_path / 'run')
   assert step == (0 if recording == 'vg' else 7)  # that one is stripped
@@ -83,14 +83,16 @@ def test_sampling_from_the_work_directory_draws_the_recorded_pictures(optimized,
   assert [comparison.name for comparison in outputs if not comparison.passed] == []
 
 
-@pytest.mark.parametrize('recording', ['coco'])
-def test_a_step_in_float32_agrees_too(optimized, recording):
-  published = published_checkpoint.read(str(GOLDEN / f'{recording}.pt'), align_corners=True)
-  comparisons = list(verification.compare_step(
-      verification.Recording(GOLDEN / f'{recording}.npz'), published.config,
-      build_networks(published.config, published.vocabulary), convert.initial_state(published), 'float32'))
+def test_as_users_run_it_in_float32_everything_agrees_too(optimized):
+  published = published_checkpoint.read(str(GOLDEN / 'coco.pt'), align_corners=True)
+  recording, state = verification.Recording(GOLDEN / 'coco.npz'), convert.initial_state(published)
+  networks = build_networks(published.config, published.vocabulary)
+  comparisons = [
+      *verification.compare_outputs(recording, Sampler(networks.generator, state.generator.variables)),
+      *verification.compare_step(recording, published.config, networks, state, 'float32')]
   assert {comparison.name.split('/')[1] for comparison in comparisons} == {
-      'g_loss', 'd_obj', 'd_img', 'g_grad', 'd_obj_grad', 'd_img_grad', 'stats_after_g', 'stats_after_step'}
+      'gt', 'gt_boxes', 'pred', 'g_loss', 'd_obj', 'd_img', 'g_grad', 'd_obj_grad', 'd_img_grad', 'stats_after_g',
+      'stats_after_step'}
   assert [comparison.name for comparison in comparisons if not comparison.passed] == []
 
 
