@@ -12,7 +12,7 @@ quickstart: .venv/installed  ## install, train on the embedded data set, draw th
 	@echo "The pictures: $(WORKDIR)/samples/sheep/overview.png and $(WORKDIR)/samples/storybook/overview.png"
 
 test: .venv/installed-dev  ## install and run the tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: .venv/installed-dev  ## check the style
 	$(BIN)/ruff check .

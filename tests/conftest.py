@@ -11,6 +11,14 @@ compilation.choose_cpu_library()  # as the commands do, whose results are compar
 jax.config.update('jax_disable_most_optimizations', True)  # compiling takes longer than everything that tests run
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(items):
+  """With --dist=loadgroup a process runs what needs the training run, or the rest of a file: things are made once."""
+  for item in items:
+    group = 'finished_run' if 'finished_run' in item.fixturenames else item.nodeid.split('::')[0]
+    item.add_marker(pytest.mark.xdist_group(group))
+
+
 @dataclasses.dataclass
 class FinishedRun:
   workdir: pathlib.Path
