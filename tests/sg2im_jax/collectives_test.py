@@ -23,7 +23,7 @@ from tests.small_scenes import VOCABULARY, random_batch, tiny_config
 config = tiny_config()
 mesh = sharding.make_mesh()
 assert mesh.size == 8
-state = jax.device_put(create_train_state(config, VOCABULARY), sharding.replicated(mesh))
+state = jax.device_put(jax.jit(lambda: create_train_state(config, VOCABULARY))(), sharding.replicated(mesh))
 batch = sharding.assemble(random_batch(batch_size=8), sharding.batch_sharding(mesh))
 compiled = dispatch.compile_steps(config, VOCABULARY, state, batch, mesh, batch_norm_frozen=False)
 def size(network):

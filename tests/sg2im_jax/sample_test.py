@@ -40,7 +40,7 @@ def _untrained(directory, relations='mixed', stretch=False):
   work_directory.save_config(directory, config)
   work_directory.save_vocabulary(directory, VOCABULARY)
   with checkpoints.Checkpoints(directory, keep=1) as saved:
-    saved.save(create_train_state(config, VOCABULARY))
+    saved.save(jax.jit(lambda: create_train_state(config, VOCABULARY))())
     saved.wait()
   return directory
 

@@ -26,7 +26,7 @@ from tests.small_scenes import VOCABULARY, random_batch, random_noise, tiny_conf
 
 config = tiny_config()
 networks = build_networks(config, VOCABULARY)
-created, rows = create_train_state(config, VOCABULARY), random_batch(batch_size=8)
+created, rows = jax.jit(lambda: create_train_state(config, VOCABULARY))(), random_batch(batch_size=8)
 for devices in (1, 2, 4, 8):
   mesh = sharding.make_mesh(jax.devices()[:devices])
   state = jax.device_put(created, sharding.replicated(mesh))
