@@ -30,6 +30,7 @@ from sg2im_jax.sampling import Sampler
 from sg2im_jax.train_state import build_networks, create_train_state
 from sg2im_jax.work_directory import load_config, load_vocabulary
 from tests.data_pipelines.conftest import IMAGE_SIZE, MASK_SIZE, write_coco_files
+from tests.programs import optimized
 from tests.published_files import (
   GOLDEN,
   PUBLISHED_FILES,
@@ -42,14 +43,6 @@ from tests.published_files import (
 from tests.small_scenes import tiny_config
 
 NOT_COMPARED = ('ops/vecs', 'ops/other_boxes')  # inputs
-
-
-@pytest.fixture
-def optimized():
-  """Programs are compiled as they are for users."""
-  jax.config.update('jax_disable_most_optimizations', False)
-  yield
-  jax.config.update('jax_disable_most_optimizations', True)
 
 
 def compared_names(recording):
@@ -83,13 +76,14 @@ def test_sampling_from_the_work_directory_draws_the_recorded_pictures(recording,
   assert [comparison.name for comparison in outputs if not comparison.passed] == []
 
 
-def test_as_users_run_it_in_float32_everything_agrees_too(optimized):
+def test_as_users_run_it_in_float32_everything_agrees_too():
   published = published_checkpoint.read(str(GOLDEN / 'coco.pt'), align_corners=True)
   recording, state = verification.Recording(GOLDEN / 'coco.npz'), convert.initial_state(published)
   networks = build_networks(published.config, published.vocabulary)
-  comparisons = [
-      *verification.compare_outputs(recording, Sampler(networks.generator, state.generator.variables)),
-      *verification.compare_step(recording, published.config, networks, state, 'float32')]
+  with optimized():
+    comparisons = [
+        *verification.compare_outputs(recording, Sampler(networks.generator, state.generator.variables)),
+        *verification.compare_step(recording, published.config, networks, state, 'float32')]
   assert {comparison.name.split('/')[1] for comparison in comparisons} == {
       'gt', 'gt_boxes', 'pred', 'g_loss', 'd_obj', 'd_img', 'g_grad', 'd_obj_grad', 'd_img_grad', 'stats_after_g',
       'stats_after_step'}

@@ -2,13 +2,13 @@
 
 import pathlib
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
 from sg2im_jax.evaluation import backbones, image_metrics
 from sg2im_jax.evaluation.image_metrics import FeatureStatistics
+from tests.programs import optimized
 
 SHARED = pathlib.Path(__file__).parents[4] / 'shared/data/coco_mini'
 SIDE, PATCH = 64, 8  # pixels
@@ -44,11 +44,10 @@ def scores():
   half = len(paths) // 2
   real, reference = load(paths[:half]), load(paths[half:2 * half])
   noise = random.integers(0, 256, real.shape, np.uint8)
-  jax.config.update('jax_disable_most_optimizations', False)  # a thousand images: worth the time of compiling
-  backbone = backbones.load_backbone('efficientnet-lite0')
-  of_reference, *found = (
-      backbone(images) for images in (reference, real, blurred(real), shuffled(real, random), noise))
-  jax.config.update('jax_disable_most_optimizations', True)
+  with optimized():  # a thousand images: worth the time of compiling
+    backbone = backbones.load_backbone('efficientnet-lite0')
+    of_reference, *found = (
+        backbone(images) for images in (reference, real, blurred(real), shuffled(real, random), noise))
   of_reference = of_reference.features
   statistics = FeatureStatistics.of(of_reference)
   return {
