@@ -12,10 +12,11 @@ from ml_collections import ConfigDict
 
 from benchmarks.measure import ContestantFailed, Entrant, Started, process_peak_memory
 from benchmarks.scenes import VOCABULARY, random_batch
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import compilation, dispatch, sharding
-from sg2im_jax.sampling import DrawnBatch, Sampler
-from sg2im_jax.train_state import build_networks, create_train_state
+from data_pipelines.scene_graphs.graph import UserError
+from sg2im_jax.runtime import compilation, sharding
+from sg2im_jax.sampling.sampler import DrawnBatch, Sampler
+from sg2im_jax.training import dispatch
+from sg2im_jax.training.state import build_networks, create_train_state
 
 _NUM_BATCHES = 4  # of scenes, which are put on the devices one after another
 

@@ -36,9 +36,9 @@ from benchmarks import comparison
 from benchmarks.contestants import find_devices
 from benchmarks.measure import ContestantFailed, Entrant, Outcome, Started, process_peak_memory, take_turns
 from benchmarks.tables import Table
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import command_line, compilation
+from data_pipelines.scene_graphs.graph import UserError
 from sg2im_jax.evaluation import backbones
+from sg2im_jax.runtime import command_line, compilation
 
 TABLE = Table((('contestant', 16), ('batch', 5), ('px', 4), ('ms/image', 9), ('images/s', 9), ('first call s', 12),
                ('peak GiB', 8)))

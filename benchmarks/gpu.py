@@ -29,9 +29,9 @@ from benchmarks.comparison import COMPILED, OURS, Activity
 from benchmarks.contestants import Devices, find_devices
 from benchmarks.measure import Contestant, ContestantFailed, Entrant, Outcome, take_turns
 from benchmarks.tables import Table
-from configs import coco64
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import command_line
+from data_pipelines.configs import coco64
+from data_pipelines.scene_graphs.graph import UserError
+from sg2im_jax.runtime import command_line
 
 TABLE = Table((('activity', 8), *comparison.TABLE.columns))
 NOT_YET = 'No GPU has been measured yet.'  # what RESULTS.md says until one has been

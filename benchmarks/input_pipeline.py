@@ -21,11 +21,13 @@ import torch
 from absl import app, flags
 from ml_collections import ConfigDict
 
-from configs import coco64
-from data_pipelines import coco_annotations, encode, input_pipeline
-from data_pipelines.images import read_image
-from data_pipelines.relations import geometric_predicate, mask_centres
-from data_pipelines.source import Source
+from data_pipelines.coco import annotations as coco_annotations
+from data_pipelines.configs import coco64
+from data_pipelines.pipeline import input_pipeline
+from data_pipelines.pipeline.images import read_image
+from data_pipelines.pipeline.relation_ops import geometric_predicate, mask_centres
+from data_pipelines.pipeline.source import Source
+from data_pipelines.scene_graphs import encoding
 
 BATCH_SIZE = 32
 NUM_WORKERS = 2
@@ -52,7 +54,7 @@ class Photographs(torch.utils.data.Dataset):
     boxes = np.zeros((data.max_objects, 4), np.float32)
     boxes[:count] = [object_.box for object_ in image.objects]
     masks = np.zeros((data.max_objects, data.mask_size, data.mask_size), np.uint8)
-    masks[:count] = [encode.crop_mask(image.mask(object_), object_.box, data.mask_size) for object_ in image.objects]
+    masks[:count] = [encoding.crop_mask(image.mask(object_), object_.box, data.mask_size) for object_ in image.objects]
     classes = np.zeros(data.max_objects, np.int64)
     classes[:count] = [object_.category_id for object_ in image.objects]
     triples = np.zeros((data.max_triples, 3), np.int64)

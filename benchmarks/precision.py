@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from sg2im_jax import command_line, compilation, config_flag
+from sg2im_jax.runtime import command_line, compilation, config_flag
 from sg2im_jax.train import train
 
 _SHOWN = ('l1_pixel', 'bbox', 'mask', 'box_iou')

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from benchmarks import comparison
-from sg2im_jax import command_line, config_flag
+from sg2im_jax.runtime import command_line, config_flag
 
 __doc__ += comparison.COLUMNS
 

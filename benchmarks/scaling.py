@@ -24,8 +24,8 @@ from benchmarks.collectives import collective_bytes
 from benchmarks.contestants import JaxTraining, find_devices
 from benchmarks.measure import ContestantFailed, Entrant, Outcome, take_turns
 from benchmarks.tables import Table
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import command_line, config_flag
+from data_pipelines.scene_graphs.graph import UserError
+from sg2im_jax.runtime import command_line, config_flag
 
 TABLE = Table((('devices', 7), ('batch', 6), ('ms/step', 9), ('images/s', 9), ('efficiency', 10),
                ('all-reduce MB', 13), ('other MB', 24)))

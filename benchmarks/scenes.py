@@ -3,8 +3,8 @@
 import numpy as np
 from ml_collections import ConfigDict
 
-from data_pipelines.scene_graph import UserError
-from data_pipelines.vocabulary import COCO_PREDICATES, Vocabulary
+from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 from sg2im_jax.scene_batch import SceneBatch
 
 FEWEST_OBJECTS = 3  # of an image that COCO-Stuff's filter keeps, without __image__

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from ml_collections import ConfigDict
 from torch import nn
 
-from data_pipelines.scene_graph import UserError
-from data_pipelines.vocabulary import Vocabulary
+from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.models.discriminators import parse_arch
 
 

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from ml_collections import ConfigDict
 
 from benchmarks.torch_networks import Generator, ObjectDiscriminator, Scenes, image_discriminator
-from data_pipelines.scene_graph import UserError
-from data_pipelines.vocabulary import Vocabulary
-from sg2im_jax import images
+from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from sg2im_jax.models import pixels
 from sg2im_jax.scene_batch import SceneBatch
 
 _DISCRIMINATOR = {'enabled': True, 'normalization': 'batch', 'activation': 'leakyrelu-0.2', 'padding': 'valid'}
@@ -97,7 +97,7 @@ class Peer:
             triples[:, 1], numbers[rows, triples[:, 2]])
     image = None
     if batch.image is not None:
-      image = (move(batch.image) / 255 - move(images.MEAN)) / move(images.STD)
+      image = (move(batch.image) / 255 - move(pixels.MEAN)) / move(pixels.STD)
       image = image.permute(0, 3, 1, 2)  # which makes it channels_last
     self.scenes = Scenes(*(move(values, torch.int64) for values in flat), object_mask.shape,
                          real(batch.boxes), real(batch.masks), image)

@@ -16,8 +16,8 @@
 
 from ml_collections import ConfigDict
 
-from configs import coco64, vg64
-from data_pipelines.scene_graph import UserError
+from data_pipelines.configs import coco64, vg64
+from data_pipelines.scene_graphs.graph import UserError
 
 ROWS = ('no_gconv', 'no_relationships', 'no_discriminators', 'no_object_discriminator', 'no_image_discriminator',
         'full', 'gt_layout', 'gt_layout_no_gconv')

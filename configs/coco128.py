@@ -5,7 +5,7 @@
 
 from ml_collections import ConfigDict
 
-from configs import coco64
+from data_pipelines.configs import coco64
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ Model and hyper-parameters are those of `coco64`; there is no published model to
 
 from ml_collections import ConfigDict
 
-from configs import coco64
+from data_pipelines.configs import coco64
 
 
 def get_config() -> ConfigDict:

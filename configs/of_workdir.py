@@ -7,7 +7,7 @@ A converted checkpoint has a config of its own, built from what the checkpoint s
 
 from ml_collections import ConfigDict
 
-from sg2im_jax import work_directory
+from sg2im_jax.storage import work_directory
 
 
 def get_config(workdir: str) -> ConfigDict:

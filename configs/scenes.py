@@ -27,7 +27,7 @@ with some hundred scenes take fewer steps, as the model learns them by heart.
 
 from ml_collections import ConfigDict
 
-from configs import coco64
+from data_pipelines.configs import coco64
 
 
 def get_config() -> ConfigDict:

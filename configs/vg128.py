@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from configs import vg64
+from data_pipelines.configs import vg64
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ github.com/google/sg2im). Filters and hyper-parameters are those of the publishe
 
 from ml_collections import ConfigDict
 
-from configs import coco64
+from data_pipelines.configs import coco64
 
 
 def get_config() -> ConfigDict:

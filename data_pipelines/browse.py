@@ -16,9 +16,11 @@ from collections.abc import Sequence
 from absl import flags
 from PIL import Image
 
-from data_pipelines import command_line, drawing, prepared, split_statistics
-from data_pipelines.graph_drawing import draw_graph
-from data_pipelines.scene_graph import UserError
+from data_pipelines import command_line
+from data_pipelines.drawing import sheets as drawing
+from data_pipelines.drawing.graphs import draw_graph
+from data_pipelines.pipeline import prepared, split_statistics
+from data_pipelines.scene_graphs.graph import UserError
 
 _PICTURE_SIDE = 320  # pixels, about
 _GRAPH_PANEL = (1200, 640)  # width, height into which large graphs are shrunk

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from data_pipelines import command_line, prepared
-from data_pipelines.scene_graph import UserError, to_json
+from data_pipelines import command_line
+from data_pipelines.pipeline import prepared
+from data_pipelines.scene_graphs.graph import UserError, to_json
 
 
 def export(visits: prepared.SplitVisits, output: str, num_graphs: int | None):

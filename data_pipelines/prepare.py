@@ -21,8 +21,9 @@ import tensorflow_datasets as tfds
 from absl import flags
 from ml_collections import ConfigDict
 
-from data_pipelines import command_line, download, input_pipeline
-from data_pipelines.scene_graph import UserError
+from data_pipelines import command_line
+from data_pipelines.pipeline import download, input_pipeline
+from data_pipelines.scene_graphs.graph import UserError
 
 CONFIGS = {'coco_stuff': 'coco64', 'visual_genome': 'vg64', 'coco_panoptic': 'coco_panoptic64', 'scenes': 'scenes',
            'storybook': 'storybook'}  # data set -> the file in configs/ that trains with it
@@ -42,7 +43,7 @@ def data_config(data_set: str, *, source: str | None = None, data_dir: str | Non
     mask_size: side of the object masks.
     options: name=value, of the options of the data set.
   """
-  config = importlib.import_module(f'configs.{CONFIGS[data_set]}').get_config().data
+  config = importlib.import_module(f'data_pipelines.configs.{CONFIGS[data_set]}').get_config().data
   if source is not None:
     if not config.source_dir:
       raise UserError(f'--source={source}: {data_set} is drawn by a program and reads nothing; leave it out')
@@ -104,7 +105,7 @@ def check(data_set: str, source: str) -> int:
   """Prints all that is wrong with a folder of scenes; 1 if something is, else 0."""
   if data_set != 'scenes':
     raise UserError(f'--check is for --dataset=scenes, not {data_set}, whose files are checked when they are prepared')
-  from data_pipelines import scenes_file
+  from data_pipelines.own_scenes import scenes_file
   problems = scenes_file.check(source)
   print('\n'.join(problems) or f'{source}: nothing wrong')
   return 1 if problems else 0

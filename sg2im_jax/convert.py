@@ -16,9 +16,12 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from absl import flags
 
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import checkpoints, command_line, compilation, published_checkpoint, verification, work_directory
-from sg2im_jax.train_state import NetworkState, TrainState, make_optimizer
+from data_pipelines.scene_graphs.graph import UserError
+from sg2im_jax.published import checkpoint as published_checkpoint
+from sg2im_jax.published import verification
+from sg2im_jax.runtime import command_line, compilation
+from sg2im_jax.storage import checkpoints, work_directory
+from sg2im_jax.training.state import NetworkState, TrainState, make_optimizer
 
 
 def convert(checkpoint: str, workdir: str, *, vectors: str | None = None, align_corners: bool = True):

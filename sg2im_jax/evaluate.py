@@ -42,16 +42,26 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from data_pipelines import drawing, input_pipeline, prepared
 from data_pipelines.command_line import refuse_arguments
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import checkpoints, command_line, compilation, models, whole_files, work_directory
-from sg2im_jax.evaluation import backbones, classification, image_metrics, layout_metrics, report, scores
+from data_pipelines.drawing import sheets as drawing
+from data_pipelines.pipeline import input_pipeline, prepared
+from data_pipelines.scene_graphs.graph import UserError
+from sg2im_jax import models
+from sg2im_jax.evaluation import (
+  backbones,
+  classification,
+  image_metrics,
+  layout_metrics,
+  report,
+  scores,
+)
 from sg2im_jax.evaluation.layout_metrics import Layouts
 from sg2im_jax.evaluation.pictures import Scenes, drawn_pictures, real_pictures
 from sg2im_jax.evaluation.protocol import Protocol
+from sg2im_jax.runtime import atomic_files, command_line, compilation
 from sg2im_jax.sample import fingerprint
-from sg2im_jax.sampling import Sampler
+from sg2im_jax.sampling.sampler import Sampler
+from sg2im_jax.storage import checkpoints, work_directory
 
 _SHEET_SIDE = 128  # pixels
 
@@ -154,10 +164,10 @@ def _write(directory: pathlib.Path, results: dict[str, Any], shown: np.ndarray, 
   samples = [f'sample {number}' for number in range(1, shown.shape[1] + 1)]
   work_directory.write_json(directory / 'evaluation.json', results)
   try:
-    whole_files.write(directory / 'evaluation.md', report.markdown(results).encode())
+    atomic_files.write(directory / 'evaluation.md', report.markdown(results).encode())
     encoded = io.BytesIO()
     drawing.table(rows, ['real image', *samples]).save(encoded, 'png')
-    whole_files.write(directory / 'evaluation.png', encoded.getvalue())
+    atomic_files.write(directory / 'evaluation.png', encoded.getvalue())
   except OSError as error:
     raise UserError(f'cannot write to {directory}: {error.strerror}; free space or give another '
                     '--output_dir') from error

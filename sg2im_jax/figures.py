@@ -29,15 +29,25 @@ from absl import flags
 from ml_collections import ConfigDict
 from PIL import Image
 
-from data_pipelines import drawing, input_pipeline, prepared
-from data_pipelines.graph_drawing import draw_graph
-from data_pipelines.scene_graph import SceneGraph, UserError, load_scene_graphs
-from data_pipelines.vocabulary import Vocabulary
-from sg2im_jax import checkpoints, command_line, compilation, images, models, whole_files
-from sg2im_jax.figures_page import Example, Progression, page, png
+from data_pipelines.drawing import sheets as drawing
+from data_pipelines.drawing.graphs import draw_graph
+from data_pipelines.pipeline import input_pipeline, prepared
+from data_pipelines.scene_graphs.graph import SceneGraph, UserError, load_scene_graphs
+from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from sg2im_jax import models
+from sg2im_jax.drawing.page import Example, Progression, page, png
+from sg2im_jax.models import pixels
+from sg2im_jax.runtime import atomic_files, command_line, compilation
 from sg2im_jax.sample import fingerprint
-from sg2im_jax.sampling import GraphSamples, Sampler, check_graphs, encode_graph, sample_graphs
+from sg2im_jax.sampling.sampler import (
+  GraphSamples,
+  Sampler,
+  check_graphs,
+  encode_graph,
+  sample_graphs,
+)
 from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.storage import checkpoints
 
 _MOST_PROGRESSIONS = 4
 _MOST_STAGES = 8  # of a scene; in larger ones several objects come at once
@@ -81,9 +91,9 @@ def draw_figures(workdir: str, split: str = 'val', *, num_graphs: int = 8, sampl
            'image size': 'x'.join(map(str, config.data.image_size)), 'seed': seed,
            'stretch': 'on' if stretch else 'off', 'model': fingerprint(config, vocabulary, variables)}
   with _writing(directory):
-    whole_files.write(directory / 'examples.png', png(examples_sheet(examples, painted_from)))
-    whole_files.write(directory / 'progressions.png', png(progressions_sheet(progressions)))
-    whole_files.write(directory / 'figures.html', page(facts, notes, painted_from, examples, progressions).encode())
+    atomic_files.write(directory / 'examples.png', png(examples_sheet(examples, painted_from)))
+    atomic_files.write(directory / 'progressions.png', png(progressions_sheet(progressions)))
+    atomic_files.write(directory / 'figures.html', page(facts, notes, painted_from, examples, progressions).encode())
   print(f'split {split}, by the model of step {step}: look at {directory / "figures.html"}')
 
 
@@ -132,7 +142,7 @@ def draw_examples(sampler: Sampler, scenes: Sequence[prepared.Scene], vocabulary
     vocabulary: the model's names.
     samples_per_graph: pictures of the graph alone.
     seed: of the noise.
-    stretch: see `images.denormalize`.
+    stretch: see `pixels.denormalize`.
     use_masks: paint the scene's masks in its boxes, not the predicted ones; the scenes and the model must have masks.
   """
   graphs = {index: scene.graph for index, scene in enumerate(scenes)}
@@ -144,7 +154,7 @@ def draw_examples(sampler: Sampler, scenes: Sequence[prepared.Scene], vocabulary
     noise = sampler.draw_noise(seed, samples.index, np.zeros(1, np.int32))
     batch = jax.tree.map(lambda array: array[None], _encode_scene(scene, vocabulary))
     image = sampler(batch, noise, use_boxes=True, use_masks=use_masks).image
-    examples[samples.index] = Example(scene, np.asarray(images.denormalize(image, stretch))[0], samples)
+    examples[samples.index] = Example(scene, np.asarray(pixels.denormalize(image, stretch))[0], samples)
   return [examples[index] for index in sorted(examples)]
 
 

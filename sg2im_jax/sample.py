@@ -36,12 +36,14 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from data_pipelines.parallel import ordered_map
-from data_pipelines.scene_graph import SceneGraph, UserError, load_scene_graphs
-from data_pipelines.vocabulary import Vocabulary
-from sg2im_jax import checkpoints, command_line, compilation, hosts, models
-from sg2im_jax.sample_files import SampleFiles, State
-from sg2im_jax.sampling import Sampler, check_graphs, sample_graphs
+from data_pipelines.pipeline.parallel import ordered_map
+from data_pipelines.scene_graphs.graph import SceneGraph, UserError, load_scene_graphs
+from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from sg2im_jax import models
+from sg2im_jax.runtime import command_line, compilation, hosts
+from sg2im_jax.sampling.sample_files import SampleFiles, State
+from sg2im_jax.sampling.sampler import Sampler, check_graphs, sample_graphs
+from sg2im_jax.storage import checkpoints
 
 _MOST_GRAPHS_WITH_DRAWINGS = 100
 

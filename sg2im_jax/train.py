@@ -37,24 +37,17 @@ from absl import flags
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from data_pipelines import input_pipeline
-from data_pipelines.scene_graph import UserError
-from data_pipelines.vocabulary import Vocabulary
-from sg2im_jax import (
-    checkpoints,
-    command_line,
-    compilation,
-    config_flag,
-    dispatch,
-    hosts,
-    sharding,
-    work_directory,
-)
-from sg2im_jax.progress import Progress, TrainingLog
+from data_pipelines.pipeline import input_pipeline
+from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from sg2im_jax.runtime import command_line, compilation, config_flag, hosts, sharding
 from sg2im_jax.scene_batch import SceneBatch
-from sg2im_jax.stop_request import StopRequest
-from sg2im_jax.train_state import TrainState, create_train_state, restart_generator_optimizer
-from sg2im_jax.validation import Validation, check_best_metric
+from sg2im_jax.storage import checkpoints, work_directory
+from sg2im_jax.training import dispatch
+from sg2im_jax.training.log import Progress, TrainingLog
+from sg2im_jax.training.state import TrainState, create_train_state, restart_generator_optimizer
+from sg2im_jax.training.stop_request import StopRequest
+from sg2im_jax.training.validation import Validation, check_best_metric
 
 _COUNTS = ('num_steps', 'batch_size', 'log_every', 'eval_every', 'num_eval_examples', 'image_grid_every',
            'checkpoint_every', 'keep_checkpoints', 'steps_per_dispatch')

@@ -4,7 +4,7 @@ import pathlib
 import jax
 import pytest
 
-from sg2im_jax import compilation
+from sg2im_jax.runtime import compilation
 from tests.training_runs import NUM_STEPS, SCHEDULE, start_training
 
 compilation.choose_cpu_library()  # as the commands do, whose results are compared with those of this process

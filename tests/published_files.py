@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sg2im_jax import published_arrays
+from sg2im_jax.published import array_table
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 PUBLISHED_FILES = ('coco', 'vg', 'no_gconv', 'sum_bn_mlp', 'boxes_only')  # those with a .pt beside the recording
@@ -49,8 +49,8 @@ def checkpoint_path(recording: str, directory: pathlib.Path) -> pathlib.Path:
   return path
 
 
-def to_published(variables: Mapping[str, Any], table: Sequence[published_arrays.Row]) -> dict[str, torch.Tensor]:
-  """The state dict of a network: the way back from `published_arrays.to_flax`."""
+def to_published(variables: Mapping[str, Any], table: Sequence[array_table.Row]) -> dict[str, torch.Tensor]:
+  """The state dict of a network: the way back from `array_table.to_flax`."""
   return {array.published: torch.from_numpy(np.array(
-      np.asarray(published_arrays.look_up(variables, array)).transpose(np.argsort(array.axes))))
-          for array in published_arrays.arrays_of(table)}
+      np.asarray(array_table.look_up(variables, array)).transpose(np.argsort(array.axes))))
+          for array in array_table.arrays_of(table)}

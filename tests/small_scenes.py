@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs import coco64
-from data_pipelines.vocabulary import COCO_PREDICATES, Vocabulary
+from data_pipelines.configs import coco64
+from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 from sg2im_jax.scene_batch import SceneBatch
 
 VOCABULARY = Vocabulary(('__image__', 'sheep', 'grass', 'sky', 'tree'), COCO_PREDICATES)

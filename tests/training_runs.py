@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 
-from configs import debug
+from data_pipelines.configs import debug
 
 ROOT = pathlib.Path(__file__).parents[1]
 NUM_STEPS = 24

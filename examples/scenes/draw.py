@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from data_pipelines.storybook_scenes import draw_scene
+from data_pipelines.storybook.scenes import draw_scene
 
 FOLDER = pathlib.Path(__file__).parent
 SPLITS = ['train'] * 7 + ['val'] * 2 + ['test']

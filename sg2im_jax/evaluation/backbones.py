@@ -16,11 +16,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from data_pipelines import download
-from data_pipelines.download import DataSetFiles, OfficialFile
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import compilation, sharding
+from data_pipelines.pipeline import download
+from data_pipelines.pipeline.download import DataSetFiles, OfficialFile
+from data_pipelines.scene_graphs.graph import UserError
 from sg2im_jax.evaluation import efficientnet, inception
+from sg2im_jax.runtime import compilation, sharding
 
 # The name carries the first eight digits of the file's SHA-256, as torch.hub wants it. The whole sum and the size are
 # those that several projects check; they are the same for the file of this name and for pytorch-fid's.

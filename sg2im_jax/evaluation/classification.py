@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sg2im_jax import command_line
 from sg2im_jax.models.crops import crop_objects
+from sg2im_jax.runtime import command_line
 
 CROP_SIZE = 32  # pixels
 _BATCH_SIZE = 64

@@ -13,15 +13,15 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 from PIL import Image
 
-from data_pipelines import input_pipeline
-from data_pipelines.vocabulary import Vocabulary
-from sg2im_jax import command_line, compilation, hosts, whole_files
+from data_pipelines.pipeline import input_pipeline
+from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.evaluation import classification
 from sg2im_jax.evaluation.backbones import Activations, Backbone
 from sg2im_jax.evaluation.classification import Crops
 from sg2im_jax.evaluation.layout_metrics import Layouts
 from sg2im_jax.evaluation.protocol import Protocol
-from sg2im_jax.sampling import DrawnBatch, Sampler, one_ahead
+from sg2im_jax.runtime import atomic_files, command_line, compilation, hosts
+from sg2im_jax.sampling.sampler import DrawnBatch, Sampler, one_ahead
 from sg2im_jax.scene_batch import SceneBatch
 
 MOST_CROPS = 20_000
@@ -179,6 +179,6 @@ def _write_activations(path: pathlib.Path, activations: Activations):
   np.savez(content, **dataclasses.asdict(activations))
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole_files.write(path, content.getvalue())
+    atomic_files.write(path, content.getvalue())
   except OSError as error:
     hosts.say(f'{path}: cannot be written ({error.strerror}); the next evaluation computes it again')

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from data_pipelines.scene_graph import UserError
+from data_pipelines.scene_graphs.graph import UserError
 
 
 def at_least_float32(x: jax.Array) -> jax.Array:

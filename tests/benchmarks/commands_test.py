@@ -12,7 +12,7 @@ import pytest
 from benchmarks import comparison, gpu, growth, scaling
 from benchmarks.contestants import Devices
 from benchmarks.measure import ContestantFailed, Outcome
-from configs import coco64, debug
+from data_pipelines.configs import coco64, debug
 from tests.training_runs import ENVIRONMENT, ROOT, small_settings
 
 BRIEF = ('--config=configs/debug.py', '--rounds=1', '--turn_seconds=0')

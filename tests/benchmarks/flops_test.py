@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import flops
 from benchmarks.scenes import random_batch
-from configs import coco64, debug
+from data_pipelines.configs import coco64, debug
 
 
 def counted(function, *arguments) -> float:

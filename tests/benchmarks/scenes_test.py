@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from benchmarks.scenes import VOCABULARY, random_batch
-from configs import coco64
-from data_pipelines.scene_graph import UserError
+from data_pipelines.configs import coco64
+from data_pipelines.scene_graphs.graph import UserError
 
 
 def test_scenes_keep_the_contract_of_batches():

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import published_checkpoint
-from sg2im_jax.verification import (
-  _LOSS_WEIGHTS,
-  _LOSSES,
-  _NETWORKS,
-  GRADIENT_TOLERANCE,
-  LOSS_TOLERANCE,
-  OUTPUT_TOLERANCE,
-  ROUND_OFF,
-  STATISTIC_TOLERANCE,
-  Recording,
+from data_pipelines.scene_graphs.graph import UserError
+from sg2im_jax.published import checkpoint as published_checkpoint
+from sg2im_jax.published.verification import (
+    _LOSS_WEIGHTS,
+    _LOSSES,
+    _NETWORKS,
+    GRADIENT_TOLERANCE,
+    LOSS_TOLERANCE,
+    OUTPUT_TOLERANCE,
+    ROUND_OFF,
+    STATISTIC_TOLERANCE,
+    Recording,
 )
 from tests.small_scenes import VOCABULARY, random_batch, tiny_config
 

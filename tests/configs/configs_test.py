@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import ablations, of_workdir
-from data_pipelines.scene_graph import UserError
-from data_pipelines.storybook import VOCABULARY as STORYBOOK
-from data_pipelines.vocabulary import COCO_PREDICATES, Vocabulary
-from sg2im_jax import work_directory
+from data_pipelines.configs import ablations, of_workdir
+from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
+from data_pipelines.storybook.builder import VOCABULARY as STORYBOOK
 from sg2im_jax.scene_batch import SceneBatch
-from sg2im_jax.train_state import create_train_state
-from sg2im_jax.train_step import make_train_step
+from sg2im_jax.storage import work_directory
+from sg2im_jax.training.state import create_train_state
+from sg2im_jax.training.step import make_train_step
 
 COCO = Vocabulary(('__image__', *(f'class {i}' for i in range(1, 184))), COCO_PREDICATES)
 VISUAL_GENOME = Vocabulary(('__image__', *(f'class {i}' for i in range(1, 179))),
@@ -23,7 +23,7 @@ VISUAL_GENOME = Vocabulary(('__image__', *(f'class {i}' for i in range(1, 179)))
 
 
 def config_named(name: str) -> ConfigDict:
-  return importlib.import_module(f'configs.{name}').get_config()
+  return importlib.import_module(f'data_pipelines.configs.{name}').get_config()
 
 
 def num_parameters(network) -> int:

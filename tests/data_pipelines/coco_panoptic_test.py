@@ -7,10 +7,19 @@ import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 
-from configs import coco_panoptic64
-from data_pipelines import coco, coco_annotations, coco_panoptic, input_pipeline
-from data_pipelines.scene_graph import UserError
-from data_pipelines.source import Source
+from data_pipelines.coco import (
+  annotations as coco_annotations,
+)
+from data_pipelines.coco import (
+  panoptic as coco_panoptic,
+)
+from data_pipelines.coco import (
+  stuff as coco,
+)
+from data_pipelines.configs import coco_panoptic64
+from data_pipelines.pipeline import input_pipeline
+from data_pipelines.pipeline.source import Source
+from data_pipelines.scene_graphs.graph import UserError
 from tests.data_pipelines import conftest
 
 SHARED = pathlib.Path(__file__).parents[2] / '..' / 'shared'

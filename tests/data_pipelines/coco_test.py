@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_pipelines import coco, coco_annotations, images, input_pipeline
-from data_pipelines.scene_graph import UserError
-from data_pipelines.source import Source
+from data_pipelines.coco import annotations as coco_annotations
+from data_pipelines.coco import stuff as coco
+from data_pipelines.pipeline import images, input_pipeline
+from data_pipelines.pipeline.source import Source
+from data_pipelines.scene_graphs.graph import UserError
 from tests.data_pipelines import conftest
 
 SHARED = pathlib.Path(__file__).parents[2] / '..' / 'shared'

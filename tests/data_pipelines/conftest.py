@@ -10,8 +10,8 @@ import pytest
 from ml_collections import ConfigDict
 from pycocotools import mask as coco_mask
 
-from configs import coco64
-from data_pipelines import input_pipeline
+from data_pipelines.configs import coco64
+from data_pipelines.pipeline import input_pipeline
 
 WIDTH, HEIGHT = 60, 40
 IMAGE_SIZE = (24, 32)

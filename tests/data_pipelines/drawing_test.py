@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines import drawing
+from data_pipelines.drawing import sheets as drawing
 
 BOXES = np.array([[0, 0, 1, 1], [0, 0, 1, 0.5], [0.25, 0.5, 0.75, 0.9]], np.float32)
 NAMES = ('__image__', 'sky', 'sheep')

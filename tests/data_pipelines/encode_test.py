@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from data_pipelines.encode import crop_mask, pad_scene_graph
-from data_pipelines.scene_graph import SceneGraph, UserError
-from data_pipelines.vocabulary import COCO_PREDICATES, Vocabulary
+from data_pipelines.scene_graphs.encoding import crop_mask, pad_scene_graph
+from data_pipelines.scene_graphs.graph import SceneGraph, UserError
+from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 
 VOCABULARY = Vocabulary(('__image__', 'sky', 'grass'), COCO_PREDICATES)
 GRAPH = SceneGraph(('grass', 'sky'), ((1, 'above', 0),))

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from data_pipelines.drawing import class_color
-from data_pipelines.graph_drawing import draw_graph, place_graph
-from data_pipelines.scene_graph import SceneGraph
+from data_pipelines.drawing.graphs import draw_graph, place_graph
+from data_pipelines.drawing.sheets import class_color
+from data_pipelines.scene_graphs.graph import SceneGraph
 
 
 def _center(picture, name):

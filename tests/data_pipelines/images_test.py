@@ -4,7 +4,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from data_pipelines.images import UnreadableImage, read_image
+from data_pipelines.pipeline.images import UnreadableImage, read_image
 
 SIZE = (8, 12)
 COLOUR = (200, 100, 40)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_pipelines import input_pipeline, relations
-from data_pipelines.scene_graph import UserError
-from data_pipelines.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
+from data_pipelines.pipeline import input_pipeline, relation_ops
+from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
 from tests.data_pipelines import conftest
 
 NUM_TRAIN = 12
@@ -36,7 +36,7 @@ def assert_equal_batches(first, second):
 
 
 def store_relations(builder, monkeypatch, stored):
-  """Gives every record the relations."""
+  """Gives every record the relation_ops."""
   deserialize = builder.info.features.deserialize_example
   monkeypatch.setitem(builder.info.metadata, 'max_relations', len(stored))
   monkeypatch.setattr(builder.info.features, 'deserialize_example',
@@ -67,9 +67,9 @@ def test_layout_of_a_batch(builder, data_config):
       triples = batch['triples'][row][batch['triple_mask'][row]]
       drawn, in_image = triples[:count], triples[count:]
       np.testing.assert_array_equal(in_image, [(index, 0, 0) for index in range(1, count + 1)])
-      centres = relations.mask_centres(batch['boxes'][row], batch['masks'][row])
+      centres = relation_ops.mask_centres(batch['boxes'][row], batch['masks'][row])
       for subject, predicate, object_ in drawn:
-        expected = relations.geometric_predicate(
+        expected = relation_ops.geometric_predicate(
             batch['boxes'][row, subject], batch['boxes'][row, object_], centres[subject], centres[object_])
         assert names.predicate_names[predicate] == GEOMETRIC_PREDICATES[expected]
 

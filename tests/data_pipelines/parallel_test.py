@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from data_pipelines import parallel
+from data_pipelines.pipeline import parallel
 
 MOST_IN_MEMORY = (os.cpu_count() or 1) * 4 + 1
 

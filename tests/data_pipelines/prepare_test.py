@@ -10,9 +10,10 @@ import types
 import pytest
 from absl import flags
 
-from data_pipelines import download, input_pipeline, prepare
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import config_flag
+from data_pipelines import prepare
+from data_pipelines.pipeline import download, input_pipeline
+from data_pipelines.scene_graphs.graph import UserError
+from sg2im_jax.runtime import config_flag
 from tests.data_pipelines import conftest
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -63,7 +64,7 @@ def test_training_finds_what_was_prepared(tmp_path, training_config):
   assert float(size.removeprefix('disk use: ').removesuffix(' MB')) == pytest.approx(
       sum(path.stat().st_size for path in directory.iterdir()) / 1e6, abs=0.05)
   config = training_config(training.removeprefix('train with: '))
-  builder = importlib.import_module('data_pipelines.storybook').make_builder(config.data)
+  builder = importlib.import_module('data_pipelines.storybook.builder').make_builder(config.data)
   assert (builder.is_prepared(), str(builder.data_dir)) == (True, str(directory))
   assert config.model.mask_size == 8
 

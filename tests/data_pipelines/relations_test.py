@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_pipelines import relations
-from data_pipelines.vocabulary import GEOMETRIC_PREDICATES
+from data_pipelines.pipeline import relation_ops
+from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES
 
 PREDICATE_IDS = [11, 12, 13, 14, 15, 16]
 
@@ -38,7 +38,7 @@ def test_predicate_follows_the_published_rule():
   boxes, _ = random_scenes(np.random.default_rng(0), 5000, 2)
   centres = (boxes[..., :2] + boxes[..., 2:]) / 2
   pairs = boxes[:, 0], boxes[:, 1], centres[:, 0], centres[:, 1]
-  names = [GEOMETRIC_PREDICATES[index] for index in relations.geometric_predicate(*pairs)]
+  names = [GEOMETRIC_PREDICATES[index] for index in relation_ops.geometric_predicate(*pairs)]
   assert names == [published_rule(*pair) for pair in zip(*pairs, strict=True)]
   assert set(names) == set(GEOMETRIC_PREDICATES)
 
@@ -49,7 +49,7 @@ def test_predicate_follows_the_published_rule():
 ])
 def test_directions_and_diagonals(dx, dy, name):
   box = np.array([0, 0, 1, 1], np.float32)
-  chosen = relations.geometric_predicate(box, box, np.array([dx, dy], np.float32), np.zeros(2, np.float32))
+  chosen = relation_ops.geometric_predicate(box, box, np.array([dx, dy], np.float32), np.zeros(2, np.float32))
   assert GEOMETRIC_PREDICATES[chosen] == name
 
 
@@ -57,7 +57,7 @@ def test_centre_of_a_mask():
   boxes = np.array([[0, 0, 0.5, 1], [0.2, 0.4, 0.6, 0.6]], np.float32)
   masks = np.zeros((2, 3, 3), np.uint8)
   masks[0, 1, 2] = masks[0, 2, 2] = 1  # x: the right edge; y: the middle and the lower edge
-  np.testing.assert_allclose(relations.mask_centres(boxes, masks), [[0.5, 0.75], [0.4, 0.5]], rtol=1e-6)
+  np.testing.assert_allclose(relation_ops.mask_centres(boxes, masks), [[0.5, 0.75], [0.4, 0.5]], rtol=1e-6)
 
 
 def test_drawn_triples_equal_the_numpy_rule():
@@ -67,13 +67,13 @@ def test_drawn_triples_equal_the_numpy_rule():
   num_objects = rng.integers(0, num_slots, num_scenes)
   object_mask = np.arange(num_slots) <= num_objects[:, None]
   uniform = rng.random((num_scenes, num_slots - 1, 2)).astype(np.float32)
-  triples, valid = (array.numpy() for array in relations.draw_geometric(
+  triples, valid = (array.numpy() for array in relation_ops.draw_geometric(
       *map(tf.constant, (boxes, masks, object_mask, uniform)), PREDICATE_IDS))
   np.testing.assert_array_equal(valid, object_mask[:, 1:] & (num_objects[:, None] > 1))
-  centres = relations.mask_centres(boxes, masks)
+  centres = relation_ops.mask_centres(boxes, masks)
   scene, drawer = np.nonzero(valid)
   subject, predicate, object_ = triples[valid].T
-  expected = relations.geometric_predicate(
+  expected = relation_ops.geometric_predicate(
       boxes[scene, subject], boxes[scene, object_], centres[scene, subject], centres[scene, object_])
   np.testing.assert_array_equal(predicate, np.array(PREDICATE_IDS)[expected])
   # Each object is the subject or the object of its own triple, with another one of the same image.
@@ -87,7 +87,7 @@ def test_partner_and_order_are_uniform():
   boxes = tf.zeros((num_scenes, 5, 4))
   object_mask = tf.constant([[True, True, True, True, False]] * num_scenes)
   uniform = tf.random.stateless_uniform((num_scenes, 4, 2), (0, 0))
-  triples, _ = relations.draw_geometric(boxes, tf.ones((num_scenes, 5, 2, 2)), object_mask, uniform, PREDICATE_IDS)
+  triples, _ = relation_ops.draw_geometric(boxes, tf.ones((num_scenes, 5, 2, 2)), object_mask, uniform, PREDICATE_IDS)
   subject, object_ = triples.numpy()[:, 1, [0, 2]].T  # of slot 2
   partner = np.where(subject == 2, object_, subject)
   np.testing.assert_allclose(np.bincount(partner, minlength=4) / num_scenes, [0, 1 / 2, 0, 1 / 2], atol=0.03)
@@ -98,7 +98,7 @@ def test_centres_without_masks_are_the_middles_of_the_boxes():
   boxes, _ = random_scenes(np.random.default_rng(3), 50, 5)
   object_mask = np.ones((50, 5), bool)
   uniform = np.random.default_rng(4).random((50, 4, 2)).astype(np.float32)
-  without, full = (relations.draw_geometric(boxes, masks, object_mask, uniform, PREDICATE_IDS)
+  without, full = (relation_ops.draw_geometric(boxes, masks, object_mask, uniform, PREDICATE_IDS)
                    for masks in (None, np.ones((50, 5, 3, 3), np.uint8)))
   np.testing.assert_array_equal(without[0], full[0])
 
@@ -107,7 +107,7 @@ def draw_subsamples(scene_relations, num_objects, max_objects, max_triples, num_
   rng = np.random.default_rng(0)
   stored = tf.constant(scene_relations, tf.int32, (len(scene_relations), 3))
   for _ in range(num_visits):
-    kept, found = relations.subsample(
+    kept, found = relation_ops.subsample(
         stored, tf.constant(rng.random(num_objects), tf.float32), tf.constant(rng.random(len(scene_relations)),
                                                                               tf.float32), max_objects, max_triples)
     yield kept.numpy(), found.numpy()
@@ -160,8 +160,8 @@ def test_padding_changes_nothing():
   results = []
   for filler in (0, 1e6):
     filled = np.where(object_mask[..., None], boxes, filler).astype(np.float32)
-    triples, valid = relations.draw_geometric(*map(tf.constant, (filled, masks, object_mask, uniform)), PREDICATE_IDS)
-    results.append([array.numpy() for array in relations.with_in_image_triples(triples, valid, object_mask, 12)])
+    triples, valid = relation_ops.draw_geometric(*map(tf.constant, (filled, masks, object_mask, uniform)), PREDICATE_IDS)
+    results.append([array.numpy() for array in relation_ops.with_in_image_triples(triples, valid, object_mask, 12)])
   for first, second in zip(*results, strict=True):
     np.testing.assert_array_equal(first, second)
 
@@ -173,7 +173,7 @@ def test_mix_takes_half_from_the_stored_relations_of_the_subject():
   stored = tf.tile(tf.constant([[[1, 5, 2], [3, 6, 1], [1, 7, 2], [2, 8, 1]]]), (num_scenes, 1, 1))
   num_stored = tf.fill([num_scenes], 3)  # so [2, 8, 1] is padding
   uniform = tf.random.stateless_uniform((num_scenes, 3, 2), (0, 1))
-  triples, mixed_valid = (array.numpy() for array in relations.mix(drawn, valid, stored, num_stored, uniform))
+  triples, mixed_valid = (array.numpy() for array in relation_ops.mix(drawn, valid, stored, num_stored, uniform))
   shares = np.bincount(triples[:, 0, 1], minlength=10) / num_scenes
   np.testing.assert_allclose(shares[[5, 7, 9]], [0.25, 0.25, 0.5], atol=0.03)
   assert np.all(triples[:, 1] == [2, 9, 1])
@@ -186,7 +186,7 @@ def test_in_image_triples_follow_the_drawn_ones():
   triples = tf.constant([[[1, 5, 2], [7, 7, 7]], [[7, 7, 7], [2, 6, 1]], [[7, 7, 7], [7, 7, 7]]])
   valid = tf.constant([[True, False], [False, True], [False, False]])
   object_mask = tf.constant([[True, True, True], [True, True, False], [False, False, False]])
-  padded, triple_mask = relations.with_in_image_triples(triples, valid, object_mask, 5)
+  padded, triple_mask = relation_ops.with_in_image_triples(triples, valid, object_mask, 5)
   np.testing.assert_array_equal(padded, [
       [[1, 5, 2], [1, 0, 0], [2, 0, 0], [0, 0, 0], [0, 0, 0]],
       [[2, 6, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]],

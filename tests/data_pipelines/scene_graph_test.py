@@ -1,6 +1,12 @@
 import pytest
 
-from data_pipelines.scene_graph import SceneGraph, UserError, load_scene_graphs, parse_scene_graphs, to_json
+from data_pipelines.scene_graphs.graph import (
+    SceneGraph,
+    UserError,
+    load_scene_graphs,
+    parse_scene_graphs,
+    to_json,
+)
 
 SHEEP = SceneGraph(('sky', 'grass', 'sheep'), ((0, 'above', 1), (2, 'standing on', 1)))
 

@@ -11,12 +11,14 @@ import tensorflow_datasets as tfds
 from absl import logging
 from pycocotools import mask as coco_mask
 
-from configs import scenes as scenes_config
-from data_pipelines import input_pipeline, scenes, scenes_file
-from data_pipelines.scene_graph import UserError
-from data_pipelines.scenes_file import Scene, SceneObject
-from data_pipelines.source import Source
-from data_pipelines.vocabulary import COCO_PREDICATES
+from data_pipelines.configs import scenes as scenes_config
+from data_pipelines.own_scenes import builder as scenes
+from data_pipelines.own_scenes import scenes_file
+from data_pipelines.own_scenes.scenes_file import Scene, SceneObject
+from data_pipelines.pipeline import input_pipeline
+from data_pipelines.pipeline.source import Source
+from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES
 
 ROOT = pathlib.Path(__file__).parents[2]
 WIDTH, HEIGHT = 60, 40

@@ -8,8 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from data_pipelines.scene_graph import UserError
-from data_pipelines.source import Source
+from data_pipelines.pipeline.source import Source
+from data_pipelines.scene_graphs.graph import UserError
 
 PACKED, STORED = zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED
 

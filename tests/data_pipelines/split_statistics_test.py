@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from data_pipelines import input_pipeline, prepared, split_statistics
-from data_pipelines.prepared import Scene
-from data_pipelines.scene_graph import SceneGraph
+from data_pipelines.pipeline import input_pipeline, prepared, split_statistics
+from data_pipelines.pipeline.prepared import Scene
+from data_pipelines.scene_graphs.graph import SceneGraph
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 

@@ -11,13 +11,14 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 from PIL import Image
 
-from data_pipelines import storybook, storybook_relations
-from data_pipelines.encode import crop_mask
-from data_pipelines.scene_graph import UserError
-from data_pipelines.storybook_grounds import COLOURS
-from data_pipelines.storybook_scenes import MAX_OBJECTS, Scene, draw_scene
-from data_pipelines.storybook_things import KINDS
-from data_pipelines.vocabulary import Vocabulary
+from data_pipelines.scene_graphs.encoding import crop_mask
+from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from data_pipelines.storybook import builder as storybook
+from data_pipelines.storybook import relations
+from data_pipelines.storybook.grounds import COLOURS
+from data_pipelines.storybook.scenes import MAX_OBJECTS, Scene, draw_scene
+from data_pipelines.storybook.things import KINDS
 
 GROUNDS = ('sky', 'night sky', *COLOURS)
 SKIES = ('sky', 'night sky')
@@ -87,13 +88,13 @@ def test_every_class_and_predicate_occurs(scenes):
   predicates = collections.Counter(predicate for scene in scenes for _, predicate, _ in scene.relations)
   assert set(names) == set(storybook.VOCABULARY.object_names[1:]) and len(names) == 32
   assert min(names.values()) >= 20
-  assert set(predicates) == set(storybook_relations.PREDICATES)
+  assert set(predicates) == set(relations.PREDICATES)
   assert min(predicates.values()) >= 500
 
 
 def test_relations_are_plausible(scenes):
   for scene in scenes:
-    assert len(scene.relations) == len(set(scene.relations)) <= storybook_relations.MAX_RELATIONS
+    assert len(scene.relations) == len(set(scene.relations)) <= relations.MAX_RELATIONS
     carriers = collections.defaultdict(list)
     for subject, predicate, other in scene.relations:
       assert subject != other and 0 <= min(subject, other) and max(subject, other) < len(scene.names)

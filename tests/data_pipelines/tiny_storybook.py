@@ -4,8 +4,8 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from configs import debug
-from data_pipelines import input_pipeline
+from data_pipelines.configs import debug
+from data_pipelines.pipeline import input_pipeline
 
 NUM_VAL = 40  # more than one batch, and the last one not full
 IMAGE_SIDE = 32

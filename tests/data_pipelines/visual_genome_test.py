@@ -8,10 +8,16 @@ import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 
-from configs import vg64
-from data_pipelines import input_pipeline, visual_genome, visual_genome_annotations
-from data_pipelines.scene_graph import UserError
-from data_pipelines.source import Source
+from data_pipelines.configs import vg64
+from data_pipelines.pipeline import input_pipeline
+from data_pipelines.pipeline.source import Source
+from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.visual_genome import (
+  annotations as visual_genome_annotations,
+)
+from data_pipelines.visual_genome import (
+  builder as visual_genome,
+)
 
 SHARED = pathlib.Path(__file__).parents[2] / '..' / 'shared'
 WIDTH, HEIGHT = 60, 40

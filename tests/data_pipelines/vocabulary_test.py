@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from data_pipelines.scene_graph import UserError
-from data_pipelines.vocabulary import COCO_PREDICATES, Vocabulary
+from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 
 VOCABULARY = Vocabulary(('__image__', 'sheep', 'NONE', 'sky-other', 'skis', 'grass'), COCO_PREDICATES)
 

@@ -10,12 +10,12 @@ import numpy as np
 import optax
 import pytest
 
-from configs import debug
-from data_pipelines.scene_graph import UserError
-from data_pipelines.vocabulary import Vocabulary
-from sg2im_jax import checkpoints, work_directory
-from sg2im_jax.checkpoints import Checkpoints
-from sg2im_jax.train_state import NetworkState, TrainState
+from data_pipelines.configs import debug
+from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from sg2im_jax.storage import checkpoints, work_directory
+from sg2im_jax.storage.checkpoints import Checkpoints
+from sg2im_jax.training.state import NetworkState, TrainState
 from tests.training_runs import ENVIRONMENT
 
 ROOT = pathlib.Path(__file__).parents[2]

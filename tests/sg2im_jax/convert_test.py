@@ -11,24 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from configs import of_workdir
-from data_pipelines.scene_graph import UserError
-from data_pipelines.vocabulary import COCO_PREDICATES, Vocabulary
-from sg2im_jax import (
-  checkpoints,
-  convert,
-  evaluate,
-  models,
-  published_arrays,
-  published_checkpoint,
-  sample,
-  train,
+from data_pipelines.configs import of_workdir
+from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
+from sg2im_jax import convert, evaluate, models, sample, train
+from sg2im_jax.evaluation.protocol import Protocol
+from sg2im_jax.published import (
+  array_table,
   verification,
 )
-from sg2im_jax.evaluation.protocol import Protocol
-from sg2im_jax.sampling import Sampler
-from sg2im_jax.train_state import build_networks, create_train_state
-from sg2im_jax.work_directory import load_config, load_vocabulary
+from sg2im_jax.published import (
+  checkpoint as published_checkpoint,
+)
+from sg2im_jax.sampling.sampler import Sampler
+from sg2im_jax.storage import checkpoints
+from sg2im_jax.storage.work_directory import load_config, load_vocabulary
+from sg2im_jax.training.state import build_networks, create_train_state
 from tests.data_pipelines.conftest import IMAGE_SIZE, MASK_SIZE, write_coco_files
 from tests.programs import optimized
 from tests.published_files import (
@@ -177,7 +175,7 @@ def published_coco(tmp_path_factory):
   discriminator = {name: config.image_discriminator[name] for name in ('arch', 'normalization', 'activation',
                                                                        'padding')}
   states = {network: to_published(getattr(state, network).variables, table)
-            for network, table in published_arrays.tables(config).items()}
+            for network, table in array_table.tables(config).items()}
   torch.save({
       'args': {'dataset': 'coco', 'batch_size': 4, 'num_iterations': 1000},
       'model_kwargs': {**model_kwargs, 'image_size': IMAGE_SIZE, 'vocab': vocabulary.to_dict()},

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import debug
-from data_pipelines import input_pipeline, prepared, storybook
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import checkpoints, evaluate, work_directory
+from data_pipelines.configs import debug
+from data_pipelines.pipeline import input_pipeline, prepared
+from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.storybook import builder as storybook
+from sg2im_jax import evaluate
 from sg2im_jax.evaluation import backbones, pictures, report, scores
 from sg2im_jax.evaluation.backbones import Activations
 from sg2im_jax.evaluation.protocol import Protocol
-from sg2im_jax.train_state import create_train_state
+from sg2im_jax.storage import checkpoints, work_directory
+from sg2im_jax.training.state import create_train_state
 
 PROTOCOL = Protocol(samples_per_graph=2, num_splits=2)
 

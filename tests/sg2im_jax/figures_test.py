@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import debug
-from data_pipelines import input_pipeline, storybook
-from data_pipelines.prepared import Scene
-from data_pipelines.scene_graph import SceneGraph, UserError
-from sg2im_jax import checkpoints, figures, figures_page, images, models, work_directory
-from sg2im_jax.sampling import GraphSamples, Sampler, encode_graph
-from sg2im_jax.train_state import create_train_state
+from data_pipelines.configs import debug
+from data_pipelines.pipeline import input_pipeline
+from data_pipelines.pipeline.prepared import Scene
+from data_pipelines.scene_graphs.graph import SceneGraph, UserError
+from data_pipelines.storybook import builder as storybook
+from sg2im_jax import figures, models
+from sg2im_jax.drawing import page as figures_page
+from sg2im_jax.models import pixels
+from sg2im_jax.sampling.sampler import GraphSamples, Sampler, encode_graph
+from sg2im_jax.storage import checkpoints, work_directory
+from sg2im_jax.training.state import create_train_state
 from tests.training_runs import start
 
 SKY = SceneGraph(('sky', 'grass'), ((0, 'above', 1),))
@@ -251,7 +255,7 @@ def test_a_layout_is_painted_with_the_noise_of_the_first_sample(sampler):
   batch = jax.tree.map(lambda array: array[None], batch.replace(boxes=all_boxes, masks=all_masks))
   noise = sampler.draw_noise(5, 1, np.array([0], np.int32))
   image = sampler(batch, noise, use_boxes=True, use_masks=True).image
-  np.testing.assert_array_equal(second.painted, images.denormalize(image, stretch=True)[0])
+  np.testing.assert_array_equal(second.painted, pixels.denormalize(image, stretch=True)[0])
 
 
 def test_the_sheets_have_their_pictures_in_order():

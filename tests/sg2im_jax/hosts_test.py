@@ -1,8 +1,8 @@
 import pytest
 from absl import flags
 
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import hosts
+from data_pipelines.scene_graphs.graph import UserError
+from sg2im_jax.runtime import hosts
 from tests.training_runs import start_training
 
 

@@ -1,7 +1,7 @@
 import jax
 import numpy as np
 
-from sg2im_jax import images
+from sg2im_jax.models import pixels
 
 
 def _some_pixels():
@@ -9,37 +9,37 @@ def _some_pixels():
 
 
 def test_normalize_uses_the_statistics_of_imagenet():
-  normalized = images.normalize(np.array([[[0, 255, 0]]], np.uint8))
+  normalized = pixels.normalize(np.array([[[0, 255, 0]]], np.uint8))
   np.testing.assert_allclose(normalized[0, 0], [-0.485 / 0.229, (1 - 0.456) / 0.224, -0.406 / 0.225], rtol=1e-6)
   assert normalized.dtype == np.float32
 
 
 def test_normalize_takes_floats_of_the_same_range():
   pixels = _some_pixels()
-  np.testing.assert_array_equal(images.normalize(pixels), images.normalize(pixels.astype(np.float32)))
+  np.testing.assert_array_equal(pixels.normalize(pixels), pixels.normalize(pixels.astype(np.float32)))
 
 
 def test_denormalize_gives_every_pixel_value_back():
   every_value = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-  restored = jax.jit(images.denormalize)(images.normalize(every_value))
+  restored = jax.jit(pixels.denormalize)(pixels.normalize(every_value))
   assert restored.dtype == np.uint8
   np.testing.assert_array_equal(restored, every_value)
 
 
 def test_denormalize_clips_what_no_pixel_can_hold():
-  np.testing.assert_array_equal(images.denormalize(np.array([[[-50.0, 0.0, 50.0]]])), [[[0, 116, 255]]])
+  np.testing.assert_array_equal(pixels.denormalize(np.array([[[-50.0, 0.0, 50.0]]])), [[[0, 116, 255]]])
 
 
 def test_stretch_spreads_each_image_over_its_own_range():
   pixels = np.stack([np.full((4, 4, 3), 100), np.full((4, 4, 3), 20)]).astype(np.float32)
   pixels[0, 0, 0], pixels[1, 0, 0] = 200, 70
   pixels[0, 1, 1], pixels[1, 1, 1] = 151, 50
-  stretched = np.asarray(images.denormalize(images.normalize(pixels), stretch=True))
+  stretched = np.asarray(pixels.denormalize(pixels.normalize(pixels), stretch=True))
   for image, middle in zip(stretched, (130, 153), strict=True):
     assert image.min() == 0 and image.max() >= 254
     np.testing.assert_allclose(image[1, 1], middle, atol=1)  # cut off, not rounded
 
 
 def test_stretch_bears_an_image_of_one_colour():
-  gray = images.normalize(np.full((1, 2, 2, 3), 128.0))
-  assert np.isfinite(np.asarray(images.denormalize(gray, stretch=True))).all()
+  gray = pixels.normalize(np.full((1, 2, 2, 3), 128.0))
+  assert np.isfinite(np.asarray(pixels.denormalize(gray, stretch=True))).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.command_line import duration
-from sg2im_jax.progress import Progress, TrainingLog
+from sg2im_jax.training.log import Progress, TrainingLog
 
 
 def test_pauses_do_not_count():

@@ -3,10 +3,11 @@
 import jax
 import pytest
 
-from configs import ablations, coco64, debug, storybook, vg64
-from data_pipelines.vocabulary import COCO_PREDICATES, Vocabulary
-from sg2im_jax import published_arrays, published_checkpoint
-from sg2im_jax.train_state import create_train_state
+from data_pipelines.configs import ablations, coco64, debug, storybook, vg64
+from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
+from sg2im_jax.published import array_table
+from sg2im_jax.published import checkpoint as published_checkpoint
+from sg2im_jax.training.state import create_train_state
 from tests.published_files import RECORDINGS, checkpoint_path
 
 VOCABULARY = Vocabulary(('__image__', 'sky', 'sheep'), COCO_PREDICATES)
@@ -36,12 +37,12 @@ def paths(tree):
 
 def check_table(config, vocabulary):
   state = jax.eval_shape(lambda: create_train_state(config, vocabulary))
-  tables = published_arrays.tables(config)
+  tables = array_table.tables(config)
   for name in ('generator', 'image_discriminator', 'object_discriminator'):
     network = getattr(state, name)
     assert (network is None) == (name not in tables)
     if network is not None:
-      arrays = list(published_arrays.arrays_of(tables[name]))
+      arrays = list(array_table.arrays_of(tables[name]))
       assert sorted((array.collection, *array.path) for array in arrays) == sorted(paths(network.variables))
       assert len({array.published for array in arrays}) == len(arrays)
 
@@ -58,13 +59,13 @@ def test_every_array_of_a_recorded_model_is_in_its_table_once(recording, tmp_pat
 
 
 def test_published_names_of_the_full_model():
-  rows = {row.here: (row.published, row.kind) for row in published_arrays.generator_table(CONFIGS['coco64'])}
+  rows = {row.here: (row.published, row.kind) for row in array_table.generator_table(CONFIGS['coco64'])}
   assert rows['graph_convolution_0/triple_mlp/dense_1'] == ('gconv.net1.2', 'linear')
   assert rows['graph_convolution_4/object_mlp/dense_0'] == ('gconv_net.gconvs.3.net2.0', 'linear')
   assert rows['mask_head/norm_3'] == ('mask_net.13', 'norm')
   assert rows['mask_head/logits'] == ('mask_net.16', 'conv')
   assert rows['refinement/module_4/norm_1'] == ('refinement_net.refinement_modules.4.net.4', 'norm')
   assert rows['refinement/rgb'] == ('refinement_net.output_conv.2', 'conv')
-  rows = {row.here: row.published for row in published_arrays.object_discriminator_table(CONFIGS['coco64'])}
+  rows = {row.here: row.published for row in array_table.object_discriminator_table(CONFIGS['coco64'])}
   assert rows['cnn/norm_2'] == 'discriminator.cnn.0.4'
   assert rows['score'] == 'discriminator.real_classifier'

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import published_arrays, published_checkpoint
+from data_pipelines.scene_graphs.graph import UserError
+from sg2im_jax.published import array_table
+from sg2im_jax.published import checkpoint as published_checkpoint
 from tests.published_files import GOLDEN, PUBLISHED_FILES, RECORDINGS, checkpoint_of, checkpoint_path, to_published
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -38,7 +39,7 @@ def test_import_export_import_is_the_identity(recording, tmp_path):
   published = published_checkpoint.read(path)
   original = checkpoint_of(recording)
   exported = copy.copy(original)
-  for network, table in published_arrays.tables(published.config).items():
+  for network, table in array_table.tables(published.config).items():
     state = to_published(published.variables[network], table)
     exported[STATES[network]] = state
     left_out = original[STATES[network]].keys() - state.keys()

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.scene_graph import SceneGraph
-from sg2im_jax.sample_files import SampleFiles, State
-from sg2im_jax.sampling import GraphSamples
+from data_pipelines.scene_graphs.graph import SceneGraph
+from sg2im_jax.sampling.sample_files import SampleFiles, State
+from sg2im_jax.sampling.sampler import GraphSamples
 
 SKY = SceneGraph(('sky', 'grass'), ((0, 'above', 1),))
 SHEEP = SceneGraph(('sky', 'sheep'), ((0, 'above', 1),))

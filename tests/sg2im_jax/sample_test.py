@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import debug
-from data_pipelines.scene_graph import UserError, load_scene_graphs
-from data_pipelines.vocabulary import Vocabulary
-from sg2im_jax import checkpoints, command_line, sample, work_directory
-from sg2im_jax.sampling import Sampler, check_graphs
-from sg2im_jax.train_state import create_train_state
+from data_pipelines.configs import debug
+from data_pipelines.scene_graphs.graph import UserError, load_scene_graphs
+from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from sg2im_jax import sample
+from sg2im_jax.runtime import command_line
+from sg2im_jax.sampling.sampler import Sampler, check_graphs
+from sg2im_jax.storage import checkpoints, work_directory
+from sg2im_jax.training.state import create_train_state
 from tests.training_runs import start
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -4,12 +4,19 @@ import jax
 import numpy as np
 import pytest
 
-from configs import debug
-from data_pipelines.encode import pad_scene_graph
-from data_pipelines.scene_graph import SceneGraph, UserError
-from data_pipelines.vocabulary import Vocabulary
+from data_pipelines.configs import debug
+from data_pipelines.scene_graphs.encoding import pad_scene_graph
+from data_pipelines.scene_graphs.graph import SceneGraph, UserError
+from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax import models
-from sg2im_jax.sampling import Sampler, bucket, bucket_size, check_graphs, encode_graph, sample_graphs
+from sg2im_jax.sampling.sampler import (
+  Sampler,
+  bucket,
+  bucket_size,
+  check_graphs,
+  encode_graph,
+  sample_graphs,
+)
 from sg2im_jax.scene_batch import SceneBatch
 
 VOCABULARY = Vocabulary(('__image__', 'sky', 'grass', 'sheep'), ('__in_image__', 'above', 'standing on'))

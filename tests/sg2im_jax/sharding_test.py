@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import sharding
+from data_pipelines.scene_graphs.graph import UserError
+from sg2im_jax.runtime import sharding
 from tests.training_runs import ENVIRONMENT
 
 ROOT = pathlib.Path(__file__).parents[2]

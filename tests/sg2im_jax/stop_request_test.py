@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from sg2im_jax.stop_request import StopRequest
+from sg2im_jax.training.stop_request import StopRequest
 
 
 def test_a_signal_is_noted_and_the_handlers_come_back(capfd):

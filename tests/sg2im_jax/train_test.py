@@ -5,8 +5,8 @@ import jax
 import numpy as np
 import pytest
 
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import checkpoints
+from data_pipelines.scene_graphs.graph import UserError
+from sg2im_jax.storage import checkpoints
 from sg2im_jax.train import train
 from tests.training_runs import (
     NUM_STEPS,

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from data_pipelines import input_pipeline, storybook
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import sharding
+from data_pipelines.pipeline import input_pipeline
+from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.storybook import builder as storybook
 from sg2im_jax.evaluation import backbones, image_metrics
 from sg2im_jax.evaluation.backbones import Activations
-from sg2im_jax.train_state import create_train_state
-from sg2im_jax.validation import Validation, check_best_metric
+from sg2im_jax.runtime import sharding
+from sg2im_jax.training.state import create_train_state
+from sg2im_jax.training.validation import Validation, check_best_metric
 from tests.training_runs import small_config
 
 

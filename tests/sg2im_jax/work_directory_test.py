@@ -1,8 +1,8 @@
 import pytest
 
-from configs import coco64, debug
-from data_pipelines.scene_graph import UserError
-from sg2im_jax import work_directory
+from data_pipelines.configs import coco64, debug
+from data_pipelines.scene_graphs.graph import UserError
+from sg2im_jax.storage import work_directory
 
 
 def test_a_config_comes_back_as_it_was(tmp_path):

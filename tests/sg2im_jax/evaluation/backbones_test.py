@@ -13,8 +13,8 @@ import threading
 import numpy as np
 import pytest
 
-from data_pipelines.download import DataSetFiles, OfficialFile
-from data_pipelines.scene_graph import UserError
+from data_pipelines.pipeline.download import DataSetFiles, OfficialFile
+from data_pipelines.scene_graphs.graph import UserError
 from sg2im_jax.evaluation import backbones
 from tests.training_runs import ENVIRONMENT, ROOT
 

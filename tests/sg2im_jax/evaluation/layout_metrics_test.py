@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
+from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
 from sg2im_jax.evaluation import layout_metrics
 from sg2im_jax.evaluation.layout_metrics import Layouts
 from sg2im_jax.scene_batch import SceneBatch

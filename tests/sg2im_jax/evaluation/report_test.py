@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from data_pipelines.scene_graph import UserError
+from data_pipelines.scene_graphs.graph import UserError
 from sg2im_jax.evaluation import report
 
 LAYOUT = {'num_objects': 20, 'num_relations': 0, 'box_iou': 0.4242, 'recall_at_0.3': 0.5, 'recall_at_0.5': 0.25,

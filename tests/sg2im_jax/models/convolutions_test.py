@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from sg2im_jax.models import layers
-from sg2im_jax.models.convolutions import convolve, convolve_layout, convolve_strided, convolve_upsampled
+from sg2im_jax.models.convolutions import (
+    convolve,
+    convolve_layout,
+    convolve_strided,
+    convolve_upsampled,
+)
 
 AROUND = ((1, 1), (1, 1))
 

@@ -3,9 +3,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.scene_graph import UserError
+from data_pipelines.scene_graphs.graph import UserError
 from sg2im_jax.models import layers
-from sg2im_jax.models.normalization import BatchNorm, InstanceNorm, channel_sums, normalization, normalize, spread
+from sg2im_jax.models.normalization import (
+    BatchNorm,
+    InstanceNorm,
+    channel_sums,
+    normalization,
+    normalize,
+    spread,
+)
 
 EPSILON = 1e-5
 

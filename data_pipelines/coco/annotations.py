@@ -1,0 +1,265 @@
+"""COCO's annotation files: which images and objects are kept, their boxes and masks, and what was wrong in them."""
+
+import collections
+import contextlib
+import dataclasses
+import io
+import json
+from collections.abc import Collection, Iterable, Iterator
+
+import numpy as np
+from absl import logging
+from pycocotools import mask as coco_mask
+
+from data_pipelines.pipeline.source import Source
+from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, UserError, describe
+from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, UNUSED_NAME, Vocabulary
+
+OTHER = 'other'  # the stuff class of everything that no other class describes
+
+
+@dataclasses.dataclass(frozen=True)
+class Filters:
+  """Which objects and images are kept; see `configs/coco64.py`."""
+  min_object_area: float
+  min_objects: int
+  max_objects: int
+  include_other: bool
+  keep_crowds: bool
+  instance_whitelist: tuple[str, ...]
+  stuff_whitelist: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AnnotatedObject:
+  category_id: int
+  box: np.ndarray  # float32[4] x0, y0, x1, y1 in [0, 1]
+  segmentation: list | dict | int  # polygons, RLE with counts as a list or compressed as text; id of a segment
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AnnotatedImage:
+  """An image and those of its objects that pass the filter: things first, then stuff, in the order of the files."""
+  image_id: int
+  file_name: str
+  width: int
+  height: int
+  objects: list[AnnotatedObject] = dataclasses.field(default_factory=list)
+
+  def mask(self, object_: AnnotatedObject) -> np.ndarray:
+    """bool[height, width]: where the object is, by its polygons or RLE."""
+    runs = object_.segmentation
+    try:
+      if isinstance(runs, list):
+        polygons = [polygon for polygon in runs if len(polygon) >= 6]  # three points; pycocotools takes four numbers
+        if not polygons:                                               # for a box
+          return np.zeros((self.height, self.width), bool)
+        runs = coco_mask.merge(coco_mask.frPyObjects(polygons, self.height, self.width))
+      elif isinstance(runs['counts'], list):
+        runs = coco_mask.frPyObjects(runs, self.height, self.width)
+      return coco_mask.decode(runs).astype(bool)
+    except Exception as error:  # pycocotools raises whatever its C code meets, down to a bare Exception
+      raise UserError(f'image {self.image_id}: the segmentation {_describe_segmentation(object_.segmentation)} of its '
+                      f'object of category {object_.category_id} is not usable ({error}); expected polygons or '
+                      'RLE') from None
+
+
+class Faults:
+  """What had to be left out or changed, counted by kind."""
+
+  def __init__(self):
+    self.counts: collections.Counter[str] = collections.Counter()
+    self._first: dict[str, str] = {}
+
+  def add(self, kind: str, example: str):
+    self.counts[kind] += 1
+    self._first.setdefault(kind, example)
+
+  def report(self, where: str):
+    """Logs one line a kind."""
+    for kind, count in self.counts.items():
+      logging.warning('%s: %s: %d (the first: %s).', where, kind, count, self._first[kind])
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotations:
+  images: list[AnnotatedImage]
+  vocabulary: Vocabulary
+  faults: collections.Counter[str]
+
+
+def read(source: Source, instances_path: str, stuff_path: str, filters: Filters,
+         image_ids: Collection[int] | None) -> Annotations:
+  """Reads the things and the stuff of one part of COCO, and keeps what passes the filter.
+
+  Args:
+    source: where the files are.
+    instances_path: of the file with the things and the sizes of the images.
+    stuff_path: of the file with the stuff; an image that it knows nothing of is left out.
+    filters: which objects and images are kept.
+    image_ids: the images to choose from, None for all.
+
+  Raises:
+    UserError: a file is damaged or has another layout, or a whitelist names no category.
+  """
+  names, faults = {}, collections.Counter()
+  for path in (instances_path, stuff_path):  # one at a time in memory: each takes gigabytes
+    document, file_faults = load(source, path), Faults()
+    is_things = path == instances_path
+    with layout_of(path):
+      if is_things:
+        image_list = ImageList(document['images'], image_ids, file_faults)
+      names |= category_names(document['categories'])
+      categories = chosen_categories(document['categories'], filters, is_things)
+      for annotation in unique(document['annotations'], 'id', 'annotations listed twice', file_faults):
+        image = image_list.find(annotation, file_faults)
+        box = image and passing_box(annotation, image, categories, filters, file_faults)
+        if box is not None:
+          image.objects.append(
+              AnnotatedObject(annotation['category_id'], box, _compact(annotation['segmentation'])))
+      annotated = {annotation['image_id'] for annotation in document['annotations']}
+      vocabulary = vocabulary_of(names)
+    file_faults.report(path)
+    faults += file_faults.counts
+    del document  # before the next is loaded
+  # `annotated` is now that of the stuff.
+  images = [image for image in image_list.images if image.image_id in annotated and has_right_count(image, filters)]
+  return Annotations(images, vocabulary, faults)
+
+
+def load(source: Source, path: str) -> dict:
+  """The JSON document at a path; UserError if it is damaged."""
+  try:
+    # As text: json.load would keep the bytes beside the text that it makes of them.
+    with source.open(path) as file, io.TextIOWrapper(file, encoding='utf-8') as text:
+      return json.load(text)
+  except Exception as error:  # JSON, UTF-8, or what zipfile and zlib raise for a damaged archive
+    raise UserError(f'{source.directory / path}: not whole JSON ({error}); expected COCO annotations, so the file may '
+                    'have been cut off: download or unzip it again') from None
+
+
+@contextlib.contextmanager
+def layout_of(path: str) -> Iterator[None]:
+  """Turns what reading a document of another layout raises into a UserError."""
+  try:
+    yield
+  except UserError:
+    raise
+  except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    raise UserError(f'{path}: not in the layout of COCO annotations ({type(error).__name__}: {error}); expected '
+                    '"images", "categories" and "annotations" with "bbox" and "segmentation" or "segments_info"'
+                    ) from None
+
+
+def unique(entries: Iterable[dict], key: str, kind: str, faults: Faults) -> Iterator[dict]:
+  """The entries without those whose key an earlier one has; entries without the key are all kept."""
+  seen = set()
+  for entry in entries:
+    value = entry.get(key)
+    if value in seen:
+      faults.add(f'{kind}, of which the first is used', f'{key} {value}')
+      continue
+    if value is not None:
+      seen.add(value)
+    yield entry
+
+
+class ImageList:
+  """The images of a part of COCO.
+
+  Attributes:
+    images: those to choose from.
+  """
+
+  def __init__(self, entries: Iterable[dict], image_ids: Collection[int] | None, faults: Faults):
+    self._by_id: dict[int, AnnotatedImage | None] = {}  # None: known, but not to choose from
+    for entry in unique(entries, 'id', 'images listed twice', faults):
+      is_wanted = image_ids is None or entry['id'] in image_ids
+      self._by_id[entry['id']] = (
+          AnnotatedImage(entry['id'], entry['file_name'], entry['width'], entry['height']) if is_wanted else None)
+    self.images = [image for image in self._by_id.values() if image]
+
+  def find(self, annotation: dict, faults: Faults) -> AnnotatedImage | None:
+    """The image of an annotation, None if that is none to choose from."""
+    if annotation['image_id'] not in self._by_id:
+      faults.add('annotations whose image is not listed, left out', f'image {annotation["image_id"]}')
+    return self._by_id.get(annotation['image_id'])
+
+
+def passing_box(annotation: dict, image: AnnotatedImage, categories: dict[int, bool], filters: Filters,
+                faults: Faults) -> np.ndarray | None:
+  """float32[4] x0, y0, x1, y1 of an object that is kept, as shares of the image; None for others.
+
+  The box passes or fails with the size that it is annotated with, and one that leaves the frame by less than a pixel
+  stays as it is: so all of COCO's own, whose boxes are rounded to hundredths of a pixel, comes out as it does of the
+  published code. What leaves the frame by more is clipped to it, afterwards.
+  """
+  left, top, width, height = annotation['bbox']
+  if width <= 0 or height <= 0:
+    faults.add('boxes without area, left out', _name(annotation, image))
+    return None
+  is_large = width * height / (image.width * image.height) > filters.min_object_area
+  is_unwanted_crowd = bool(annotation.get('iscrowd')) and not filters.keep_crowds
+  if not is_large or is_unwanted_crowd:
+    return None
+  is_chosen = categories.get(annotation['category_id'])
+  if is_chosen is None:
+    faults.add('objects of a category that is not listed, left out', _name(annotation, image))
+  if not is_chosen:
+    return None
+  edges = np.array([left / image.width, top / image.height, (left + width) / image.width,
+                    (top + height) / image.height], np.float32)
+  box = edges.clip(0, 1)
+  if box[0] >= box[2] or box[1] >= box[3]:
+    faults.add('boxes out of the frame, left out', _name(annotation, image))
+    return None
+  if (np.abs(edges - box) * [image.width, image.height, image.width, image.height]).max() < 1:
+    return edges
+  faults.add('boxes that leave the frame, clipped to it', _name(annotation, image))
+  return box
+
+
+def has_right_count(image: AnnotatedImage, filters: Filters) -> bool:
+  return filters.min_objects <= len(image.objects) <= filters.max_objects
+
+
+def category_names(categories: Iterable[dict]) -> dict[int, str]:
+  return {category['id']: category['name'] for category in categories}
+
+
+def chosen_categories(categories: Iterable[dict], filters: Filters, is_things: bool) -> dict[int, bool]:
+  """By category id, whether the filters let the category pass; of the categories of things or of stuff.
+
+  Raises:
+    UserError: the whitelist has a name that none of them has.
+  """
+  option = 'instance_whitelist' if is_things else 'stuff_whitelist'
+  names, whitelist = category_names(categories), getattr(filters, option)
+  for name in whitelist:
+    vocabulary_of(names).object_id(name, f'--config.data.options.{option}')
+  return {category_id: (not whitelist or name in whitelist) and (filters.include_other or name != OTHER)
+          for category_id, name in names.items()}
+
+
+def vocabulary_of(names: dict[int, str]) -> Vocabulary:
+  """Class ids are COCO's category ids, which begin at 1 and leave gaps."""
+  object_names = [names.get(category_id, UNUSED_NAME) for category_id in range(max(names) + 1)]
+  object_names[0] = IMAGE_OBJECT
+  return Vocabulary(tuple(object_names), COCO_PREDICATES)
+
+
+def _compact(segmentation: list | dict) -> list | dict:
+  """The same; polygons as arrays, which take a quarter of the memory of lists of numbers."""
+  if isinstance(segmentation, list):
+    return [np.array(polygon, np.float64) for polygon in segmentation]
+  return segmentation
+
+
+def _describe_segmentation(segmentation: list | dict) -> str:
+  if isinstance(segmentation, list):
+    return describe([np.asarray(polygon).tolist() for polygon in segmentation])
+  return describe(segmentation)
+
+
+def _name(annotation: dict, image: AnnotatedImage) -> str:
+  return f'{annotation.get("id", describe(annotation["bbox"]))} of image {image.image_id}'

@@ -1,0 +1,233 @@
+"""A folder of a user's own scenes as a tensorflow-datasets builder; `scenes_file` says what lies in the folder."""
+
+import collections
+import dataclasses
+import functools
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import tensorflow_datasets as tfds
+from absl import logging
+from ml_collections import ConfigDict
+
+from data_pipelines.own_scenes import scenes_file
+from data_pipelines.own_scenes.scenes_file import Reading, Scene, SceneObject
+from data_pipelines.pipeline.images import read_image
+from data_pipelines.pipeline.parallel import ordered_map
+from data_pipelines.pipeline.records import record_features
+from data_pipelines.pipeline.source import Source
+from data_pipelines.scene_graphs import encoding
+from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, UserError
+from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
+
+_DIGEST_LENGTH = 12  # hexadecimal digits of the hash of scenes.jsonl in the configuration's name
+
+
+@dataclasses.dataclass(frozen=True)
+class Filters:
+  """Which objects, scenes and names are kept; see `configs/scenes.py`."""
+  min_object_area: float
+  min_objects: int
+  max_objects: int
+  min_object_instances: int
+  min_predicate_instances: int
+  min_attribute_instances: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+  """The scenes that are kept, of kept names only, and these names.
+
+  Attributes:
+    scenes: in the order of the lines.
+    vocabulary: the object names, most common first; `__in_image__`, the geometric predicates, then the other stored
+      ones, most common first.
+    attribute_ids: by name, most common first.
+  """
+  scenes: list[Scene]
+  vocabulary: Vocabulary
+  attribute_ids: dict[str, int]
+
+
+def select(scenes: Iterable[Scene], filters: Filters) -> Selection:
+  """Applies the filters until every object name that is left is common enough in the training scenes that are left."""
+  kept = [_keep_objects(scene, [_is_large(object_, scene, filters) for object_ in scene.objects]) for scene in scenes]
+  before = None
+  while kept != before:  # a scene that goes can make a name rare, and a name that goes can leave a scene too small
+    before = kept
+    object_names = _common_names((object_.name for scene in before if scene.split == 'train'
+                                  for object_ in scene.objects), filters.min_object_instances)
+    restricted = (_keep_objects(scene, [object_.name in object_names for object_ in scene.objects])
+                  for scene in before)
+    kept = [scene for scene in restricted if filters.min_objects <= len(scene.objects) <= filters.max_objects]
+
+  train = [scene for scene in kept if scene.split == 'train']
+  stored_names = _common_names((predicate for scene in train for _, predicate, _ in scene.relationships),
+                               filters.min_predicate_instances)
+  attribute_ids = _common_names((attribute for scene in train for object_ in scene.objects
+                                 for attribute in object_.attributes), filters.min_attribute_instances)
+  # Geometric predicates are always there, so that relations can be drawn from the boxes, too. A stored relation of the
+  # same name is the same predicate.
+  predicate_names = (*COCO_PREDICATES, *(name for name in stored_names if name not in COCO_PREDICATES))
+  known = set(predicate_names)
+  kept = [dataclasses.replace(scene, relationships=tuple(
+      relationship for relationship in scene.relationships if relationship[1] in known)) for scene in kept]
+  return Selection(kept, Vocabulary((IMAGE_OBJECT, *object_names), predicate_names), attribute_ids)
+
+
+def _is_large(object_: SceneObject, scene: Scene, filters: Filters) -> bool:
+  x0, y0, x1, y1 = object_.box
+  return (x1 - x0) * (y1 - y0) / (scene.width * scene.height) > filters.min_object_area
+
+
+def _keep_objects(scene: Scene, is_kept: Sequence[bool]) -> Scene:
+  """The scene without the other objects and their relationships."""
+  indices = [index for index in range(len(scene.objects)) if is_kept[index]]
+  places = {index: place for place, index in enumerate(indices)}
+  return dataclasses.replace(
+      scene, objects=tuple(scene.objects[index] for index in indices),
+      relationships=tuple((places[subject], predicate, places[other])
+                          for subject, predicate, other in scene.relationships
+                          if subject in places and other in places))
+
+
+def _common_names(names: Iterable[str], min_instances: int) -> dict[str, int]:
+  """Those that occur often enough and their places: most common first, equally common ones by name."""
+  counts = collections.Counter(names)
+  common = sorted((name for name in counts if counts[name] >= min_instances), key=lambda name: (-counts[name], name))
+  return {name: place for place, name in enumerate(common)}
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ScenesConfig(tfds.core.BuilderConfig):
+  """What the records depend on; `name` spells it out, so that other values make another prepared data set."""
+  source_dir: str
+  image_size: tuple[int, int]  # H, W
+  mask_size: int | None  # M; None where no object has a mask
+  filters: Filters
+
+
+class Scenes(tfds.core.GeneratorBasedBuilder):
+  """Images with named objects, relationships and attributes, from a folder with scenes.jsonl."""
+
+  VERSION = tfds.core.Version('1.0.0')
+  builder_config: ScenesConfig
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return tfds.core.DatasetInfo(
+        builder=self,
+        description=__doc__,
+        features=record_features(self.builder_config.image_size, self.builder_config.mask_size),
+        metadata=tfds.core.MetadataDict(),
+    )
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+    del dl_manager  # the files are the user's own
+    config = self.builder_config
+    source = Source(config.source_dir)
+    path = source.directory / scenes_file.FILE_NAME
+    reading = scenes_file.read(source, scenes_file.read_content(source))
+    selection = select(reading.scenes, config.filters)
+    self._report(reading, selection)
+    splits = {split: [scene for scene in selection.scenes if scene.split == split] for split in scenes_file.SPLITS}
+    if not reading.scenes:
+      raise UserError(f'{path}: no line is usable; expected lines like {scenes_file.EXAMPLE}; run python -m '
+                      f'data_pipelines.prepare --dataset=scenes --check --source={config.source_dir}')
+    for split in scenes_file.NEEDED_SPLITS:
+      if split in reading.missing_splits():
+        raise UserError(f'{path}: no usable line is of split "{split}", which training needs; '
+                        f'give some lines "split": "{split}"')
+      if not splits[split]:
+        raise UserError(f'{path}: no scene of split "{split}" passes the filter; loosen --config.data.options, which '
+                        f'are {dataclasses.asdict(config.filters)}')
+    self.info.metadata.update(
+        vocabulary=selection.vocabulary.to_dict(), attribute_names=list(selection.attribute_ids),
+        max_objects=max(len(scene.objects) for scene in selection.scenes),
+        max_relations=max(len(scene.relationships) for scene in selection.scenes),
+        num_skipped_images=len(reading.faults))
+    # tensorflow-datasets knows no empty split, so there need not be a `test`.
+    return {split: self._generate_examples(source, scenes, selection) for split, scenes in splits.items() if scenes}
+
+  def _report(self, reading: Reading, selection: Selection):
+    """A line for each line of the file that is not used, then the counts."""
+    for number, (first, *others) in reading.faults.items():
+      more = f' (and {len(others)} more)' if others else ''
+      logging.warning('Skipped %s:%d: %s%s', scenes_file.FILE_NAME, number, first, more)
+    num_filtered = len(reading.scenes) - len(selection.scenes)
+    counts = collections.Counter(scene.split for scene in selection.scenes)
+    used = ', '.join(f'{counts[split]} {split}' for split in scenes_file.SPLITS)
+    rare = {object_.name for scene in reading.scenes for object_ in scene.objects}
+    rare -= set(selection.vocabulary.object_names)
+    log = logging.warning if reading.faults or num_filtered or rare else logging.info
+    log('%s: %d lines: %d used (%s), %d with faults, %d filtered out; %d object names, %d more filtered out.',
+        scenes_file.FILE_NAME, len(reading.scenes) + len(reading.faults), len(selection.scenes), used,
+        len(reading.faults), num_filtered, selection.vocabulary.num_objects - 1, len(rare))
+    if reading.faults:
+      logging.warning('To use the others, mend them; where that leaves scenes.jsonl as it is, also delete the prepared '
+                      'directory %s.', self.info.full_name)
+
+  def _generate_examples(self, source: Source, scenes: list[Scene],
+                         selection: Selection) -> Iterator[tuple[str, dict]]:
+    make_record = functools.partial(_record, source, self.builder_config, selection)
+    for scene, record in zip(scenes, ordered_map(make_record, scenes), strict=True):
+      yield scene.file, record
+
+
+def _record(source: Source, config: ScenesConfig, selection: Selection, scene: Scene) -> dict:
+  vocabulary, where = selection.vocabulary, scene.file
+  with source.open(scene.file) as file:
+    image = read_image(file, config.image_size)
+  pixels = np.array([object_.box for object_ in scene.objects])
+  boxes = (pixels / [scene.width, scene.height, scene.width, scene.height]).astype(np.float32)
+  record = {
+      'image': image,
+      'image_id': scene.file,
+      'object_class': np.array([vocabulary.object_id(object_.name, where) for object_ in scene.objects], np.int32),
+      'boxes': boxes,
+      'relations': np.array([(subject, vocabulary.predicate_id(predicate, where), other)
+                             for subject, predicate, other in scene.relationships], np.int32).reshape(-1, 3),
+      'attributes': np.array([(index, selection.attribute_ids[attribute])
+                              for index, object_ in enumerate(scene.objects) for attribute in object_.attributes
+                              if attribute in selection.attribute_ids], np.int32).reshape(-1, 2),
+  }
+  if config.mask_size is not None:
+    record['masks'] = np.stack([_mask(source, scene, object_, box, config.mask_size)
+                                for object_, box in zip(scene.objects, boxes, strict=True)])
+  return record
+
+
+def _mask(source: Source, scene: Scene, object_: SceneObject, box: np.ndarray, mask_size: int) -> np.ndarray:
+  """uint8[M, M] in the frame of the box, all of it where the object has no mask."""
+  if object_.mask is None:
+    return np.ones((mask_size, mask_size), np.uint8)
+  return encoding.crop_mask(scenes_file.read_mask(source, object_.mask, scene.width, scene.height), box, mask_size)
+
+
+def make_builder(data_config: ConfigDict) -> Scenes:
+  """The builder for a config such as `configs/scenes.py`, prepared or not.
+
+  Raises:
+    UserError: there is no scenes.jsonl, whose content decides which data set it is.
+  """
+  filters = Filters(**data_config.options)
+  for name, value in dataclasses.asdict(filters).items():
+    least = 0 if name == 'min_object_area' else filters.min_objects if name == 'max_objects' else 1
+    if value < least:
+      raise UserError(f'--config.data.options.{name} is {value}; expected at least {least}')
+  content = scenes_file.read_content(Source(data_config.source_dir))
+  height, width = data_config.image_size
+  mask_size = data_config.mask_size if _has_masks(content) else None
+  name = (f'{height}x{width}-{"nomasks" if mask_size is None else f"m{mask_size}"}-area{filters.min_object_area:g}'
+          f'-objects{filters.min_objects}to{filters.max_objects}-instances{filters.min_object_instances}'
+          f'-{filters.min_predicate_instances}-{filters.min_attribute_instances}'
+          f'-{hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH]}')
+  config = ScenesConfig(name=name, source_dir=data_config.source_dir, image_size=(height, width), mask_size=mask_size,
+                        filters=filters)
+  return Scenes(data_dir=data_config.data_dir, config=config)
+
+
+def _has_masks(content: bytes) -> bool:
+  """Whether some object has a mask; a name cannot look like this, as JSON escapes the quotation marks in it."""
+  return re.search(rb'"mask"\s*:', content) is not None

@@ -1,0 +1,105 @@
+"""Names and ids of object classes and predicates."""
+
+import dataclasses
+import difflib
+import functools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, IN_IMAGE_PREDICATE, UserError, describe
+
+UNUSED_NAME = 'NONE'  # what the published vocabularies call an id without a class
+GEOMETRIC_PREDICATES = ('left of', 'right of', 'above', 'below', 'inside', 'surrounding')
+COCO_PREDICATES = (IN_IMAGE_PREDICATE, *GEOMETRIC_PREDICATES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+  """The names a model knows.
+
+  Attributes:
+    object_names: by class id; id 0 is `__image__`, unused ids are 'NONE'.
+    predicate_names: by predicate id; id 0 is `__in_image__`.
+  """
+  object_names: tuple[str, ...]
+  predicate_names: tuple[str, ...]
+
+  @property
+  def num_objects(self) -> int:
+    return len(self.object_names)
+
+  @property
+  def num_predicates(self) -> int:
+    return len(self.predicate_names)
+
+  @functools.cached_property
+  def _object_ids(self) -> dict[str, int]:
+    return {name: index for index, name in enumerate(self.object_names) if name != UNUSED_NAME}
+
+  @functools.cached_property
+  def _predicate_ids(self) -> dict[str, int]:
+    return {name: index for index, name in enumerate(self.predicate_names) if name != UNUSED_NAME}
+
+  def object_id(self, name: str, where: str) -> int:
+    """The class id of `name`; UserError with the nearest known names if there is none."""
+    return _look_up(name, self._object_ids, f'{where}: unknown object name')
+
+  def predicate_id(self, name: str, where: str) -> int:
+    """The id of predicate `name`; UserError with the nearest known names if there is none."""
+    return _look_up(name, self._predicate_ids, f'{where}: unknown predicate name')
+
+  def translation(self, target: 'Vocabulary') -> tuple[np.ndarray, np.ndarray]:
+    """The ids that `target` has for the names here: int32[num_objects], int32[num_predicates]; 0 for unused ids.
+
+    Raises:
+      UserError: a name is not in `target`.
+    """
+    def ids(kind: str, names: tuple[str, ...], known: Mapping[str, int]) -> np.ndarray:
+      missing = [name for name in names if name not in known and name != UNUSED_NAME]
+      if missing:
+        shown = ', '.join(f'"{name}"' for name in missing[:5])
+        raise UserError(f'{len(missing)} of the {kind} names of the data set are not in the vocabulary of the model: '
+                        f'{shown}{", ..." if len(missing) > 5 else ""}; use the data set that it was trained with, or '
+                        'train another --workdir')
+      return np.array([known.get(name, 0) for name in names], np.int32)
+
+    return (ids('object', self.object_names, target._object_ids),
+            ids('predicate', self.predicate_names, target._predicate_ids))
+
+  def to_dict(self) -> dict[str, list[str] | dict[str, int]]:
+    """The published layout: two lists by id, two mappings by name; fit for JSON."""
+    return {
+        'object_idx_to_name': list(self.object_names),
+        'object_name_to_idx': dict(self._object_ids),
+        'pred_idx_to_name': list(self.predicate_names),
+        'pred_name_to_idx': dict(self._predicate_ids),
+    }
+
+  @classmethod
+  def from_dict(cls, layout: Mapping[str, Sequence[str] | Mapping[str, int]]) -> 'Vocabulary':
+    """From the published layout; the lists by id decide."""
+    for key, first in (('object_idx_to_name', IMAGE_OBJECT), ('pred_idx_to_name', IN_IMAGE_PREDICATE)):
+      names = layout.get(key)
+      if not names or isinstance(names, str) or not isinstance(names, Sequence) or names[0] != first:
+        raise UserError(f'vocabulary: "{key}" is {describe(names)}; expected a list of names that begins with '
+                        f'"{first}"')
+    return cls(tuple(layout['object_idx_to_name']), tuple(layout['pred_idx_to_name']))
+
+
+def _look_up(name: str, ids: Mapping[str, int], complaint: str) -> int:
+  if name in ids:
+    return ids[name]
+  nearest = ', '.join(f'"{known}"' for known in _nearest_names(name, ids))
+  raise UserError(f'{complaint} {describe(name)}; the nearest known names are {nearest}')
+
+
+def _nearest_names(name: str, known_names: Mapping[str, int], count: int = 3) -> list[str]:
+  def likeness(known: str) -> tuple[bool, float]:
+    asked, candidate = name.strip().lower(), known.lower()
+    # "sky" means "sky-other" rather than "skis", which has more letters in common.
+    shares_word = bool(set(asked.replace('-', ' ').split()) & set(candidate.replace('-', ' ').split()))
+    return shares_word, difflib.SequenceMatcher(None, asked, candidate).ratio()
+
+  shown = [known for known in known_names if known not in (IMAGE_OBJECT, IN_IMAGE_PREDICATE)]
+  return sorted(shown, key=likeness, reverse=True)[:count]
