@@ -1,24 +1,39 @@
-"""What a compiled program sends between devices, read from its HLO text (`jax.stages.Compiled.as_text()`)."""
+"""What a compiled program sends between devices, read from its HLO text
+(`jax.stages.Compiled.as_text()`).
+"""
 
 import collections
 import math
 import re
 
-_KINDS = ('all-reduce', 'all-gather', 'all-to-all', 'ragged-all-to-all', 'reduce-scatter', 'collective-permute',
-          'collective-broadcast')
-# An asynchronous collective is two instructions, of which only `-done` has the shape of the result alone.
-_COLLECTIVE = re.compile(rf'^\s*(?:ROOT )?%?\S+ = (?P<result>.*?) (?P<kind>{"|".join(_KINDS)})(?:-done)?\(', re.M)
+_KINDS = (
+  'all-reduce',
+  'all-gather',
+  'all-to-all',
+  'ragged-all-to-all',
+  'reduce-scatter',
+  'collective-permute',
+  'collective-broadcast',
+)
+# An asynchronous collective is two instructions, of which only `-done` has the shape of the result
+# alone.
+_COLLECTIVE = re.compile(
+  rf'^\s*(?:ROOT )?%?\S+ = (?P<result>.*?) (?P<kind>{"|".join(_KINDS)})(?:-done)?\(', re.M
+)
 _ARRAY = re.compile(r'\b(?P<dtype>[a-z]+(?P<bits>\d*)\w*)\[(?P<shape>[\d,]*)\]')
 
 
 def collective_bytes(hlo_text: str) -> dict[str, int]:
   """Bytes of the results of all collectives of one device, by kind, such as {'all-reduce': 1234}.
 
-  An instruction counts once, however often a loop around it runs: for a scan over steps these are the bytes of a step.
+  An instruction counts once, however often a loop around it runs: for a scan over steps these are
+  the bytes of a step.
   """
   total = collections.Counter()
   for instruction in _COLLECTIVE.finditer(hlo_text):
-    total[instruction['kind']] += sum(_bytes(array) for array in _ARRAY.finditer(instruction['result']))
+    total[instruction['kind']] += sum(
+      _bytes(array) for array in _ARRAY.finditer(instruction['result'])
+    )
   return dict(total)
 
 

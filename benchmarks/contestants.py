@@ -24,12 +24,13 @@ _NUM_BATCHES = 4  # of scenes, which are put on the devices one after another
 @dataclasses.dataclass
 class _JaxContestant:
   """Attributes:
-    config: sizes and settings.
-    cache_dir: where compiled programs are kept and found; None for nowhere.
-    full: whether scenes fill all slots, see `random_batch`.
-    num_devices: the first so many; None for all.
-    forced_host_devices: make a CPU of so many devices; None for what there is.
+  config: sizes and settings.
+  cache_dir: where compiled programs are kept and found; None for nowhere.
+  full: whether scenes fill all slots, see `random_batch`.
+  num_devices: the first so many; None for all.
+  forced_host_devices: make a CPU of so many devices; None for what there is.
   """
+
   config: ConfigDict
   cache_dir: str | None = None
   full: bool = False
@@ -41,7 +42,7 @@ class _JaxContestant:
     jax.config.update('jax_compilation_cache_dir', self.cache_dir)
     if self.forced_host_devices is not None:
       jax.config.update('jax_num_cpu_devices', self.forced_host_devices)
-    return sharding.make_mesh(jax.devices()[:self.num_devices])
+    return sharding.make_mesh(jax.devices()[: self.num_devices])
 
   def peak_memory(self) -> int:
     """Bytes of the first device; of the process where devices do not count them, as CPUs do not."""
@@ -50,17 +51,27 @@ class _JaxContestant:
 
 
 class JaxTraining(_JaxContestant):
-  """What the training loop does between two lines of its log; config.steps_per_dispatch steps are one run."""
+  """What the training loop does between two lines of its log; config.steps_per_dispatch steps are
+  one run.
+  """
 
   def start(self) -> Started:
     config, mesh = self.config, self._mesh()
     scenes = [vars(random_batch(config, seed, full=self.full)) for seed in range(_NUM_BATCHES)]
-    self._batches = dispatch.device_batches(itertools.cycle(scenes), config.steps_per_dispatch, mesh)
-    self._state = jax.jit(lambda: create_train_state(config, VOCABULARY), out_shardings=sharding.replicated(mesh))()
+    self._batches = dispatch.device_batches(
+      itertools.cycle(scenes), config.steps_per_dispatch, mesh
+    )
+    self._state = jax.jit(
+      lambda: create_train_state(config, VOCABULARY), out_shardings=sharding.replicated(mesh)
+    )()
     batch = next(self._batches)
     start = time.perf_counter()
-    with contextlib.redirect_stdout(io.StringIO()):  # it says when it compiles, and a table is being printed
-      self._steps = dispatch.compile_steps(config, VOCABULARY, self._state, batch, mesh, batch_norm_frozen=False)
+    with contextlib.redirect_stdout(
+      io.StringIO()
+    ):  # it says when it compiles, and a table is being printed
+      self._steps = dispatch.compile_steps(
+        config, VOCABULARY, self._state, batch, mesh, batch_norm_frozen=False
+      )
     seconds = time.perf_counter() - start
     device = mesh.devices.flat[0]
     return Started(device.platform, device.device_kind, seconds, config.steps_per_dispatch)
@@ -82,7 +93,9 @@ class JaxSampling(_JaxContestant):
     config, mesh = self.config, self._mesh()
     variables = jax.jit(lambda: create_train_state(config, VOCABULARY).generator.variables)()
     self._sampler = Sampler(build_networks(config, VOCABULARY).generator, variables, mesh)
-    self._batch = random_batch(config, seed=0, full=self.full).replace(boxes=None, masks=None, image=None)
+    self._batch = random_batch(config, seed=0, full=self.full).replace(
+      boxes=None, masks=None, image=None
+    )
     self._indices = np.arange(config.batch_size, dtype=np.int32)
     start = time.perf_counter()
     jax.block_until_ready(self._draw())
@@ -100,7 +113,8 @@ class JaxSampling(_JaxContestant):
 
 @dataclasses.dataclass
 class TorchContestant:
-  """The plain PyTorch model; its batch is on the device already, as its user's DataLoader would be other processes.
+  """The plain PyTorch model; its batch is on the device already, as its user's DataLoader would be
+  other processes.
 
   Attributes:
     config: sizes and settings.
@@ -108,6 +122,7 @@ class TorchContestant:
     device: cpu | cuda.
     compiled: by torch.compile.
   """
+
   config: ConfigDict
   action: str
   device: str
@@ -117,9 +132,12 @@ class TorchContestant:
     import torch  # here, because only processes that measure it should pay for it
 
     from benchmarks.torch_peer import Peer
+
     if self.device == 'cuda' and not torch.cuda.is_available():
       raise RuntimeError('this PyTorch finds no GPU')
-    self._peer = Peer(self.config, VOCABULARY, device=self.device, dtype=self.config.dtype, compile=self.compiled)
+    self._peer = Peer(
+      self.config, VOCABULARY, device=self.device, dtype=self.config.dtype, compile=self.compiled
+    )
     batch = random_batch(self.config, seed=0)
     if self.action == 'sample':
       batch = batch.replace(boxes=None, masks=None, image=None)
@@ -145,6 +163,7 @@ class TorchContestant:
 @dataclasses.dataclass(frozen=True)
 class Devices:
   """What JAX finds: cpu | gpu | tpu, the kind as JAX names it, how many."""
+
   platform: str
   device_kind: str
   count: int
@@ -167,5 +186,7 @@ def find_devices() -> Devices:
     try:
       started = probe.started()
     except ContestantFailed as failure:
-      raise UserError(f'JAX finds no device: {failure}; install it for a CPU, GPU or TPU, see README.md') from failure
+      raise UserError(
+        f'JAX finds no device: {failure}; install it for a CPU, GPU or TPU, see README.md'
+      ) from failure
     return Devices(started.platform, started.device_kind, probe.call('count'))

@@ -1,9 +1,10 @@
 """How much arithmetic the model asks for, and how much devices can do.
 
-The count is that of the plain network: two operations for each multiply-add of its convolutions and linear layers, at
-the sizes that the paper describes, for the objects and triples that there are. Whoever finds a cheaper way to the same
-numbers, leaves out padding, or spends more, is measured by the same count, so that FLOP/s and the fraction of a
-device's peak are comparable between contestants.
+The count is that of the plain network: two operations for each multiply-add of its convolutions and
+linear layers, at the sizes that the paper describes, for the objects and triples that there are.
+Whoever finds a cheaper way to the same numbers, leaves out padding, or spends more, is measured by
+the same count, so that FLOP/s and the fraction of a device's peak are comparable between
+contestants.
 """
 
 import itertools
@@ -14,27 +15,30 @@ from benchmarks.scenes import VOCABULARY
 from sg2im_jax.models.discriminators import parse_arch
 from sg2im_jax.scene_batch import SceneBatch
 
-# Dense FLOP/s by jax.Device.device_kind: bfloat16, and what float32 products run at by default: TF32 on tensor cores,
-# a single pass of bfloat16 on TPUs. From NVIDIA's data sheets (half of their figures with sparsity) and Google's.
+# Dense FLOP/s by jax.Device.device_kind: bfloat16, and what float32 products run at by default:
+# TF32 on tensor cores, a single pass of bfloat16 on TPUs. From NVIDIA's data sheets (half of their
+# figures with sparsity) and Google's.
 _PEAKS = {
-    'NVIDIA H200': (989e12, 494e12),
-    'NVIDIA H100 80GB HBM3': (989e12, 494e12),
-    'NVIDIA H100 PCIe': (756e12, 378e12),
-    'NVIDIA A100-SXM4-40GB': (312e12, 156e12),
-    'NVIDIA A100-SXM4-80GB': (312e12, 156e12),
-    'NVIDIA A100-PCIE-40GB': (312e12, 156e12),
-    'NVIDIA A100 80GB PCIe': (312e12, 156e12),
-    'NVIDIA L40S': (362e12, 183e12),
-    'NVIDIA L4': (121e12, 60e12),
-    'TPU v4': (275e12, 275e12),
-    'TPU v5 lite': (197e12, 197e12),
-    'TPU v5': (459e12, 459e12),
-    'TPU v6 lite': (918e12, 918e12),
+  'NVIDIA H200': (989e12, 494e12),
+  'NVIDIA H100 80GB HBM3': (989e12, 494e12),
+  'NVIDIA H100 PCIe': (756e12, 378e12),
+  'NVIDIA A100-SXM4-40GB': (312e12, 156e12),
+  'NVIDIA A100-SXM4-80GB': (312e12, 156e12),
+  'NVIDIA A100-PCIE-40GB': (312e12, 156e12),
+  'NVIDIA A100 80GB PCIe': (312e12, 156e12),
+  'NVIDIA L40S': (362e12, 183e12),
+  'NVIDIA L4': (121e12, 60e12),
+  'TPU v4': (275e12, 275e12),
+  'TPU v5 lite': (197e12, 197e12),
+  'TPU v5': (459e12, 459e12),
+  'TPU v6 lite': (918e12, 918e12),
 }
 
 
 def peak(device_kind: str, dtype: str) -> float | None:
-  """The FLOP/s of a device in `bfloat16` or `float32`; None where they are not known, as for any CPU."""
+  """The FLOP/s of a device in `bfloat16` or `float32`; None where they are not known, as for any
+  CPU.
+  """
   bfloat16, float32 = _PEAKS.get(device_kind, (None, None))
   return bfloat16 if dtype == 'bfloat16' else float32
 
@@ -43,7 +47,11 @@ def sampling_flops(config: ConfigDict, batch: SceneBatch) -> float:
   """Of drawing a batch: boxes, masks, relations and pictures, forwards."""
   model, (height, width) = config.model, config.data.image_size
   hidden, features = model.gconv_hidden_dim, model.gconv_dim
-  images, objects, triples = batch.example_mask.sum(), batch.object_mask.sum(), batch.triple_mask.sum()
+  images, objects, triples = (
+    batch.example_mask.sum(),
+    batch.object_mask.sum(),
+    batch.triple_mask.sum(),
+  )
 
   of_object, of_triple, inputs = 0, 0, model.embedding_dim
   for _ in range(model.gconv_num_layers):
@@ -52,11 +60,13 @@ def sampling_flops(config: ConfigDict, batch: SceneBatch) -> float:
     inputs = features
   if not model.gconv_num_layers:
     of_object += linear(inputs, features)
-  of_object += linear(features, hidden, 4) + 2 * height * width * features  # the box, and a vector over its canvas
+  of_object += (
+    linear(features, hidden, 4) + 2 * height * width * features
+  )  # the box, and a vector over its canvas
   of_triple += linear(2 * (4 + model.embedding_dim), hidden, VOCABULARY.num_predicates)
   if model.mask_size:
     for doubling in range(1, model.mask_size.bit_length()):
-      of_object += convolution(2 ** doubling, 2 ** doubling, 3, features, features, padding=1)
+      of_object += convolution(2**doubling, 2**doubling, 3, features, features, padding=1)
     of_object += convolution(model.mask_size, model.mask_size, 1, features, 1)
 
   of_image, channels, dims = 0, 1, model.refinement_dims
@@ -72,10 +82,12 @@ def sampling_flops(config: ConfigDict, batch: SceneBatch) -> float:
 
 
 def training_flops(config: ConfigDict, batch: SceneBatch) -> float:
-  """Of a step: what is learned runs forwards, and twice as much backwards, for inputs and for weights.
+  """Of a step: what is learned runs forwards, and twice as much backwards, for inputs and for
+  weights.
 
-  Each discriminator does so on fakes and on reals; in the generator's update it judges the fakes once more, and has
-  gradients for its inputs only. That makes 3 times the generator and 8 times the discriminators.
+  Each discriminator does so on fakes and on reals; in the generator's update it judges the fakes
+  once more, and has gradients for its inputs only. That makes 3 times the generator and 8 times the
+  discriminators.
   """
   judges = 0
   if config.image_discriminator.enabled:
@@ -98,7 +110,9 @@ def object_discriminator_flops(config: ConfigDict, batch: SceneBatch) -> float:
   """Of judging every object of a batch once."""
   settings = config.object_discriminator
   total, (_, _, channels) = _network(settings, settings.crop_size, settings.crop_size)
-  return float(batch.object_mask.sum() * (total + linear(channels, 1024, 1 + VOCABULARY.num_objects)))
+  return float(
+    batch.object_mask.sum() * (total + linear(channels, 1024, 1 + VOCABULARY.num_objects))
+  )
 
 
 def linear(*features: int) -> int:
@@ -106,9 +120,19 @@ def linear(*features: int) -> int:
   return sum(2 * inputs * outputs for inputs, outputs in itertools.pairwise(features))
 
 
-def convolution(height: int, width: int, kernel: int, inputs: int, outputs: int, *, stride: int = 1,
-                padding: int = 0) -> int:
-  """Of a kernel x kernel convolution over height x width pixels; taps that meet the padding count as nothing."""
+def convolution(
+  height: int,
+  width: int,
+  kernel: int,
+  inputs: int,
+  outputs: int,
+  *,
+  stride: int = 1,
+  padding: int = 0,
+) -> int:
+  """Of a kernel x kernel convolution over height x width pixels; taps that meet the padding count
+  as nothing.
+  """
   rows, columns = (_taps(size, kernel, stride, padding) for size in (height, width))
   return 2 * rows * columns * inputs * outputs
 

@@ -2,18 +2,19 @@
 
   python -m benchmarks.growth --config=configs/coco64.py --config.batch_size=4
 
-Four sweeps, each of one size while the others stay at 8 objects, 16 triples, config.data.image_size and
-config.batch_size, but that more objects bring more triples:
+Four sweeps, each of one size while the others stay at 8 objects, 16 triples, config.data.image_size
+and config.batch_size, but that more objects bring more triples:
 
   objects  8, 16, 40, 80, with two triples each (a relation and its __in_image__ triple), as COCO-Stuff has them
   triples  16, 32, 80, 160 among the 8 objects
   pixels   squares of 1/2, 1, 2 and 3 times config.data.image_size's height a side
   images   1/4, 1/2, 1 and 2 times config.batch_size, at least 1
 
-Every slot holds an object or a triple. `forward` draws pictures, `step` is a training step; both in ms, medians over
-the rounds. The exponent is the slope of the upper half of a curve in the log-log plane: 1 is linear growth, 0 none.
-Printed below are the exponents and what the largest size costs, compared with the smallest: 10 times the objects, 10
-times the triples. The curves go to --output. Needs matplotlib.
+Every slot holds an object or a triple. `forward` draws pictures, `step` is a training step; both in
+ms, medians over the rounds. The exponent is the slope of the upper half of a curve in the log-log
+plane: 1 is linear growth, 0 none. Printed below are the exponents and what the largest size costs,
+compared with the smallest: 10 times the objects, 10 times the triples. The curves go to --output.
+Needs matplotlib.
 """
 
 import contextlib
@@ -40,6 +41,7 @@ Curve = list[tuple[float, float]]  # (size, seconds)
 
 def sweeps(config: ConfigDict) -> dict[str, dict[int, ConfigDict]]:
   """{what grows: {its size: the config at that size}}."""
+
   def scenes_of(objects: int, triples: int) -> dict[str, int]:
     return {'data.max_objects': objects + 1, 'data.max_triples': triples}
 
@@ -48,17 +50,25 @@ def sweeps(config: ConfigDict) -> dict[str, dict[int, ConfigDict]]:
   coarsest = 2 ** len(base.model.refinement_dims)
   sides = [size for size in (side // 2, side, 2 * side, 3 * side) if size % coarsest == 0]
   return {
-      'objects': {count: comparison.resized(base, **scenes_of(count, 2 * count)) for count in (8, 16, 40, 80)},
-      'triples': {count: comparison.resized(base, **scenes_of(OBJECTS, count)) for count in (16, 32, 80, 160)},
-      'pixels': {size * size: comparison.resized(base, **{'data.image_size': (size, size)}) for size in sides},
-      'images': {size: comparison.resized(base, batch_size=size)
-                 for size in sorted({max(1, batch_size * quarters // 4) for quarters in (1, 2, 4, 8)})},
+    'objects': {
+      count: comparison.resized(base, **scenes_of(count, 2 * count)) for count in (8, 16, 40, 80)
+    },
+    'triples': {
+      count: comparison.resized(base, **scenes_of(OBJECTS, count)) for count in (16, 32, 80, 160)
+    },
+    'pixels': {
+      size * size: comparison.resized(base, **{'data.image_size': (size, size)}) for size in sides
+    },
+    'images': {
+      size: comparison.resized(base, batch_size=size)
+      for size in sorted({max(1, batch_size * quarters // 4) for quarters in (1, 2, 4, 8)})
+    },
   }
 
 
 def exponent(curve: Curve) -> float:
   """Slope of the upper half of a curve, of at least two points, in the log-log plane."""
-  upper = np.log(curve[min(len(curve) // 2, len(curve) - 2):])
+  upper = np.log(curve[min(len(curve) // 2, len(curve) - 2) :])
   return float(np.polyfit(upper[:, 0], upper[:, 1], 1)[0])
 
 
@@ -66,12 +76,18 @@ def draw(curves: Mapping[str, Mapping[str, Curve]], path: str):
   """Writes a PNG with a log-log panel for each sweep: {sweep: {'forward' | 'step': curve}}."""
   from matplotlib.figure import Figure
   from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+
   figure = Figure(figsize=(10, 8), layout='constrained')
   for axes, (sweep, by_name) in zip(figure.subplots(2, 2).flat, curves.items()):
     for name, curve in by_name.items():
       if len(curve) >= 2:
         sizes, seconds = zip(*curve)
-        axes.loglog(sizes, [1e3 * value for value in seconds], 'o-', label=f'{name}, exponent {exponent(curve):.2f}')
+        axes.loglog(
+          sizes,
+          [1e3 * value for value in seconds],
+          'o-',
+          label=f'{name}, exponent {exponent(curve):.2f}',
+        )
     if axes.lines:
       axes.set_xticks(sizes, labels=[f'{size:,}' for size in sizes])
       axes.legend()
@@ -88,11 +104,14 @@ def main(_: Sequence[str]):
   try:
     import matplotlib  # noqa: F401
   except ImportError as error:
-    raise UserError("matplotlib is not installed, and the curves are drawn with it; run `pip install -e '.[dev]'`"
-                    ) from error
+    raise UserError(
+      "matplotlib is not installed, and the curves are drawn with it; run `pip install -e '.[dev]'`"
+    ) from error
   output = pathlib.Path(flags.FLAGS.output)
   if not output.parent.is_dir():
-    raise UserError(f'--output={output}: there is no directory {output.parent}; make it, or name another file')
+    raise UserError(
+      f'--output={output}: there is no directory {output.parent}; make it, or name another file'
+    )
   print(TABLE.header(), flush=True)
   curves = {}
   for sweep, configs in sweeps(flags.FLAGS.config).items():
@@ -100,8 +119,14 @@ def main(_: Sequence[str]):
     for size in configs:
       row = (_cell(by_size[size]) for by_size in outcomes.values())
       print(TABLE.row([sweep, str(size), *row]), flush=True)
-    curves[sweep] = {name: [(size, outcome.step_seconds) for size, outcome in by_size.items()
-                            if isinstance(outcome, Outcome)] for name, by_size in outcomes.items()}
+    curves[sweep] = {
+      name: [
+        (size, outcome.step_seconds)
+        for size, outcome in by_size.items()
+        if isinstance(outcome, Outcome)
+      ]
+      for name, by_size in outcomes.items()
+    }
   print()
   for sweep, by_name in curves.items():
     print(f'{sweep:8}  {", ".join(_describe(name, curve) for name, curve in by_name.items())}')
@@ -109,11 +134,15 @@ def main(_: Sequence[str]):
   print(f'curves: {output}')
 
 
-def _outcomes(name: str, configs: Mapping[int, ConfigDict]) -> dict[int, Outcome | ContestantFailed]:
+def _outcomes(
+  name: str, configs: Mapping[int, ConfigDict]
+) -> dict[int, Outcome | ContestantFailed]:
   """Of forwards or steps at all sizes of a sweep, which take turns: a machine's moods even out."""
   with contextlib.ExitStack() as stack:
-    entrants = {size: stack.enter_context(Entrant(CONTESTANTS[name](config, full=True)))
-                for size, config in configs.items()}
+    entrants = {
+      size: stack.enter_context(Entrant(CONTESTANTS[name](config, full=True)))
+      for size, config in configs.items()
+    }
     return take_turns(entrants, rounds=flags.FLAGS.rounds, turn_seconds=flags.FLAGS.turn_seconds)
 
 
@@ -125,8 +154,10 @@ def _describe(name: str, curve: Curve) -> str:
   if len(curve) < 2:
     return f'{name}: too few points'
   (first_size, first), (last_size, last) = curve[0], curve[-1]
-  return (f'{name}: exponent {exponent(curve):.2f}, {last_size / first_size:g} times the size costs '
-          f'{last / first:.2f} times as much')
+  return (
+    f'{name}: exponent {exponent(curve):.2f}, {last_size / first_size:g} times the size costs '
+    f'{last / first:.2f} times as much'
+  )
 
 
 if __name__ == '__main__':

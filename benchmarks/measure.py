@@ -1,7 +1,8 @@
 """Contestants in processes of their own, which take turns: one works while the others wait.
 
-So neither has the better minute of a shared machine, their thread pools never fight, and each has a peak of memory of
-its own. A contestant that fails, most likely for want of memory, leaves the others to go on.
+So neither has the better minute of a shared machine, their thread pools never fight, and each has a
+peak of memory of its own. A contestant that fails, most likely for want of memory, leaves the
+others to go on.
 """
 
 import dataclasses
@@ -33,6 +34,7 @@ class Started:
     compile_seconds: spent on tracing and compiling; None where nothing is compiled ahead.
     steps_per_run: steps that each run stands for.
   """
+
   platform: str
   device_kind: str
   compile_seconds: float | None = None
@@ -40,7 +42,9 @@ class Started:
 
 
 class Contestant(Protocol):
-  """What is measured. It is pickled before it starts, so what is heavy, or touches a device, waits for `start`."""
+  """What is measured. It is pickled before it starts, so what is heavy, or touches a device, waits
+  for `start`.
+  """
 
   def start(self) -> Started:
     """Makes and compiles everything."""
@@ -128,17 +132,19 @@ class Entrant:
 @dataclasses.dataclass(frozen=True)
 class Outcome:
   """Attributes:
-    step_seconds: the median over the rounds.
-    peak_memory: bytes.
-    compile_seconds: as in Started.
+  step_seconds: the median over the rounds.
+  peak_memory: bytes.
+  compile_seconds: as in Started.
   """
+
   step_seconds: float
   peak_memory: int
   compile_seconds: float | None
 
 
-def take_turns(entrants: Mapping[str, Entrant], *, rounds: int, turn_seconds: float,
-               deadline: float = math.inf) -> dict[str, Outcome | ContestantFailed]:
+def take_turns(
+  entrants: Mapping[str, Entrant], *, rounds: int, turn_seconds: float, deadline: float = math.inf
+) -> dict[str, Outcome | ContestantFailed]:
   """Measures all entrants, round after round; who fails is left out of what follows.
 
   Args:
@@ -161,14 +167,19 @@ def take_turns(entrants: Mapping[str, Entrant], *, rounds: int, turn_seconds: fl
   for _ in range(rounds):
     for name, entrant in remaining():
       try:
-        turns[name].append(entrant.seconds(runs[name]) / runs[name] / entrant.started().steps_per_run)
+        turns[name].append(
+          entrant.seconds(runs[name]) / runs[name] / entrant.started().steps_per_run
+        )
       except ContestantFailed as failure:
         failures[name] = failure
   outcomes = dict(failures)
   for name, entrant in remaining():
     try:
-      outcomes[name] = Outcome(statistics.median(turns[name]), entrant.call('peak_memory'),
-                               entrant.started().compile_seconds)
+      outcomes[name] = Outcome(
+        statistics.median(turns[name]),
+        entrant.call('peak_memory'),
+        entrant.started().compile_seconds,
+      )
     except ContestantFailed as failure:
       outcomes[name] = failure
   return {name: outcomes[name] for name in entrants}
@@ -180,12 +191,18 @@ def process_peak_memory() -> int:
   if status.exists():  # what getrusage says on Linux begins with the memory of the parent
     peak = next(line for line in status.read_text().splitlines() if line.startswith('VmHWM'))
     return int(peak.split()[1]) * 1024
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+    1 if sys.platform == 'darwin' else 1024
+  )
 
 
 def _serve(contestant: Contestant, connection):
-  """Answers (method, *arguments) with (exception or None, value, seconds) until the other side hangs up."""
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process when it is interrupted itself
+  """Answers (method, *arguments) with (exception or None, value, seconds) until the other side
+  hangs up.
+  """
+  signal.signal(
+    signal.SIGINT, signal.SIG_IGN
+  )  # the parent ends this process when it is interrupted itself
   os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'  # leave room for the others
   while True:
     try:
@@ -205,7 +222,10 @@ def _serve(contestant: Contestant, connection):
 
 def _one_line(error: Exception) -> str:
   text = f'{type(error).__name__}: {error}'
-  if any(words in text for words in ('RESOURCE_EXHAUSTED', _OUT_OF_MEMORY, 'MemoryError', "can't allocate memory")):
+  if any(
+    words in text
+    for words in ('RESOURCE_EXHAUSTED', _OUT_OF_MEMORY, 'MemoryError', "can't allocate memory")
+  ):
     return _OUT_OF_MEMORY
   line = ' '.join(text.split())
   return line if len(line) <= 120 else f'{line[:117]}...'

@@ -1,10 +1,11 @@
 """Whether training in bfloat16 ends where training in float32 ends.
 
-  python -m benchmarks.precision --config=configs/storybook.py --config.num_steps=400 --workdir=runs/precision
+  python -m benchmarks.precision --config=configs/storybook.py --config.num_steps=400
+  --workdir=runs/precision
 
-Trains the config with each dtype and each seed, prints the validation losses at the end, their means and standard
-deviations over the seeds, and how far apart the means are in units of the larger deviation. A run that is complete in
-the work directory is not trained again.
+Trains the config with each dtype and each seed, prints the validation losses at the end, their
+means and standard deviations over the seeds, and how far apart the means are in units of the larger
+deviation. A run that is complete in the work directory is not trained again.
 """
 
 import json
@@ -33,14 +34,29 @@ def table(scores: dict[str, list[dict[str, float]]]) -> str:
   for dtype, runs in scores.items():
     for seed, run in enumerate(runs):
       lines.append(f'{dtype:10} {seed:6}' + ''.join(f'{run[name]:12.4f}' for name in names))
-  moments = {dtype: {name: (statistics.mean(run[name] for run in runs), statistics.stdev(run[name] for run in runs))
-                     for name in names} for dtype, runs in scores.items()}
+  moments = {
+    dtype: {
+      name: (
+        statistics.mean(run[name] for run in runs),
+        statistics.stdev(run[name] for run in runs),
+      )
+      for name in names
+    }
+    for dtype, runs in scores.items()
+  }
   for label, index in (('mean', 0), ('std', 1)):
     for dtype in scores:
-      lines.append(f'{dtype:10} {label:>6}' + ''.join(f'{moments[dtype][name][index]:12.4f}' for name in names))
-  apart = [abs(moments['float32'][name][0] - moments['bfloat16'][name][0]) /
-           max(moments['float32'][name][1], moments['bfloat16'][name][1]) for name in names]
-  return '\n'.join([*lines, f'{"apart":10} {"/ std":>6}' + ''.join(f'{value:12.2f}' for value in apart)])
+      lines.append(
+        f'{dtype:10} {label:>6}' + ''.join(f'{moments[dtype][name][index]:12.4f}' for name in names)
+      )
+  apart = [
+    abs(moments['float32'][name][0] - moments['bfloat16'][name][0])
+    / max(moments['float32'][name][1], moments['bfloat16'][name][1])
+    for name in names
+  ]
+  return '\n'.join(
+    [*lines, f'{"apart":10} {"/ std":>6}' + ''.join(f'{value:12.2f}' for value in apart)]
+  )
 
 
 def main(_: Sequence[str]):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 @dataclasses.dataclass(frozen=True)
 class Table:
   """Attributes:
-    columns: heading and width in characters of each; the first is aligned left, the others right.
+  columns: heading and width in characters of each; the first is aligned left, the others right.
   """
+
   columns: Sequence[tuple[str, int]]
 
   def header(self) -> str:
@@ -17,8 +18,10 @@ class Table:
   def row(self, cells: Sequence[str]) -> str:
     """One line; cells that are missing at the end are left out."""
     widths = [width for _, width in self.columns]
-    padded = [f'{cell:<{width}}' if index == 0 else f'{cell:>{width}}'
-              for index, (cell, width) in enumerate(zip(cells, widths))]
+    padded = [
+      f'{cell:<{width}}' if index == 0 else f'{cell:>{width}}'
+      for index, (cell, width) in enumerate(zip(cells, widths))
+    ]
     return '  '.join(padded).rstrip()
 
   def markdown_header(self) -> str:

@@ -1,6 +1,8 @@
-"""The networks of the PyTorch peer, see torch_peer.py. Modules are named as published, so that published weights load.
+"""The networks of the PyTorch peer, see torch_peer.py. Modules are named as published, so that
+published weights load.
 
-Letters as in sg2im_jax/scene_batch.py, and N, R: objects and triples of the whole batch. Images are [B, 3, H, W].
+Letters as in sg2im_jax/scene_batch.py, and N, R: objects and triples of the whole batch. Images are
+[B, 3, H, W].
 """
 
 from collections import OrderedDict
@@ -23,8 +25,10 @@ class Scenes(NamedTuple):
     classes, image_of, slot_of: int64[N]; the image that an object belongs to and its slot there.
     subjects, predicates, objects: int64[R]; subjects and objects are numbers among the N.
     shape: B, O.
-    boxes, masks, image: float32 [N, 4], [N, M, M] and, normalised, [B, 3, H, W]; None where the batch has none.
+    boxes, masks, image: float32 [N, 4], [N, M, M] and, normalised, [B, 3, H, W]; None where the
+    batch has none.
   """
+
   classes: torch.Tensor
   image_of: torch.Tensor
   slot_of: torch.Tensor
@@ -42,14 +46,19 @@ def _activation() -> nn.Module:
 
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-  return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(True), nn.Linear(hidden, outputs), nn.ReLU(True))
+  return nn.Sequential(
+    nn.Linear(inputs, hidden), nn.ReLU(True), nn.Linear(hidden, outputs), nn.ReLU(True)
+  )
 
 
 def _cnn(arch: str) -> nn.Sequential:
   layers, channels = [], 3
   for kind, *arguments in parse_arch(arch):
     if kind != 'C':
-      raise UserError(f'arch {arch!r} has a token {kind}, the PyTorch peer knows Cw-c-s alone; take another config')
+      raise UserError(
+        f'arch {arch!r} has a token {kind}, the PyTorch peer knows Cw-c-s alone; take another '
+        'config'
+      )
     width, features, *stride = arguments
     if layers:
       layers += [nn.BatchNorm2d(channels), _activation()]
@@ -79,10 +88,14 @@ class GraphConvolution(nn.Module):
     self.apply(_kaiming)
 
   def forward(self, vectors, predicate_vectors, scenes: Scenes, degrees):
-    """vectors [N, D], predicate_vectors [R, D]; degrees [N, 1], the triples of each object, at least 1."""
+    """vectors [N, D], predicate_vectors [R, D]; degrees [N, 1], the triples of each object, at
+    least 1.
+    """
     # index_select, as its gradient is an index_add; that of vectors[index] sorts.
     ends = vectors.index_select(0, scenes.subjects), vectors.index_select(0, scenes.objects)
-    subjects, predicates, objects = self.net1(torch.cat([ends[0], predicate_vectors, ends[1]], 1)).split(self.sizes, 1)
+    subjects, predicates, objects = self.net1(
+      torch.cat([ends[0], predicate_vectors, ends[1]], 1)
+    ).split(self.sizes, 1)
     pooled = subjects.new_zeros(len(vectors), subjects.shape[1])
     pooled = pooled.index_add_(0, scenes.subjects, subjects).index_add_(0, scenes.objects, objects)
     return self.net2(pooled / degrees), predicates
@@ -93,12 +106,24 @@ class RefinementNetwork(nn.Module):
 
   def __init__(self, inputs: int, dims: tuple[int, ...]):
     super().__init__()
-    self.refinement_modules = nn.ModuleList(nn.ModuleDict({'net': nn.Sequential(
-        nn.Conv2d(inputs + before, after, 3, padding=1), nn.BatchNorm2d(after), _activation(),
-        nn.Conv2d(after, after, 3, padding=1), nn.BatchNorm2d(after), _activation())})
-                                            for before, after in zip((1, *dims), dims))
-    self.output_conv = nn.Sequential(nn.Conv2d(dims[-1], dims[-1], 3, padding=1), _activation(),
-                                     nn.Conv2d(dims[-1], 3, 1))
+    self.refinement_modules = nn.ModuleList(
+      nn.ModuleDict(
+        {
+          'net': nn.Sequential(
+            nn.Conv2d(inputs + before, after, 3, padding=1),
+            nn.BatchNorm2d(after),
+            _activation(),
+            nn.Conv2d(after, after, 3, padding=1),
+            nn.BatchNorm2d(after),
+            _activation(),
+          )
+        }
+      )
+      for before, after in zip((1, *dims), dims)
+    )
+    self.output_conv = nn.Sequential(
+      nn.Conv2d(dims[-1], dims[-1], 3, padding=1), _activation(), nn.Conv2d(dims[-1], 3, 1)
+    )
     self.apply(_kaiming)
 
   def forward(self, layout):
@@ -123,35 +148,63 @@ class Generator(nn.Module):
     self.obj_embeddings = nn.Embedding(vocabulary.num_objects + 1, embedding)
     self.pred_embeddings = nn.Embedding(vocabulary.num_predicates, embedding)
     self.gconv = GraphConvolution(embedding, hidden, features)
-    self.gconv_net = nn.ModuleDict({'gconvs': nn.ModuleList(
-        GraphConvolution(features, hidden, features) for _ in range(model.gconv_num_layers - 1))})
+    self.gconv_net = nn.ModuleDict(
+      {
+        'gconvs': nn.ModuleList(
+          GraphConvolution(features, hidden, features) for _ in range(model.gconv_num_layers - 1)
+        )
+      }
+    )
     self.box_net = _mlp(features, hidden, 4)
     self.box_net[2].bias.data += model.initial_box
     self.rel_aux_net = _mlp(8 + 2 * embedding, hidden, vocabulary.num_predicates)
     self.mask_net = nn.Sequential()
     for _ in range(model.mask_size.bit_length() - 1):
-      self.mask_net.extend([nn.Upsample(scale_factor=2), nn.BatchNorm2d(features),
-                            nn.Conv2d(features, features, 3, padding=1), nn.ReLU(True)])
+      self.mask_net.extend(
+        [
+          nn.Upsample(scale_factor=2),
+          nn.BatchNorm2d(features),
+          nn.Conv2d(features, features, 3, padding=1),
+          nn.ReLU(True),
+        ]
+      )
     self.mask_net.append(nn.Conv2d(features, 1, 1))
-    self.refinement_net = RefinementNetwork(features + model.layout_noise_dim, tuple(model.refinement_dims))
+    self.refinement_net = RefinementNetwork(
+      features + model.layout_noise_dim, tuple(model.refinement_dims)
+    )
 
   def forward(self, scenes: Scenes, noise, boxes=None, masks=None):
     """Paints from `boxes` and `masks`, predicted ones where they are None.
 
     Returns float32 image, boxes [N, 4], mask logits [N, M, M] and predicate logits [R, P].
     """
-    embeddings, predicates = self.obj_embeddings(scenes.classes), self.pred_embeddings(scenes.predicates)
+    embeddings, predicates = (
+      self.obj_embeddings(scenes.classes),
+      self.pred_embeddings(scenes.predicates),
+    )
     ends = torch.cat([scenes.subjects, scenes.objects])
-    degrees = embeddings.new_zeros(len(embeddings), 1).index_add_(0, ends, embeddings.new_ones(len(ends), 1))
+    degrees = embeddings.new_zeros(len(embeddings), 1).index_add_(
+      0, ends, embeddings.new_ones(len(ends), 1)
+    )
     vectors, degrees = embeddings, degrees.clamp_(min=1)
     for layer in (self.gconv, *self.gconv_net['gconvs']):
       vectors, predicates = layer(vectors, predicates, scenes, degrees)
     predicted_boxes = self.box_net(vectors).float()
     mask_logits = self.mask_net(vectors[..., None, None]).squeeze(1).float()
-    relations = torch.cat([values.index_select(0, index) for values in (predicted_boxes, embeddings)
-                           for index in (scenes.subjects, scenes.objects)], 1)
-    layout = self._layout(scenes, vectors, predicted_boxes if boxes is None else boxes,
-                          mask_logits.sigmoid() if masks is None else masks)
+    relations = torch.cat(
+      [
+        values.index_select(0, index)
+        for values in (predicted_boxes, embeddings)
+        for index in (scenes.subjects, scenes.objects)
+      ],
+      1,
+    )
+    layout = self._layout(
+      scenes,
+      vectors,
+      predicted_boxes if boxes is None else boxes,
+      mask_logits.sigmoid() if masks is None else masks,
+    )
     image = self.refinement_net(torch.cat([layout, noise.to(layout)], 1)).float()
     return image, predicted_boxes, mask_logits, self.rel_aux_net(relations).float()
 
@@ -159,12 +212,25 @@ class Generator(nn.Module):
     """The sum over an image's objects of vector times warped mask: [B, D, H, W], channels_last."""
     height, width = self.image_size
     start, extent = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
-    extent = torch.where(extent == 0, 1e-6, extent)  # a box of no extent is drawn, as one column at most
-    across, down = ((torch.linspace(0, 1, size, device=boxes.device) - start[:, axis, None]) / extent[:, axis, None]
-                    * 2 - 1 for axis, size in enumerate((width, height)))
-    canvases = F.grid_sample(masks[:, None], _grid(across, down), align_corners=self.align_corners).flatten(1)
-    canvases, vectors = (values.new_zeros(*scenes.shape, values.shape[1])
-                         .index_put((scenes.image_of, scenes.slot_of), values) for values in (canvases, vectors))
+    extent = torch.where(
+      extent == 0, 1e-6, extent
+    )  # a box of no extent is drawn, as one column at most
+    across, down = (
+      (torch.linspace(0, 1, size, device=boxes.device) - start[:, axis, None])
+      / extent[:, axis, None]
+      * 2
+      - 1
+      for axis, size in enumerate((width, height))
+    )
+    canvases = F.grid_sample(
+      masks[:, None], _grid(across, down), align_corners=self.align_corners
+    ).flatten(1)
+    canvases, vectors = (
+      values.new_zeros(*scenes.shape, values.shape[1]).index_put(
+        (scenes.image_of, scenes.slot_of), values
+      )
+      for values in (canvases, vectors)
+    )
     return (canvases.mT @ vectors).unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
@@ -178,10 +244,16 @@ class ObjectDiscriminator(nn.Module):
 
   def __init__(self, config: ConfigDict, num_objects: int):
     super().__init__()
-    self.crop_size, self.align_corners = config.object_discriminator.crop_size, config.model.align_corners
+    self.crop_size, self.align_corners = (
+      config.object_discriminator.crop_size,
+      config.model.align_corners,
+    )
     cnn = _cnn(config.object_discriminator.arch)
-    self.cnn = nn.Sequential(cnn, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-                             nn.Linear(cnn[-1].out_channels, 1024))
+    self.cnn = nn.Sequential(
+      cnn,
+      nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+      nn.Linear(cnn[-1].out_channels, 1024),
+    )
     self.real_classifier, self.obj_classifier = nn.Linear(1024, 1), nn.Linear(1024, num_objects)
 
   def crop(self, image, scenes: Scenes):
@@ -189,7 +261,9 @@ class ObjectDiscriminator(nn.Module):
     start, end = scenes.boxes[:, :2, None] * 2 - 1, scenes.boxes[:, 2:, None] * 2 - 1
     steps = torch.linspace(0, 1, self.crop_size, device=image.device)
     across, down = (start * (1 - steps) + end * steps).unbind(1)
-    return F.grid_sample(image.index_select(0, scenes.image_of), _grid(across, down), align_corners=self.align_corners)
+    return F.grid_sample(
+      image.index_select(0, scenes.image_of), _grid(across, down), align_corners=self.align_corners
+    )
 
   def forward(self, crops):
     """Float32 scores [N, 1] and class logits [N, V]."""

@@ -1,8 +1,10 @@
 """COCO-Stuff at 64x64: the paper's main model, and the base from which every other config derives.
 
-  python -m sg2im_jax.train --config=configs/coco64.py --workdir=runs/coco64 --config.data.source_dir=datasets/coco
+  python -m sg2im_jax.train --config=configs/coco64.py --workdir=runs/coco64
+  --config.data.source_dir=datasets/coco
 
-Hyper-parameters are those of the published checkpoint (Johnson et al. 2018, section 4 and its released code).
+Hyper-parameters are those of the published checkpoint (Johnson et al. 2018, section 4 and its
+released code).
 """
 
 from ml_collections import ConfigDict
@@ -13,11 +15,14 @@ def get_config() -> ConfigDict:
   config.seed = 0
   config.num_steps = 1_000_000
   config.batch_size = 32  # images over all devices together
-  config.dtype = 'float32'  # of what the networks compute: float32 | bfloat16; parameters and losses are float32
-  # Compute the insides of refinement modules twice instead of keeping them for the gradient: less memory, more time.
+  config.dtype = (
+    'float32'  # of what the networks compute: float32 | bfloat16; parameters and losses are float32
+  )
+  # Compute the insides of refinement modules twice instead of keeping them for the gradient: less
+  # memory, more time.
   config.rematerialize = False
-  # Steps that the devices take without the host between them. More than 1 helps where a step takes them less than a
-  # few milliseconds; every *_every and num_steps must be multiples.
+  # Steps that the devices take without the host between them. More than 1 helps where a step takes
+  # them less than a few milliseconds; every *_every and num_steps must be multiples.
   config.steps_per_dispatch = 1
 
   config.data = ConfigDict()
@@ -30,22 +35,30 @@ def get_config() -> ConfigDict:
   config.data.max_triples = 16  # triple slots T, with the __in_image__ triples
   config.data.relations = 'geometric'  # each visit's triples: geometric | stored | mixed | none
   config.data.flip = False  # mirror half of the training visits
-  config.data.subsample = False  # draw max_objects - 1 of a scene's objects at each visit, where it has more
-  config.data.options = ConfigDict()  # filters of the data set; others make another prepared configuration
-  # The images to train and to validate on: stuff40k | all | auto (stuff40k where its lists are there, else all).
-  # stuff40k: those with stuff annotations in 2017 (40K of train2017, the 5K of val2017), of which the filter leaves the
-  # paper's 24,972 for training. Their ids are in annotations/deprecated-challenge2017/{train,val}-ids.txt of
-  # stuff_annotations_trainval2017.zip; that those lists are the split of 2017 is what a maintainer of COCO-Stuff and
-  # later papers say, the count of 24,972 has not been checked here. all: the 118K of train2017.
+  config.data.subsample = (
+    False  # draw max_objects - 1 of a scene's objects at each visit, where it has more
+  )
+  config.data.options = (
+    ConfigDict()
+  )  # filters of the data set; others make another prepared configuration
+  # The images to train and to validate on: stuff40k | all | auto (stuff40k where its lists are
+  # there, else all). stuff40k: those with stuff annotations in 2017 (40K of train2017, the 5K of
+  # val2017), of which the filter leaves the paper's 24,972 for training. Their ids are in
+  # annotations/deprecated-challenge2017/{train,val}-ids.txt of stuff_annotations_trainval2017.zip;
+  # that those lists are the split of 2017 is what a maintainer of COCO-Stuff and later papers say,
+  # the count of 24,972 has not been checked here. all: the 118K of train2017.
   config.data.options.train_images = 'auto'
-  config.data.options.instance_whitelist = ()  # names of the things to keep, such as ('sheep', 'cow'); () for all
+  # names of the things to keep, such as ('sheep', 'cow'); () for all
+  config.data.options.instance_whitelist = ()
   config.data.options.stuff_whitelist = ()  # likewise of the stuff
   config.data.options.include_other = False  # keep the stuff class "other"
   config.data.options.keep_crowds = True  # keep regions that are annotated as a crowd of things
   config.data.options.min_object_area = 0.02  # share of the image that an object's box must exceed
   config.data.options.min_objects = 3
   config.data.options.max_objects = 8  # without __image__
-  config.data.options.num_val = 1024  # first filtered val2017 images are split `val`, the rest `test`
+  config.data.options.num_val = (
+    1024  # first filtered val2017 images are split `val`, the rest `test`
+  )
 
   config.model = ConfigDict()
   config.model.embedding_dim = 128
@@ -54,11 +67,14 @@ def get_config() -> ConfigDict:
   config.model.gconv_num_layers = 5
   config.model.gconv_pooling = 'avg'  # avg | sum
   config.model.mlp_normalization = 'none'  # none | batch
-  # What the initial biases of the box head are drawn around. At 0, as published, some coordinates start dead behind
-  # the head's last ReLU, and are 0 for every object until the other losses have moved the object vectors.
+  # What the initial biases of the box head are drawn around. At 0, as published, some coordinates
+  # start dead behind the head's last ReLU, and are 0 for every object until the other losses have
+  # moved the object vectors.
   config.model.initial_box = 0.0
   config.model.mask_size = 16  # a power of two; 0: no mask head, boxes alone make the layout
-  config.model.align_corners = True  # of layouts and crops; False is what PyTorch since 1.3 makes of the same code
+  config.model.align_corners = (
+    True  # of layouts and crops; False is what PyTorch since 1.3 makes of the same code
+  )
   config.model.layout_noise_dim = 32
   config.model.refinement_dims = (1024, 512, 256, 128, 64)
   config.model.normalization = 'batch'  # batch | instance | none
@@ -85,10 +101,13 @@ def get_config() -> ConfigDict:
   config.losses.gan_weight = 0.01  # of both discriminators in the generator's loss
   config.losses.image_gan_weight = 1.0  # times gan_weight
   config.losses.object_gan_weight = 1.0  # times gan_weight
-  config.losses.auxiliary_class_weight = 0.1  # of the object discriminator's class loss in the generator's loss
+  config.losses.auxiliary_class_weight = (
+    0.1  # of the object discriminator's class loss in the generator's loss
+  )
 
   config.sampling = ConfigDict()
-  # Spread each picture over its own darkest to brightest value, as published sampling does; that changes its colours.
+  # Spread each picture over its own darkest to brightest value, as published sampling does; that
+  # changes its colours.
   config.sampling.stretch = False
 
   config.optimizer = ConfigDict()
@@ -97,15 +116,20 @@ def get_config() -> ConfigDict:
   config.optimizer.b1 = 0.9
   config.optimizer.b2 = 0.999
   config.optimizer.eps = 1e-8
-  config.freeze_batch_norm_after = 100_000  # steps; then the generator's statistics stand still and its Adam restarts
+  config.freeze_batch_norm_after = (
+    100_000  # steps; then the generator's statistics stand still and its Adam restarts
+  )
 
   config.log_every = 10  # steps
   config.eval_every = 10_000
   config.num_eval_examples = 1024
-  # Whose features validation computes KID by; efficientnet-lite0 and inception-2015 need the extra [evaluate].
+  # Whose features validation computes KID by; efficientnet-lite0 and inception-2015 need the extra
+  # [evaluate].
   config.eval_backbone = 'none'
   config.image_grid_every = 10_000
   config.checkpoint_every = 10_000
   config.keep_checkpoints = 3  # the newest; the best is kept besides
-  config.best_metric = 'box_iou'  # which one that is: any metric of validation but sigma_x and sigma_area
+  config.best_metric = (
+    'box_iou'  # which one that is: any metric of validation but sigma_x and sigma_area
+  )
   return config

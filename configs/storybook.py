@@ -2,8 +2,8 @@
 
   python -m sg2im_jax.train --config=configs/storybook.py --workdir=runs/storybook
 
-About 5 minutes on 2 CPU cores. Expect a validation box IoU of 0.50, and pictures with the right things in the right
-places but little detail.
+About 5 minutes on 2 CPU cores. Expect a validation box IoU of 0.50, and pictures with the right
+things in the right places but little detail.
 """
 
 from ml_collections import ConfigDict

@@ -19,16 +19,24 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 def refuse_arguments(argv: Sequence[str]):
   """UserError if there is anything beside flags, the program's name first."""
   if len(argv) > 1:
-    raise UserError(f'unexpected argument {argv[1]!r}; every option is a flag, --name=value, and --help lists them')
+    raise UserError(
+      f'unexpected argument {argv[1]!r}; every option is a flag, --name=value, and --help lists '
+      'them'
+    )
 
 
-def run(main: Callable[[Sequence[str]], int | None], parser: Callable[[Sequence[str]], list[str]] = parse_flags, *,
-        arguments: bool = False):
+def run(
+  main: Callable[[Sequence[str]], int | None],
+  parser: Callable[[Sequence[str]], list[str]] = parse_flags,
+  *,
+  arguments: bool = False,
+):
   """Parses the flags, runs `main(argv)` and exits with the status that it returns.
 
-  With `arguments`, argv may hold more than flags, which is refused otherwise. A `UserError` becomes one line on stderr
-  and exit status 2; Ctrl-C where nothing else handles it, status 130.
+  With `arguments`, argv may hold more than flags, which is refused otherwise. A `UserError` becomes
+  one line on stderr and exit status 2; Ctrl-C where nothing else handles it, status 130.
   """
+
   def checked(argv: Sequence[str]) -> int | None:
     if not arguments:
       refuse_arguments(argv)

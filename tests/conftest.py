@@ -7,13 +7,18 @@ import pytest
 from sg2im_jax.runtime import compilation
 from tests.training_runs import NUM_STEPS, SCHEDULE, start_training
 
-compilation.choose_cpu_library()  # as the commands do, whose results are compared with those of this process
-jax.config.update('jax_disable_most_optimizations', True)  # compiling takes longer than everything that tests run
+# as the commands do, whose results are compared with those of this process
+compilation.choose_cpu_library()
+jax.config.update(
+  'jax_disable_most_optimizations', True
+)  # compiling takes longer than everything that tests run
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items):
-  """With --dist=loadgroup a process runs what needs the training run, or the rest of a file: things are made once."""
+  """With --dist=loadgroup a process runs what needs the training run, or the rest of a file: things
+  are made once.
+  """
   for item in items:
     group = 'finished_run' if 'finished_run' in item.fixturenames else item.nodeid.split('::')[0]
     item.add_marker(pytest.mark.xdist_group(group))

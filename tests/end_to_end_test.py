@@ -20,23 +20,38 @@ def run(directory, module, *arguments):
 
 
 def test_sample(workdir, directory, tmp_path):
-  status, _, errors = run(directory, 'sample', f'--workdir={workdir}', f'--scene_graphs={ROOT / "examples/sheep.json"}',
-                          f'--output_dir={tmp_path / "pictures"}', '--samples_per_graph=2')
+  status, _, errors = run(
+    directory,
+    'sample',
+    f'--workdir={workdir}',
+    f'--scene_graphs={ROOT / "examples/sheep.json"}',
+    f'--output_dir={tmp_path / "pictures"}',
+    '--samples_per_graph=2',
+  )
   assert status == 0, errors
   assert (tmp_path / 'pictures/overview.png').exists()
   assert (tmp_path / 'pictures/graph_000/sample_1.png').exists()
 
 
 def test_evaluate(workdir, directory):
-  status, printed, errors = run(directory, 'evaluate', f'--workdir={workdir}', '--split=val', '--num_graphs=6',
-                                '--backbone=none')
+  status, printed, errors = run(
+    directory,
+    'evaluate',
+    f'--workdir={workdir}',
+    '--split=val',
+    '--num_graphs=6',
+    '--backbone=none',
+  )
   assert status == 0, errors
   results = json.loads((workdir / 'evaluation.json').read_text())
   assert (results['protocol']['num_graphs'], results['model']['step']) == (6, NUM_STEPS)
   predicted, mean_box, ground_truth = (
-      results['layout'][name] for name in ('predicted', 'mean box of class', 'ground truth'))
+    results['layout'][name] for name in ('predicted', 'mean box of class', 'ground truth')
+  )
   assert 0.8 < ground_truth['relation_accuracy'] <= 1.0
-  assert 0 <= predicted['relation_accuracy'] <= 1 and 0 <= predicted['box_iou'] < mean_box['box_iou'] < 1
+  assert (
+    0 <= predicted['relation_accuracy'] <= 1 and 0 <= predicted['box_iou'] < mean_box['box_iou'] < 1
+  )
   assert f'| predicted | {predicted["box_iou"]:.3f} |' in printed
   other = shutil.copytree(workdir, workdir.parent / 'other')
   status, printed, errors = run(directory, 'evaluate', '--compare', str(workdir), str(other))
@@ -53,7 +68,15 @@ def test_a_mistake_is_one_line(workdir, directory):
   status, printed, errors = run(directory, 'evaluate', f'--workdir={directory / "missing"}')
   assert (status, printed, len(errors.splitlines())) == (2, '', 1)
   assert errors.startswith(f'error: {directory / "missing"} is not a work directory')
-  status, printed, errors = run(directory, 'train', '--config=configs/debug.py', f'--workdir={workdir}',
-                                '--config.modle.gconv_dim=8')
+  status, printed, errors = run(
+    directory,
+    'train',
+    '--config=configs/debug.py',
+    f'--workdir={workdir}',
+    '--config.modle.gconv_dim=8',
+  )
   assert (status, printed) == (2, '')
-  assert errors == 'error: configs/debug.py has no key "modle.gconv_dim"; the nearest is --config.model.gconv_dim\n'
+  assert (
+    errors
+    == 'error: configs/debug.py has no key "modle.gconv_dim"; the nearest is --config.model.gconv_dim\n'
+  )

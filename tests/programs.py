@@ -1,4 +1,6 @@
-"""How tests compile: without optimisations, but for what is run long enough, or is to be run as users run it."""
+"""How tests compile: without optimisations, but for what is run long enough, or is to be run as
+users run it.
+"""
 
 import contextlib
 

@@ -30,7 +30,9 @@ def tiny_config() -> ConfigDict:
   return config
 
 
-def random_batch(seed: int = 0, batch_size: int = 4, object_slots: int = 6, triple_slots: int = 9) -> SceneBatch:
+def random_batch(
+  seed: int = 0, batch_size: int = 4, object_slots: int = 6, triple_slots: int = 9
+) -> SceneBatch:
   """Scenes of 2 to 5 objects; how many slots hold padding changes nothing else."""
   rng = np.random.default_rng(seed)
   num_objects = rng.integers(2, 6, batch_size)
@@ -46,10 +48,13 @@ def random_batch(seed: int = 0, batch_size: int = 4, object_slots: int = 6, trip
   triples = np.zeros((batch_size, triple_slots, 3), np.int32)
   triple_mask = np.zeros((batch_size, triple_slots), bool)
   for row, count in enumerate(num_objects):
-    drawn = [(i, rng.integers(1, VOCABULARY.num_predicates), rng.integers(1, count)) for i in range(1, count)]
+    drawn = [
+      (i, rng.integers(1, VOCABULARY.num_predicates), rng.integers(1, count))
+      for i in range(1, count)
+    ]
     drawn += [(i, 0, 0) for i in range(1, count)]
-    triples[row, :len(drawn)] = drawn
-    triple_mask[row, :len(drawn)] = True
+    triples[row, : len(drawn)] = drawn
+    triple_mask[row, : len(drawn)] = True
   object_mask = np.arange(object_slots) < num_objects[:, None]
 
   def slots(values: np.ndarray) -> np.ndarray:
@@ -58,20 +63,31 @@ def random_batch(seed: int = 0, batch_size: int = 4, object_slots: int = 6, trip
     padded[~object_mask] = 0
     return padded
 
-  return SceneBatch(object_class=slots(classes), object_mask=object_mask, triples=triples, triple_mask=triple_mask,
-                    boxes=slots(boxes), masks=slots(masks), image=image)
+  return SceneBatch(
+    object_class=slots(classes),
+    object_mask=object_mask,
+    triples=triples,
+    triple_mask=triple_mask,
+    boxes=slots(boxes),
+    masks=slots(masks),
+    image=image,
+  )
 
 
 def with_rubbish_in_padding(batch: SceneBatch) -> SceneBatch:
   """The batch with 1e6 (or the largest number that fits) in every padded slot."""
+
   def spoil(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     values = np.array(values)
     values[~mask] = min(10**6, np.iinfo(values.dtype).max if values.dtype.kind in 'iu' else 10**6)
     return values
 
   return batch.replace(
-      object_class=spoil(batch.object_class, batch.object_mask), boxes=spoil(batch.boxes, batch.object_mask),
-      masks=spoil(batch.masks, batch.object_mask), triples=spoil(batch.triples, batch.triple_mask))
+    object_class=spoil(batch.object_class, batch.object_mask),
+    boxes=spoil(batch.boxes, batch.object_mask),
+    masks=spoil(batch.masks, batch.object_mask),
+    triples=spoil(batch.triples, batch.triple_mask),
+  )
 
 
 def random_noise(batch: SceneBatch, channels: int) -> jax.Array:
@@ -80,7 +96,12 @@ def random_noise(batch: SceneBatch, channels: int) -> jax.Array:
 
 
 def largest_difference(tree, other) -> float:
-  """The largest difference between arrays of two trees, relative to the larger of 1 and the array's largest entry."""
-  differences = jax.tree.map(lambda a, b: jnp.abs(a - b).max(initial=0) / jnp.maximum(1, jnp.abs(b).max(initial=0)),
-                             tree, other)
+  """The largest difference between arrays of two trees, relative to the larger of 1 and the array's
+  largest entry.
+  """
+  differences = jax.tree.map(
+    lambda a, b: jnp.abs(a - b).max(initial=0) / jnp.maximum(1, jnp.abs(b).max(initial=0)),
+    tree,
+    other,
+  )
   return float(max(jax.tree.leaves(differences)))

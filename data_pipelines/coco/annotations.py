@@ -1,4 +1,6 @@
-"""COCO's annotation files: which images and objects are kept, their boxes and masks, and what was wrong in them."""
+"""COCO's annotation files: which images and objects are kept, their boxes and masks, and what was
+wrong in them.
+"""
 
 import collections
 import contextlib
@@ -21,6 +23,7 @@ OTHER = 'other'  # the stuff class of everything that no other class describes
 @dataclasses.dataclass(frozen=True)
 class Filters:
   """Which objects and images are kept; see `configs/coco64.py`."""
+
   min_object_area: float
   min_objects: int
   max_objects: int
@@ -34,12 +37,17 @@ class Filters:
 class AnnotatedObject:
   category_id: int
   box: np.ndarray  # float32[4] x0, y0, x1, y1 in [0, 1]
-  segmentation: list | dict | int  # polygons, RLE with counts as a list or compressed as text; id of a segment
+  segmentation: (
+    list | dict | int
+  )  # polygons, RLE with counts as a list or compressed as text; id of a segment
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AnnotatedImage:
-  """An image and those of its objects that pass the filter: things first, then stuff, in the order of the files."""
+  """An image and those of its objects that pass the filter: things first, then stuff, in the order
+  of the files.
+  """
+
   image_id: int
   file_name: str
   width: int
@@ -51,17 +59,24 @@ class AnnotatedImage:
     runs = object_.segmentation
     try:
       if isinstance(runs, list):
-        polygons = [polygon for polygon in runs if len(polygon) >= 6]  # three points; pycocotools takes four numbers
-        if not polygons:                                               # for a box
+        polygons = [
+          polygon for polygon in runs if len(polygon) >= 6
+        ]  # three points; pycocotools takes four numbers
+        if not polygons:  # for a box
           return np.zeros((self.height, self.width), bool)
         runs = coco_mask.merge(coco_mask.frPyObjects(polygons, self.height, self.width))
       elif isinstance(runs['counts'], list):
         runs = coco_mask.frPyObjects(runs, self.height, self.width)
       return coco_mask.decode(runs).astype(bool)
-    except Exception as error:  # pycocotools raises whatever its C code meets, down to a bare Exception
-      raise UserError(f'image {self.image_id}: the segmentation {_describe_segmentation(object_.segmentation)} of its '
-                      f'object of category {object_.category_id} is not usable ({error}); expected polygons or '
-                      'RLE') from None
+    except (
+      Exception
+    ) as error:  # pycocotools raises whatever its C code meets, down to a bare Exception
+      raise UserError(
+        f'image {self.image_id}: the segmentation {_describe_segmentation(object_.segmentation)} '
+        'of its '
+        f'object of category {object_.category_id} is not usable ({error}); expected polygons or '
+        'RLE'
+      ) from None
 
 
 class Faults:
@@ -88,8 +103,13 @@ class Annotations:
   faults: collections.Counter[str]
 
 
-def read(source: Source, instances_path: str, stuff_path: str, filters: Filters,
-         image_ids: Collection[int] | None) -> Annotations:
+def read(
+  source: Source,
+  instances_path: str,
+  stuff_path: str,
+  filters: Filters,
+  image_ids: Collection[int] | None,
+) -> Annotations:
   """Reads the things and the stuff of one part of COCO, and keeps what passes the filter.
 
   Args:
@@ -111,19 +131,26 @@ def read(source: Source, instances_path: str, stuff_path: str, filters: Filters,
         image_list = ImageList(document['images'], image_ids, file_faults)
       names |= category_names(document['categories'])
       categories = chosen_categories(document['categories'], filters, is_things)
-      for annotation in unique(document['annotations'], 'id', 'annotations listed twice', file_faults):
+      for annotation in unique(
+        document['annotations'], 'id', 'annotations listed twice', file_faults
+      ):
         image = image_list.find(annotation, file_faults)
         box = image and passing_box(annotation, image, categories, filters, file_faults)
         if box is not None:
           image.objects.append(
-              AnnotatedObject(annotation['category_id'], box, _compact(annotation['segmentation'])))
+            AnnotatedObject(annotation['category_id'], box, _compact(annotation['segmentation']))
+          )
       annotated = {annotation['image_id'] for annotation in document['annotations']}
       vocabulary = vocabulary_of(names)
     file_faults.report(path)
     faults += file_faults.counts
     del document  # before the next is loaded
   # `annotated` is now that of the stuff.
-  images = [image for image in image_list.images if image.image_id in annotated and has_right_count(image, filters)]
+  images = [
+    image
+    for image in image_list.images
+    if image.image_id in annotated and has_right_count(image, filters)
+  ]
   return Annotations(images, vocabulary, faults)
 
 
@@ -134,8 +161,11 @@ def load(source: Source, path: str) -> dict:
     with source.open(path) as file, io.TextIOWrapper(file, encoding='utf-8') as text:
       return json.load(text)
   except Exception as error:  # JSON, UTF-8, or what zipfile and zlib raise for a damaged archive
-    raise UserError(f'{source.directory / path}: not whole JSON ({error}); expected COCO annotations, so the file may '
-                    'have been cut off: download or unzip it again') from None
+    raise UserError(
+      f'{source.directory / path}: not whole JSON ({error}); expected COCO annotations, so the '
+      'file may '
+      'have been cut off: download or unzip it again'
+    ) from None
 
 
 @contextlib.contextmanager
@@ -146,9 +176,10 @@ def layout_of(path: str) -> Iterator[None]:
   except UserError:
     raise
   except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-    raise UserError(f'{path}: not in the layout of COCO annotations ({type(error).__name__}: {error}); expected '
-                    '"images", "categories" and "annotations" with "bbox" and "segmentation" or "segments_info"'
-                    ) from None
+    raise UserError(
+      f'{path}: not in the layout of COCO annotations ({type(error).__name__}: {error}); expected '
+      '"images", "categories" and "annotations" with "bbox" and "segmentation" or "segments_info"'
+    ) from None
 
 
 def unique(entries: Iterable[dict], key: str, kind: str, faults: Faults) -> Iterator[dict]:
@@ -176,23 +207,34 @@ class ImageList:
     for entry in unique(entries, 'id', 'images listed twice', faults):
       is_wanted = image_ids is None or entry['id'] in image_ids
       self._by_id[entry['id']] = (
-          AnnotatedImage(entry['id'], entry['file_name'], entry['width'], entry['height']) if is_wanted else None)
+        AnnotatedImage(entry['id'], entry['file_name'], entry['width'], entry['height'])
+        if is_wanted
+        else None
+      )
     self.images = [image for image in self._by_id.values() if image]
 
   def find(self, annotation: dict, faults: Faults) -> AnnotatedImage | None:
     """The image of an annotation, None if that is none to choose from."""
     if annotation['image_id'] not in self._by_id:
-      faults.add('annotations whose image is not listed, left out', f'image {annotation["image_id"]}')
+      faults.add(
+        'annotations whose image is not listed, left out', f'image {annotation["image_id"]}'
+      )
     return self._by_id.get(annotation['image_id'])
 
 
-def passing_box(annotation: dict, image: AnnotatedImage, categories: dict[int, bool], filters: Filters,
-                faults: Faults) -> np.ndarray | None:
+def passing_box(
+  annotation: dict,
+  image: AnnotatedImage,
+  categories: dict[int, bool],
+  filters: Filters,
+  faults: Faults,
+) -> np.ndarray | None:
   """float32[4] x0, y0, x1, y1 of an object that is kept, as shares of the image; None for others.
 
-  The box passes or fails with the size that it is annotated with, and one that leaves the frame by less than a pixel
-  stays as it is: so all of COCO's own, whose boxes are rounded to hundredths of a pixel, comes out as it does of the
-  published code. What leaves the frame by more is clipped to it, afterwards.
+  The box passes or fails with the size that it is annotated with, and one that leaves the frame by
+  less than a pixel stays as it is: so all of COCO's own, whose boxes are rounded to hundredths of a
+  pixel, comes out as it does of the published code. What leaves the frame by more is clipped to it,
+  afterwards.
   """
   left, top, width, height = annotation['bbox']
   if width <= 0 or height <= 0:
@@ -207,8 +249,15 @@ def passing_box(annotation: dict, image: AnnotatedImage, categories: dict[int, b
     faults.add('objects of a category that is not listed, left out', _name(annotation, image))
   if not is_chosen:
     return None
-  edges = np.array([left / image.width, top / image.height, (left + width) / image.width,
-                    (top + height) / image.height], np.float32)
+  edges = np.array(
+    [
+      left / image.width,
+      top / image.height,
+      (left + width) / image.width,
+      (top + height) / image.height,
+    ],
+    np.float32,
+  )
   box = edges.clip(0, 1)
   if box[0] >= box[2] or box[1] >= box[3]:
     faults.add('boxes out of the frame, left out', _name(annotation, image))
@@ -227,8 +276,11 @@ def category_names(categories: Iterable[dict]) -> dict[int, str]:
   return {category['id']: category['name'] for category in categories}
 
 
-def chosen_categories(categories: Iterable[dict], filters: Filters, is_things: bool) -> dict[int, bool]:
-  """By category id, whether the filters let the category pass; of the categories of things or of stuff.
+def chosen_categories(
+  categories: Iterable[dict], filters: Filters, is_things: bool
+) -> dict[int, bool]:
+  """By category id, whether the filters let the category pass; of the categories of things or of
+  stuff.
 
   Raises:
     UserError: the whitelist has a name that none of them has.
@@ -237,8 +289,10 @@ def chosen_categories(categories: Iterable[dict], filters: Filters, is_things: b
   names, whitelist = category_names(categories), getattr(filters, option)
   for name in whitelist:
     vocabulary_of(names).object_id(name, f'--config.data.options.{option}')
-  return {category_id: (not whitelist or name in whitelist) and (filters.include_other or name != OTHER)
-          for category_id, name in names.items()}
+  return {
+    category_id: (not whitelist or name in whitelist) and (filters.include_other or name != OTHER)
+    for category_id, name in names.items()
+  }
 
 
 def vocabulary_of(names: dict[int, str]) -> Vocabulary:

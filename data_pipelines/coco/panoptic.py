@@ -1,8 +1,9 @@
-"""COCO's panoptic annotations as a tensorflow-datasets builder: every pixel belongs to one thing or one kind of stuff.
+"""COCO's panoptic annotations as a tensorflow-datasets builder: every pixel belongs to one thing or
+one kind of stuff.
 
-A JSON file lists the segments of each image with category and box, and a PNG says of which segment each pixel is.
-Some kinds of stuff are merged there ("tree-merged"), with ids and names of their own, and these are the class ids and
-names here.
+A JSON file lists the segments of each image with category and box, and a PNG says of which segment
+each pixel is. Some kinds of stuff are merged there ("tree-merged"), with ids and names of their
+own, and these are the class ids and names here.
 """
 
 import io
@@ -34,29 +35,37 @@ class CocoPanoptic(coco.CocoBuilder):
   @classmethod
   def missing_files(cls, source: Source) -> list[str]:
     return super().missing_files(source) + [
-        f'annotations/panoptic_{part}/ (in {ARCHIVE})' for part in (coco.TRAIN, coco.VAL)
-        if not any(map(source.names, _segment_folders(part)))]
+      f'annotations/panoptic_{part}/ (in {ARCHIVE})'
+      for part in (coco.TRAIN, coco.VAL)
+      if not any(map(source.names, _segment_folders(part)))
+    ]
 
-  def read_annotations(self, source: Source, part: str,
-                       image_ids: frozenset[int] | None) -> coco_annotations.Annotations:
+  def read_annotations(
+    self, source: Source, part: str, image_ids: frozenset[int] | None
+  ) -> coco_annotations.Annotations:
     return read(source, ANNOTATIONS.format(part), self.builder_config.filters, image_ids)
 
   def read_masks(self, source: Source, part: str, image: AnnotatedImage) -> list[np.ndarray]:
     with open_segments(source, part, image) as file:
       segments = read_segments(file)
     if segments.shape != (image.height, image.width):
-      raise UnreadableImage(f'its PNG has {segments.shape[1]}x{segments.shape[0]} pixels, the annotations '
-                            f'{image.width}x{image.height}')
+      raise UnreadableImage(
+        f'its PNG has {segments.shape[1]}x{segments.shape[0]} pixels, the annotations '
+        f'{image.width}x{image.height}'
+      )
     return [segments == object_.segmentation for object_ in image.objects]
 
 
 def make_builder(data_config: ConfigDict) -> CocoPanoptic:
-  """The builder for a config such as `configs/coco_panoptic64.py`, prepared or not; see `coco.make`."""
+  """The builder for a config such as `configs/coco_panoptic64.py`, prepared or not; see
+  `coco.make`.
+  """
   return coco.make(CocoPanoptic, data_config)
 
 
-def read(source: Source, path: str, filters: coco_annotations.Filters,
-         image_ids: frozenset[int] | None) -> coco_annotations.Annotations:
+def read(
+  source: Source, path: str, filters: coco_annotations.Filters, image_ids: frozenset[int] | None
+) -> coco_annotations.Annotations:
   """Reads one part of COCO, and keeps what passes the filter; see `coco_annotations.read`."""
   document, faults = coco_annotations.load(source, path), coco_annotations.Faults()
   with coco_annotations.layout_of(path):
@@ -64,24 +73,37 @@ def read(source: Source, path: str, filters: coco_annotations.Filters,
     is_thing = {category['id']: bool(category['isthing']) for category in document['categories']}
     categories = {}
     for of_things in (True, False):
-      entries = [category for category in document['categories'] if is_thing[category['id']] == of_things]
+      entries = [
+        category for category in document['categories'] if is_thing[category['id']] == of_things
+      ]
       categories |= coco_annotations.chosen_categories(entries, filters, of_things)
     annotated = set()
-    for annotation in coco_annotations.unique(document['annotations'], 'image_id', 'images annotated twice', faults):
+    for annotation in coco_annotations.unique(
+      document['annotations'], 'image_id', 'images annotated twice', faults
+    ):
       image = image_list.find(annotation, faults)
       if image is None:
         continue
       annotated.add(image.image_id)
-      segments = coco_annotations.unique(annotation['segments_info'], 'id', 'segments listed twice', faults)
+      segments = coco_annotations.unique(
+        annotation['segments_info'], 'id', 'segments listed twice', faults
+      )
       # Things first, as with COCO-Stuff.
-      for segment in sorted(segments, key=lambda segment: not is_thing.get(segment['category_id'], False)):
+      for segment in sorted(
+        segments, key=lambda segment: not is_thing.get(segment['category_id'], False)
+      ):
         box = coco_annotations.passing_box(segment, image, categories, filters, faults)
         if box is not None:
           image.objects.append(AnnotatedObject(segment['category_id'], box, int(segment['id'])))
-    vocabulary = coco_annotations.vocabulary_of(coco_annotations.category_names(document['categories']))
+    vocabulary = coco_annotations.vocabulary_of(
+      coco_annotations.category_names(document['categories'])
+    )
   faults.report(path)
-  images = [image for image in image_list.images
-            if image.image_id in annotated and coco_annotations.has_right_count(image, filters)]
+  images = [
+    image
+    for image in image_list.images
+    if image.image_id in annotated and coco_annotations.has_right_count(image, filters)
+  ]
   return coco_annotations.Annotations(images, vocabulary, faults.counts)
 
 
@@ -107,5 +129,7 @@ def read_segments(file: BinaryIO) -> np.ndarray:
 
 
 def _segment_folders(part: str) -> tuple[str, str]:
-  """With the folder of the archive of PNGs within the official archive, and as that archive is unpacked by itself."""
+  """With the folder of the archive of PNGs within the official archive, and as that archive is
+  unpacked by itself.
+  """
   return f'annotations/panoptic_{part}', f'panoptic_{part}'

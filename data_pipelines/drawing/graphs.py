@@ -1,7 +1,8 @@
-"""A scene graph as a picture: objects are boxes in the colour of their class, predicates are labels on arrows.
+"""A scene graph as a picture: objects are boxes in the colour of their class, predicates are labels
+on arrows.
 
-Graphviz (bundled with pygraphviz) places nodes and bends arrows; Pillow draws them, so that the picture needs no font
-of the system and looks alike on every machine.
+Graphviz (bundled with pygraphviz) places nodes and bends arrows; Pillow draws them, so that the
+picture needs no font of the system and looks alike on every machine.
 """
 
 import dataclasses
@@ -19,7 +20,8 @@ OBJECT_TEXT, PREDICATE_TEXT = 16, 13  # heights in pixels
 
 Point = tuple[float, float]
 
-# Graphviz puts the first object of a triple on top. With these predicates the second one is higher in the scene.
+# Graphviz puts the first object of a triple on top. With these predicates the second one is higher
+# in the scene.
 _UPWARD = ('below', 'under', 'beneath', 'in front of')
 _SCALE = 2  # Pillow's lines are not anti-aliased: draw larger, then reduce
 _PREDICATE_INK = (92, 92, 104)
@@ -27,12 +29,15 @@ _ARROW = (150, 150, 162)
 _ARROW_WIDTH = 2
 _CURVE_STEPS = 16
 _MARGIN = 12
-_POINTS_PER_INCH = 72  # Graphviz gives positions in points and takes sizes in inches; here a point is a pixel
+_POINTS_PER_INCH = (
+  72  # Graphviz gives positions in points and takes sizes in inches; here a point is a pixel
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class PlacedNode:
   """A name in a drawn graph: where its centre is and how large it is, in pixels from the top left."""
+
   name: str
   x: float
   y: float
@@ -48,6 +53,7 @@ class Arrow:
     curve: cubic Bezier curves one after the other: a point, then three for each curve.
     heads: the corners of each arrow head, its tip first.
   """
+
   curve: tuple[Point, ...]
   heads: tuple[tuple[Point, Point, Point], ...]
 
@@ -61,8 +67,10 @@ class PlacedGraph:
     height: of the whole drawing in pixels.
     objects: in the order of the graph.
     predicates: in the order of the graph's relationships.
-    arrows: of each relationship: the line between its subject and its predicate, that between predicate and object.
+    arrows: of each relationship: the line between its subject and its predicate, that between
+    predicate and object.
   """
+
   width: float
   height: float
   objects: tuple[PlacedNode, ...]
@@ -87,11 +95,17 @@ def place_graph(graph: SceneGraph) -> PlacedGraph:
     label = next(end for end in edge if end.startswith('relationship'))
     arrows[int(label.split()[1])].append(_arrow(edge.attr['pos'], to_pixels))
   return PlacedGraph(
-      right - left + 2 * _MARGIN, top - bottom + 2 * _MARGIN,
-      tuple(node('object', index, name, _object_size(name)) for index, name in enumerate(graph.objects)),
-      tuple(node('relationship', index, name, _predicate_size(name))
-            for index, (_, name, _) in enumerate(graph.relationships)),
-      tuple(map(tuple, arrows)))
+    right - left + 2 * _MARGIN,
+    top - bottom + 2 * _MARGIN,
+    tuple(
+      node('object', index, name, _object_size(name)) for index, name in enumerate(graph.objects)
+    ),
+    tuple(
+      node('relationship', index, name, _predicate_size(name))
+      for index, (_, name, _) in enumerate(graph.relationships)
+    ),
+    tuple(map(tuple, arrows)),
+  )
 
 
 def draw_graph(graph: SceneGraph) -> Image.Image:
@@ -103,7 +117,9 @@ def draw_graph(graph: SceneGraph) -> Image.Image:
   for arrow in itertools.chain(*placed.arrows):
     _draw_arrow(draw, arrow)
   for node in placed.predicates:
-    _draw_node(draw, node, text_height=PREDICATE_TEXT, fill=BACKGROUND, outline=None, ink=_PREDICATE_INK)
+    _draw_node(
+      draw, node, text_height=PREDICATE_TEXT, fill=BACKGROUND, outline=None, ink=_PREDICATE_INK
+    )
   for node in placed.objects:
     color = class_color(node.name)
     _draw_node(draw, node, text_height=OBJECT_TEXT, fill=tint(color, 0.22), outline=color, ink=INK)
@@ -121,11 +137,16 @@ def _predicate_size(name: str) -> tuple[int, int]:
 
 
 def _layout(graph: SceneGraph) -> pygraphviz.AGraph:
-  """Every predicate is a node of its own between two objects: labels never overlap, and parallel arrows stay apart."""
+  """Every predicate is a node of its own between two objects: labels never overlap, and parallel
+  arrows stay apart.
+  """
   placed = pygraphviz.AGraph(directed=True, ranksep=0.2, nodesep=0.25)
   placed.node_attr.update(shape='box', fixedsize='true', label='')
   nodes = [(f'object {index}', _object_size(name)) for index, name in enumerate(graph.objects)]
-  nodes += [(f'relationship {index}', _predicate_size(name)) for index, (_, name, _) in enumerate(graph.relationships)]
+  nodes += [
+    (f'relationship {index}', _predicate_size(name))
+    for index, (_, name, _) in enumerate(graph.relationships)
+  ]
   for node, (width, height) in nodes:
     placed.add_node(node, width=width / _POINTS_PER_INCH, height=height / _POINTS_PER_INCH)
   for index, (subject, predicate, object_) in enumerate(graph.relationships):
@@ -141,11 +162,15 @@ def _layout(graph: SceneGraph) -> pygraphviz.AGraph:
 
 
 def _arrow(spline: str, to_pixels: Callable[[str], Point]) -> Arrow:
-  """From Graphviz's description of an edge: "[s,x,y] [e,x,y] point (point point point)*", cubic Bezier curves."""
+  """From Graphviz's description of an edge: "[s,x,y] [e,x,y] point (point point point)*", cubic
+  Bezier curves.
+  """
   curve = tuple(to_pixels(part) for part in spline.split() if part[0] not in 'se')
   heads = []
   for part in spline.split():
-    if part[0] in 'se':  # the tip of a head at the start or the end; the curve stops at the head's base
+    if (
+      part[0] in 'se'
+    ):  # the tip of a head at the start or the end; the curve stops at the head's base
       (tip_x, tip_y), (x, y) = to_pixels(part[2:]), curve[0 if part[0] == 's' else -1]
       side_x, side_y = 0.42 * (tip_y - y), 0.42 * (x - tip_x)
       heads.append(((tip_x, tip_y), (x + side_x, y + side_y), (x - side_x, y - side_y)))
@@ -156,7 +181,9 @@ def _draw_arrow(draw: ImageDraw.ImageDraw, arrow: Arrow):
   points = _scaled(arrow.curve)
   curve = [points[0]]
   for start in range(0, len(points) - 1, 3):
-    curve += [_bezier(points[start:start + 4], step / _CURVE_STEPS) for step in range(1, _CURVE_STEPS + 1)]
+    curve += [
+      _bezier(points[start : start + 4], step / _CURVE_STEPS) for step in range(1, _CURVE_STEPS + 1)
+    ]
   draw.line(curve, fill=_ARROW, width=_ARROW_WIDTH * _SCALE, joint='curve')
   for corners in arrow.heads:
     draw.polygon(_scaled(corners), fill=_ARROW)
@@ -167,14 +194,24 @@ def _scaled(points: Sequence[Point]) -> list[Point]:
 
 
 def _bezier(points: Sequence[Point], t: float) -> Point:
-  weights = ((1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t ** 2, t ** 3)
+  weights = ((1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3)
   xs, ys = zip(*points, strict=True)
   return sum(map(operator.mul, weights, xs)), sum(map(operator.mul, weights, ys))
 
 
-def _draw_node(draw: ImageDraw.ImageDraw, node: PlacedNode, *, text_height: int, fill: Color, outline: Color | None,
-               ink: Color):
-  (x, y), (width, height) = (node.x * _SCALE, node.y * _SCALE), (node.width * _SCALE, node.height * _SCALE)
+def _draw_node(
+  draw: ImageDraw.ImageDraw,
+  node: PlacedNode,
+  *,
+  text_height: int,
+  fill: Color,
+  outline: Color | None,
+  ink: Color,
+):
+  (x, y), (width, height) = (
+    (node.x * _SCALE, node.y * _SCALE),
+    (node.width * _SCALE, node.height * _SCALE),
+  )
   corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
   draw.rounded_rectangle(corners, radius=8 * _SCALE, fill=fill, outline=outline, width=2 * _SCALE)
   draw.text((x, y), node.name, fill=ink, font=font(text_height * _SCALE), anchor='mm')

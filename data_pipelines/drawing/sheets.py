@@ -39,7 +39,9 @@ def text_size(text: str, size: int) -> tuple[int, int]:
 
 def class_color(name: str) -> Color:
   """The colour of a class: vivid, and always the same for a name."""
-  digest = hashlib.sha1(f'434670 {name}'.encode()).digest()  # by luck of this number sky is blue and grass is green
+  digest = hashlib.sha1(
+    f'434670 {name}'.encode()
+  ).digest()  # by luck of this number sky is blue and grass is green
   hue, lightness = digest[0] / 256, 0.40 + 0.16 * digest[1] / 255
   return tuple(round(255 * channel) for channel in colorsys.hls_to_rgb(hue, lightness, 0.72))
 
@@ -55,9 +57,11 @@ def ink_on(color: Color) -> Color:
   return INK if luminance > 0.26 else BACKGROUND
 
 
-def draw_layout(names: Sequence[str], boxes: np.ndarray, masks: np.ndarray | None,
-                size: tuple[int, int]) -> Image.Image:
-  """Draws where each object goes: its mask in its class's colour, its box, its name; large ones first.
+def draw_layout(
+  names: Sequence[str], boxes: np.ndarray, masks: np.ndarray | None, size: tuple[int, int]
+) -> Image.Image:
+  """Draws where each object goes: its mask in its class's colour, its box, its name; large ones
+  first.
 
   Args:
     names: N object names; `__image__` is left out of the picture.
@@ -116,25 +120,36 @@ class PlacedObject:
     box: its box.
     label: the frame for its name, which is LABEL_TEXT pixels high.
   """
+
   index: int
   name: str
   box: PixelBox
   label: PixelBox
 
 
-def place_objects(names: Sequence[str], boxes: np.ndarray, size: tuple[int, int]) -> list[PlacedObject]:
+def place_objects(
+  names: Sequence[str], boxes: np.ndarray, size: tuple[int, int]
+) -> list[PlacedObject]:
   """The places of all objects but `__image__`, large ones first; arguments as of `draw_layout`."""
   corners = _large_first(names, boxes, size)
   labels = []
   for index in reversed(corners):  # small boxes have the least choice of where to put their name
     labels.append(_place_label(names[index], corners[index], size, labels))
-  return [PlacedObject(index, names[index], box, label)
-          for (index, box), label in zip(corners.items(), reversed(labels), strict=True)]
+  return [
+    PlacedObject(index, names[index], box, label)
+    for (index, box), label in zip(corners.items(), reversed(labels), strict=True)
+  ]
 
 
-def _large_first(names: Sequence[str], boxes: np.ndarray, size: tuple[int, int]) -> dict[int, PixelBox]:
+def _large_first(
+  names: Sequence[str], boxes: np.ndarray, size: tuple[int, int]
+) -> dict[int, PixelBox]:
   """Each object's index and box in pixels, without `__image__`."""
-  corners = {index: _pixel_box(boxes[index], size) for index, name in enumerate(names) if name != IMAGE_OBJECT}
+  corners = {
+    index: _pixel_box(boxes[index], size)
+    for index, name in enumerate(names)
+    if name != IMAGE_OBJECT
+  }
   return dict(sorted(corners.items(), key=lambda item: -_area(item[1])))
 
 
@@ -157,7 +172,9 @@ def _overlap(one: PixelBox, other: PixelBox) -> int:
   return max(width, 0) * max(height, 0)
 
 
-def _place_label(name: str, box: PixelBox, size: tuple[int, int], taken: Sequence[PixelBox]) -> PixelBox:
+def _place_label(
+  name: str, box: PixelBox, size: tuple[int, int], taken: Sequence[PixelBox]
+) -> PixelBox:
   """The frame for a name where it covers the least of the frames that are `taken`."""
   text_width, text_height = text_size(name, LABEL_TEXT)
   width, height = text_width + 8, text_height + 2
@@ -178,7 +195,13 @@ def _draw_label(draw: ImageDraw.ImageDraw, placed: PlacedObject):
   x0, y0, x1, y1 = placed.label
   color = class_color(placed.name)
   draw.rounded_rectangle((x0, y0, x1 - 1, y1 - 1), radius=4, fill=color)
-  draw.text(((x0 + x1) / 2, (y0 + y1) / 2), placed.name, fill=ink_on(color), font=font(LABEL_TEXT), anchor='mm')
+  draw.text(
+    ((x0 + x1) / 2, (y0 + y1) / 2),
+    placed.name,
+    fill=ink_on(color),
+    font=font(LABEL_TEXT),
+    anchor='mm',
+  )
 
 
 def enlarge(image: np.ndarray, side: int = _PICTURE_SIDE) -> Image.Image:
@@ -196,11 +219,14 @@ def image_grid(images: np.ndarray, columns: int) -> Image.Image:
     columns: pictures in a row.
   """
   pictures = [enlarge(image) for image in images]
-  return table([pictures[start:start + columns] for start in range(0, len(pictures), columns)], margin=0)
+  return table(
+    [pictures[start : start + columns] for start in range(0, len(pictures), columns)], margin=0
+  )
 
 
 def contact_sheet(graph: Image.Image, layout: Image.Image, samples: np.ndarray) -> Image.Image:
-  """One graph's sheet: the drawn graph, the layout, and the samples in as many rows as the graph is high.
+  """One graph's sheet: the drawn graph, the layout, and the samples in as many rows as the graph is
+  high.
 
   Args:
     graph: from `graph_drawing.draw_graph`.
@@ -213,20 +239,33 @@ def contact_sheet(graph: Image.Image, layout: Image.Image, samples: np.ndarray) 
   return table([[graph, layout, image_grid(samples, columns)]], captions)
 
 
-def overview(graphs: Sequence[Image.Image], layouts: Sequence[Image.Image], samples: Sequence[np.ndarray],
-             titles: Sequence[str]) -> Image.Image:
-  """Many graphs, one a row: title, graph, layout, and the first samples of each (uint8[N, H, W, 3])."""
+def overview(
+  graphs: Sequence[Image.Image],
+  layouts: Sequence[Image.Image],
+  samples: Sequence[np.ndarray],
+  titles: Sequence[str],
+) -> Image.Image:
+  """Many graphs, one a row: title, graph, layout, and the first samples of each (uint8[N, H, W,
+  3]).
+  """
   rows = []
   for graph, layout, images, title in zip(graphs, layouts, samples, titles, strict=True):
     graph = graph.copy()
     graph.thumbnail(_GRAPH_PANEL, Image.Resampling.LANCZOS)
-    rows.append([text_picture(title), graph, layout, image_grid(images[:_MAX_COLUMNS], _MAX_COLUMNS)])
+    rows.append(
+      [text_picture(title), graph, layout, image_grid(images[:_MAX_COLUMNS], _MAX_COLUMNS)]
+    )
   return table(rows, ('', 'scene graph', 'predicted layout', 'samples'))
 
 
-def training_grid(ground_truth: np.ndarray, from_gt_boxes_and_masks: np.ndarray, from_gt_boxes: np.ndarray,
-                  predicted: np.ndarray) -> np.ndarray:
-  """The picture that training shows in TensorBoard: one scene a row, a column for each way to make it.
+def training_grid(
+  ground_truth: np.ndarray,
+  from_gt_boxes_and_masks: np.ndarray,
+  from_gt_boxes: np.ndarray,
+  predicted: np.ndarray,
+) -> np.ndarray:
+  """The picture that training shows in TensorBoard: one scene a row, a column for each way to make
+  it.
 
   Args:
     ground_truth: uint8[N, H, W, 3], as are the others: the data set's image.
@@ -249,12 +288,21 @@ def text_picture(text: str) -> Image.Image:
   return picture
 
 
-def table(rows: Sequence[Sequence[Image.Image]], captions: Sequence[str] = (), margin: int = _GAP) -> Image.Image:
-  """Pictures in aligned rows and columns, each at the top of its cell, with a caption over each column."""
+def table(
+  rows: Sequence[Sequence[Image.Image]], captions: Sequence[str] = (), margin: int = _GAP
+) -> Image.Image:
+  """Pictures in aligned rows and columns, each at the top of its cell, with a caption over each
+  column.
+  """
   rows = ([[text_picture(caption) for caption in captions]] if captions else []) + list(rows)
-  widths = [max(row[column].width for row in rows if column < len(row)) for column in range(len(rows[0]))]
+  widths = [
+    max(row[column].width for row in rows if column < len(row)) for column in range(len(rows[0]))
+  ]
   heights = [max(picture.height for picture in row) for row in rows]
-  size = (sum(widths) + _GAP * (len(widths) - 1) + 2 * margin, sum(heights) + _GAP * (len(heights) - 1) + 2 * margin)
+  size = (
+    sum(widths) + _GAP * (len(widths) - 1) + 2 * margin,
+    sum(heights) + _GAP * (len(heights) - 1) + 2 * margin,
+  )
   sheet = Image.new('RGB', size, BACKGROUND)
   top = margin
   for row, height in zip(rows, heights, strict=True):

@@ -1,4 +1,6 @@
-"""A folder of a user's own scenes as a tensorflow-datasets builder; `scenes_file` says what lies in the folder."""
+"""A folder of a user's own scenes as a tensorflow-datasets builder; `scenes_file` says what lies in
+the folder.
+"""
 
 import collections
 import dataclasses
@@ -28,6 +30,7 @@ _DIGEST_LENGTH = 12  # hexadecimal digits of the hash of scenes.jsonl in the con
 @dataclasses.dataclass(frozen=True)
 class Filters:
   """Which objects, scenes and names are kept; see `configs/scenes.py`."""
+
   min_object_area: float
   min_objects: int
   max_objects: int
@@ -42,38 +45,68 @@ class Selection:
 
   Attributes:
     scenes: in the order of the lines.
-    vocabulary: the object names, most common first; `__in_image__`, the geometric predicates, then the other stored
-      ones, most common first.
+    vocabulary: the object names, most common first; `__in_image__`, the geometric predicates, then
+      the other stored ones, most common first.
     attribute_ids: by name, most common first.
   """
+
   scenes: list[Scene]
   vocabulary: Vocabulary
   attribute_ids: dict[str, int]
 
 
 def select(scenes: Iterable[Scene], filters: Filters) -> Selection:
-  """Applies the filters until every object name that is left is common enough in the training scenes that are left."""
-  kept = [_keep_objects(scene, [_is_large(object_, scene, filters) for object_ in scene.objects]) for scene in scenes]
+  """Applies the filters until every object name that is left is common enough in the training
+  scenes that are left.
+  """
+  kept = [
+    _keep_objects(scene, [_is_large(object_, scene, filters) for object_ in scene.objects])
+    for scene in scenes
+  ]
   before = None
-  while kept != before:  # a scene that goes can make a name rare, and a name that goes can leave a scene too small
+  while (
+    kept != before
+  ):  # a scene that goes can make a name rare, and a name that goes can leave a scene too small
     before = kept
-    object_names = _common_names((object_.name for scene in before if scene.split == 'train'
-                                  for object_ in scene.objects), filters.min_object_instances)
-    restricted = (_keep_objects(scene, [object_.name in object_names for object_ in scene.objects])
-                  for scene in before)
-    kept = [scene for scene in restricted if filters.min_objects <= len(scene.objects) <= filters.max_objects]
+    object_names = _common_names(
+      (object_.name for scene in before if scene.split == 'train' for object_ in scene.objects),
+      filters.min_object_instances,
+    )
+    restricted = (
+      _keep_objects(scene, [object_.name in object_names for object_ in scene.objects])
+      for scene in before
+    )
+    kept = [
+      scene
+      for scene in restricted
+      if filters.min_objects <= len(scene.objects) <= filters.max_objects
+    ]
 
   train = [scene for scene in kept if scene.split == 'train']
-  stored_names = _common_names((predicate for scene in train for _, predicate, _ in scene.relationships),
-                               filters.min_predicate_instances)
-  attribute_ids = _common_names((attribute for scene in train for object_ in scene.objects
-                                 for attribute in object_.attributes), filters.min_attribute_instances)
-  # Geometric predicates are always there, so that relations can be drawn from the boxes, too. A stored relation of the
-  # same name is the same predicate.
-  predicate_names = (*COCO_PREDICATES, *(name for name in stored_names if name not in COCO_PREDICATES))
+  stored_names = _common_names(
+    (predicate for scene in train for _, predicate, _ in scene.relationships),
+    filters.min_predicate_instances,
+  )
+  attribute_ids = _common_names(
+    (attribute for scene in train for object_ in scene.objects for attribute in object_.attributes),
+    filters.min_attribute_instances,
+  )
+  # Geometric predicates are always there, so that relations can be drawn from the boxes, too. A
+  # stored relation of the same name is the same predicate.
+  predicate_names = (
+    *COCO_PREDICATES,
+    *(name for name in stored_names if name not in COCO_PREDICATES),
+  )
   known = set(predicate_names)
-  kept = [dataclasses.replace(scene, relationships=tuple(
-      relationship for relationship in scene.relationships if relationship[1] in known)) for scene in kept]
+  kept = [
+    dataclasses.replace(
+      scene,
+      relationships=tuple(
+        relationship for relationship in scene.relationships if relationship[1] in known
+      ),
+    )
+    for scene in kept
+  ]
   return Selection(kept, Vocabulary((IMAGE_OBJECT, *object_names), predicate_names), attribute_ids)
 
 
@@ -87,22 +120,32 @@ def _keep_objects(scene: Scene, is_kept: Sequence[bool]) -> Scene:
   indices = [index for index in range(len(scene.objects)) if is_kept[index]]
   places = {index: place for place, index in enumerate(indices)}
   return dataclasses.replace(
-      scene, objects=tuple(scene.objects[index] for index in indices),
-      relationships=tuple((places[subject], predicate, places[other])
-                          for subject, predicate, other in scene.relationships
-                          if subject in places and other in places))
+    scene,
+    objects=tuple(scene.objects[index] for index in indices),
+    relationships=tuple(
+      (places[subject], predicate, places[other])
+      for subject, predicate, other in scene.relationships
+      if subject in places and other in places
+    ),
+  )
 
 
 def _common_names(names: Iterable[str], min_instances: int) -> dict[str, int]:
   """Those that occur often enough and their places: most common first, equally common ones by name."""
   counts = collections.Counter(names)
-  common = sorted((name for name in counts if counts[name] >= min_instances), key=lambda name: (-counts[name], name))
+  common = sorted(
+    (name for name in counts if counts[name] >= min_instances),
+    key=lambda name: (-counts[name], name),
+  )
   return {name: place for place, name in enumerate(common)}
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class ScenesConfig(tfds.core.BuilderConfig):
-  """What the records depend on; `name` spells it out, so that other values make another prepared data set."""
+  """What the records depend on; `name` spells it out, so that other values make another prepared
+  data set.
+  """
+
   source_dir: str
   image_size: tuple[int, int]  # H, W
   mask_size: int | None  # M; None where no object has a mask
@@ -117,10 +160,10 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
-        builder=self,
-        description=__doc__,
-        features=record_features(self.builder_config.image_size, self.builder_config.mask_size),
-        metadata=tfds.core.MetadataDict(),
+      builder=self,
+      description=__doc__,
+      features=record_features(self.builder_config.image_size, self.builder_config.mask_size),
+      metadata=tfds.core.MetadataDict(),
     )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
@@ -131,24 +174,40 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
     reading = scenes_file.read(source, scenes_file.read_content(source))
     selection = select(reading.scenes, config.filters)
     self._report(reading, selection)
-    splits = {split: [scene for scene in selection.scenes if scene.split == split] for split in scenes_file.SPLITS}
+    splits = {
+      split: [scene for scene in selection.scenes if scene.split == split]
+      for split in scenes_file.SPLITS
+    }
     if not reading.scenes:
-      raise UserError(f'{path}: no line is usable; expected lines like {scenes_file.EXAMPLE}; run python -m '
-                      f'data_pipelines.prepare --dataset=scenes --check --source={config.source_dir}')
+      raise UserError(
+        f'{path}: no line is usable; expected lines like {scenes_file.EXAMPLE}; run python -m '
+        f'data_pipelines.prepare --dataset=scenes --check --source={config.source_dir}'
+      )
     for split in scenes_file.NEEDED_SPLITS:
       if split in reading.missing_splits():
-        raise UserError(f'{path}: no usable line is of split "{split}", which training needs; '
-                        f'give some lines "split": "{split}"')
+        raise UserError(
+          f'{path}: no usable line is of split "{split}", which training needs; '
+          f'give some lines "split": "{split}"'
+        )
       if not splits[split]:
-        raise UserError(f'{path}: no scene of split "{split}" passes the filter; loosen --config.data.options, which '
-                        f'are {dataclasses.asdict(config.filters)}')
+        raise UserError(
+          f'{path}: no scene of split "{split}" passes the filter; loosen --config.data.options, '
+          'which '
+          f'are {dataclasses.asdict(config.filters)}'
+        )
     self.info.metadata.update(
-        vocabulary=selection.vocabulary.to_dict(), attribute_names=list(selection.attribute_ids),
-        max_objects=max(len(scene.objects) for scene in selection.scenes),
-        max_relations=max(len(scene.relationships) for scene in selection.scenes),
-        num_skipped_images=len(reading.faults))
+      vocabulary=selection.vocabulary.to_dict(),
+      attribute_names=list(selection.attribute_ids),
+      max_objects=max(len(scene.objects) for scene in selection.scenes),
+      max_relations=max(len(scene.relationships) for scene in selection.scenes),
+      num_skipped_images=len(reading.faults),
+    )
     # tensorflow-datasets knows no empty split, so there need not be a `test`.
-    return {split: self._generate_examples(source, scenes, selection) for split, scenes in splits.items() if scenes}
+    return {
+      split: self._generate_examples(source, scenes, selection)
+      for split, scenes in splits.items()
+      if scenes
+    }
 
   def _report(self, reading: Reading, selection: Selection):
     """A line for each line of the file that is not used, then the counts."""
@@ -161,15 +220,29 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
     rare = {object_.name for scene in reading.scenes for object_ in scene.objects}
     rare -= set(selection.vocabulary.object_names)
     log = logging.warning if reading.faults or num_filtered or rare else logging.info
-    log('%s: %d lines: %d used (%s), %d with faults, %d filtered out; %d object names, %d more filtered out.',
-        scenes_file.FILE_NAME, len(reading.scenes) + len(reading.faults), len(selection.scenes), used,
-        len(reading.faults), num_filtered, selection.vocabulary.num_objects - 1, len(rare))
+    log(
+      '%s: %d lines: %d used (%s), %d with faults, %d filtered out; %d object names, %d more '
+      'filtered out.',
+      scenes_file.FILE_NAME,
+      len(reading.scenes) + len(reading.faults),
+      len(selection.scenes),
+      used,
+      len(reading.faults),
+      num_filtered,
+      selection.vocabulary.num_objects - 1,
+      len(rare),
+    )
     if reading.faults:
-      logging.warning('To use the others, mend them; where that leaves scenes.jsonl as it is, also delete the prepared '
-                      'directory %s.', self.info.full_name)
+      logging.warning(
+        'To use the others, mend them; where that leaves scenes.jsonl as it is, also delete the '
+        'prepared '
+        'directory %s.',
+        self.info.full_name,
+      )
 
-  def _generate_examples(self, source: Source, scenes: list[Scene],
-                         selection: Selection) -> Iterator[tuple[str, dict]]:
+  def _generate_examples(
+    self, source: Source, scenes: list[Scene], selection: Selection
+  ) -> Iterator[tuple[str, dict]]:
     make_record = functools.partial(_record, source, self.builder_config, selection)
     for scene, record in zip(scenes, ordered_map(make_record, scenes), strict=True):
       yield scene.file, record
@@ -182,27 +255,48 @@ def _record(source: Source, config: ScenesConfig, selection: Selection, scene: S
   pixels = np.array([object_.box for object_ in scene.objects])
   boxes = (pixels / [scene.width, scene.height, scene.width, scene.height]).astype(np.float32)
   record = {
-      'image': image,
-      'image_id': scene.file,
-      'object_class': np.array([vocabulary.object_id(object_.name, where) for object_ in scene.objects], np.int32),
-      'boxes': boxes,
-      'relations': np.array([(subject, vocabulary.predicate_id(predicate, where), other)
-                             for subject, predicate, other in scene.relationships], np.int32).reshape(-1, 3),
-      'attributes': np.array([(index, selection.attribute_ids[attribute])
-                              for index, object_ in enumerate(scene.objects) for attribute in object_.attributes
-                              if attribute in selection.attribute_ids], np.int32).reshape(-1, 2),
+    'image': image,
+    'image_id': scene.file,
+    'object_class': np.array(
+      [vocabulary.object_id(object_.name, where) for object_ in scene.objects], np.int32
+    ),
+    'boxes': boxes,
+    'relations': np.array(
+      [
+        (subject, vocabulary.predicate_id(predicate, where), other)
+        for subject, predicate, other in scene.relationships
+      ],
+      np.int32,
+    ).reshape(-1, 3),
+    'attributes': np.array(
+      [
+        (index, selection.attribute_ids[attribute])
+        for index, object_ in enumerate(scene.objects)
+        for attribute in object_.attributes
+        if attribute in selection.attribute_ids
+      ],
+      np.int32,
+    ).reshape(-1, 2),
   }
   if config.mask_size is not None:
-    record['masks'] = np.stack([_mask(source, scene, object_, box, config.mask_size)
-                                for object_, box in zip(scene.objects, boxes, strict=True)])
+    record['masks'] = np.stack(
+      [
+        _mask(source, scene, object_, box, config.mask_size)
+        for object_, box in zip(scene.objects, boxes, strict=True)
+      ]
+    )
   return record
 
 
-def _mask(source: Source, scene: Scene, object_: SceneObject, box: np.ndarray, mask_size: int) -> np.ndarray:
+def _mask(
+  source: Source, scene: Scene, object_: SceneObject, box: np.ndarray, mask_size: int
+) -> np.ndarray:
   """uint8[M, M] in the frame of the box, all of it where the object has no mask."""
   if object_.mask is None:
     return np.ones((mask_size, mask_size), np.uint8)
-  return encoding.crop_mask(scenes_file.read_mask(source, object_.mask, scene.width, scene.height), box, mask_size)
+  return encoding.crop_mask(
+    scenes_file.read_mask(source, object_.mask, scene.width, scene.height), box, mask_size
+  )
 
 
 def make_builder(data_config: ConfigDict) -> Scenes:
@@ -219,15 +313,24 @@ def make_builder(data_config: ConfigDict) -> Scenes:
   content = scenes_file.read_content(Source(data_config.source_dir))
   height, width = data_config.image_size
   mask_size = data_config.mask_size if _has_masks(content) else None
-  name = (f'{height}x{width}-{"nomasks" if mask_size is None else f"m{mask_size}"}-area{filters.min_object_area:g}'
-          f'-objects{filters.min_objects}to{filters.max_objects}-instances{filters.min_object_instances}'
-          f'-{filters.min_predicate_instances}-{filters.min_attribute_instances}'
-          f'-{hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH]}')
-  config = ScenesConfig(name=name, source_dir=data_config.source_dir, image_size=(height, width), mask_size=mask_size,
-                        filters=filters)
+  name = (
+    f'{height}x{width}-{"nomasks" if mask_size is None else f"m{mask_size}"}-area{filters.min_object_area:g}'
+    f'-objects{filters.min_objects}to{filters.max_objects}-instances{filters.min_object_instances}'
+    f'-{filters.min_predicate_instances}-{filters.min_attribute_instances}'
+    f'-{hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH]}'
+  )
+  config = ScenesConfig(
+    name=name,
+    source_dir=data_config.source_dir,
+    image_size=(height, width),
+    mask_size=mask_size,
+    filters=filters,
+  )
   return Scenes(data_dir=data_config.data_dir, config=config)
 
 
 def _has_masks(content: bytes) -> bool:
-  """Whether some object has a mask; a name cannot look like this, as JSON escapes the quotation marks in it."""
+  """Whether some object has a mask; a name cannot look like this, as JSON escapes the quotation
+  marks in it.
+  """
   return re.search(rb'"mask"\s*:', content) is not None

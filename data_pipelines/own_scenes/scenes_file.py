@@ -1,9 +1,11 @@
-"""A folder of a user's own scenes: images, and `scenes.jsonl` that says what is in them; read and checked.
+"""A folder of a user's own scenes: images, and `scenes.jsonl` that says what is in them; read and
+checked.
 
 One JSON object a line:
 
   {"file": "images/a.jpg", "split": "train",
-   "objects": [{"name": "dog", "box": [12, 30, 85.5, 96], "mask": "masks/a-dog.png", "attributes": ["brown"]},
+   "objects": [{"name": "dog", "box": [12, 30, 85.5, 96], "mask": "masks/a-dog.png", "attributes":
+   ["brown"]},
                {"name": "grass", "box": [0, 60, 128, 96]}],
    "relationships": [[0, "on", 1]]}
 
@@ -12,11 +14,12 @@ One JSON object a line:
 `objects`        at least one
   `name`         a word or several; blanks around it do not count, upper and lower case do
   `box`          [x0, y0, x1, y1], the left, top, right and bottom edge in pixels of the image as it is stored, counted
-                 from its left and top edge: 0 <= x0 < x1 <= width, 0 <= y0 < y1 <= height; fractions are fine
+                 from its left and top edge: 0 <= x0 < x1 <= width, 0 <= y0 < y1 <= height;
+                 fractions are fine
   `mask`         optional, where in the image the object is, as one of
-                   the path of an image of the same size in which the object is not black
-                   polygons [[x, y, x, y, ...], ...] in pixels
-                   COCO's run lengths {"size": [height, width], "counts": a list, or compressed as text}
+                   the path of an image of the same size in which the object is not black polygons
+                   [[x, y, x, y, ...], ...] in pixels COCO's run lengths {"size": [height, width],
+                   "counts": a list, or compressed as text}
   `attributes`   optional, a list of names
 `relationships`  optional, [subject, "predicate", object] with places in `objects`, from 0
 
@@ -50,7 +53,16 @@ EXAMPLE = '{"file": "images/a.jpg", "objects": [{"name": "dog", "box": [12, 30, 
 SPLITS = ('train', 'val', 'test')
 NEEDED_SPLITS = ('train', 'val')  # training validates on `val`
 _RESERVED_NAMES = (IMAGE_OBJECT, IN_IMAGE_PREDICATE, UNUSED_NAME)
-_MASK_MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16B', 'F', 'RGB')  # Pillow's modes without transparency
+_MASK_MODES = (
+  '1',
+  'L',
+  'P',
+  'I',
+  'I;16',
+  'I;16B',
+  'F',
+  'RGB',
+)  # Pillow's modes without transparency
 _EXIF_ORIENTATION, _UPRIGHT = 0x0112, 1
 
 
@@ -68,6 +80,7 @@ class SceneObject:
     mask: path, polygons or run lengths, see `read_mask`; None if there is none.
     attributes: names, stripped, each once.
   """
+
   name: str
   box: tuple[float, float, float, float]
   mask: str | list | dict | None
@@ -85,6 +98,7 @@ class Scene:
     objects: at least one.
     relationships: (subject, predicate, object) with indices into `objects`, each once.
   """
+
   file: str
   split: str
   width: int
@@ -95,7 +109,10 @@ class Scene:
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-  """What a file holds: the scenes of its good lines in their order, and the faults of the others by line number."""
+  """What a file holds: the scenes of its good lines in their order, and the faults of the others by
+  line number.
+  """
+
   scenes: list[Scene]
   faults: dict[int, list[str]]
 
@@ -106,16 +123,24 @@ class Reading:
 
 
 def check(folder: str | os.PathLike) -> list[str]:
-  """Everything that is wrong with a folder of scenes, one line each, such as 'scenes.jsonl:3: object 0: ...'.
+  """Everything that is wrong with a folder of scenes, one line each, such as 'scenes.jsonl:3:
+  object 0: ...'.
 
   Raises:
     UserError: there is no scenes.jsonl, or it cannot be read.
   """
   source = Source(folder)
   reading = read(source, read_content(source))
-  problems = [f'{FILE_NAME}:{number}: {fault}' for number, faults in reading.faults.items() for fault in faults]
-  return problems + [f'{FILE_NAME}: no good line is of split "{split}", which training needs; '
-                     f'give some lines "split": "{split}"' for split in reading.missing_splits()]
+  problems = [
+    f'{FILE_NAME}:{number}: {fault}'
+    for number, faults in reading.faults.items()
+    for fault in faults
+  ]
+  return problems + [
+    f'{FILE_NAME}: no good line is of split "{split}", which training needs; '
+    f'give some lines "split": "{split}"'
+    for split in reading.missing_splits()
+  ]
 
 
 def read_content(source: Source) -> bytes:
@@ -124,11 +149,17 @@ def read_content(source: Source) -> bytes:
     with source.open(FILE_NAME) as file:
       return file.read()
   except FileNotFoundError:
-    raise UserError(f'{source.directory / FILE_NAME}: no such file; expected one JSON object a line, like {EXAMPLE}; '
-                    'write it, or set --config.data.source_dir to the folder that has it') from None
+    raise UserError(
+      f'{source.directory / FILE_NAME}: no such file; expected one JSON object a line, like '
+      f'{EXAMPLE}; '
+      'write it, or set --config.data.source_dir to the folder that has it'
+    ) from None
   except (OSError, zipfile.BadZipFile, zlib.error) as error:
-    raise UserError(f'{source.directory / FILE_NAME}: cannot be read ({error}); expected a text file with one JSON '
-                    'object a line') from None
+    raise UserError(
+      f'{source.directory / FILE_NAME}: cannot be read ({error}); expected a text file with one '
+      'JSON '
+      'object a line'
+    ) from None
 
 
 def read(source: Source, content: bytes) -> Reading:
@@ -138,15 +169,21 @@ def read(source: Source, content: bytes) -> Reading:
     source: the folder.
     content: of its scenes.jsonl.
   """
-  lines = [(number, line) for number, line in enumerate(content.removeprefix(b'\xef\xbb\xbf').split(b'\n'), 1)
-           if line.strip()]
+  lines = [
+    (number, line)
+    for number, line in enumerate(content.removeprefix(b'\xef\xbb\xbf').split(b'\n'), 1)
+    if line.strip()
+  ]
   scenes, faults, first_lines = [], collections.defaultdict(list), {}
   parsed = ordered_map(lambda line: _Line(source, line[1]), lines)
   for (number, _), line in zip(lines, parsed, strict=True):
     first = first_lines.setdefault(line.file, number) if line.file else number
     if first != number:
-      line.note(f'"file" is {describe(line.file)}, which line {first} describes already; put all objects of an image '
-                'in one line')
+      line.note(
+        f'"file" is {describe(line.file)}, which line {first} describes already; put all objects '
+        'of an image '
+        'in one line'
+      )
     if line.faults:
       faults[number] = line.faults
     else:
@@ -174,12 +211,16 @@ def read_mask(source: Source, mask: Any, width: int, height: int) -> np.ndarray:
     return _polygon_mask(mask, width, height)
   if isinstance(mask, dict):
     return _run_length_mask(mask, width, height)
-  raise Fault(f'"mask" is {describe(mask)}; expected the path of an image, polygons [[x, y, ...], ...] or '
-              '{"size": [height, width], "counts": ...}; leave it out where there is none')
+  raise Fault(
+    f'"mask" is {describe(mask)}; expected the path of an image, polygons [[x, y, ...], ...] or '
+    '{"size": [height, width], "counts": ...}; leave it out where there is none'
+  )
 
 
 class _Line:
-  """One line while it is checked: `faults` collects all that is wrong, `scene` is there if nothing is."""
+  """One line while it is checked: `faults` collects all that is wrong, `scene` is there if nothing
+  is.
+  """
 
   def __init__(self, source: Source, line: bytes):
     self._source = source
@@ -218,20 +259,27 @@ class _Line:
     if not isinstance(objects, list) or ('objects' in document and not objects):
       self.note(f'"objects" is {describe(objects)}; expected a list of at least one object')
     else:
-      parsed = [self._parse_object(value, width, height, f'object {index}: ') for index, value in enumerate(objects)]
+      parsed = [
+        self._parse_object(value, width, height, f'object {index}: ')
+        for index, value in enumerate(objects)
+      ]
     relationships = []
     with self._noting(''):
       for index, value in enumerate(_list('relationships', document.get('relationships', []))):
         with self._noting(f'relationship {index}: '):
           relationships.append(_relationship(value, len(parsed)))
     if not self.faults:
-      self.scene = Scene(self.file, split, width, height, tuple(parsed), tuple(dict.fromkeys(relationships)))
+      self.scene = Scene(
+        self.file, split, width, height, tuple(parsed), tuple(dict.fromkeys(relationships))
+      )
 
   def _parse_object(self, value, width: float, height: float, where: str) -> SceneObject | None:
     """The object; None after a fault."""
     num_faults = len(self.faults)
     if not isinstance(value, dict):
-      self.note(f'{where}found {describe(value)}; expected {{"name": ..., "box": [x0, y0, x1, y1]}}')
+      self.note(
+        f'{where}found {describe(value)}; expected {{"name": ..., "box": [x0, y0, x1, y1]}}'
+      )
       return None
     self._note_keys(value, ('name', 'box'), ('mask', 'attributes'), where)
     name = box = None
@@ -253,7 +301,9 @@ class _Line:
       return None
     return SceneObject(name, box, value.get('mask'), tuple(dict.fromkeys(attributes)))
 
-  def _note_keys(self, value: dict, required: tuple[str, ...], optional: tuple[str, ...], where: str):
+  def _note_keys(
+    self, value: dict, required: tuple[str, ...], optional: tuple[str, ...], where: str
+  ):
     with self._noting(where):
       missing = [key for key in required if key not in value]
       if missing:
@@ -261,17 +311,26 @@ class _Line:
     for key in value:
       with self._noting(where):
         if key not in required + optional:
-          raise Fault(f'unknown key {describe(key)}; expected one of {", ".join(required + optional)}')
+          raise Fault(
+            f'unknown key {describe(key)}; expected one of {", ".join(required + optional)}'
+          )
 
 
 def _load(line: bytes) -> dict:
   try:
     document = json.loads(line.decode('utf-8'))
   except UnicodeDecodeError as error:
-    raise Fault(f'not text in UTF-8 (byte {error.start} of the line); save the file as UTF-8') from None
+    raise Fault(
+      f'not text in UTF-8 (byte {error.start} of the line); save the file as UTF-8'
+    ) from None
   except json.JSONDecodeError as error:
-    raise Fault(f'not JSON: {error.msg} at column {error.colno}; expected one object a line, like {EXAMPLE}') from None
-  except (RecursionError, ValueError) as error:  # nested too deep; a number with thousands of digits
+    raise Fault(
+      f'not JSON: {error.msg} at column {error.colno}; expected one object a line, like {EXAMPLE}'
+    ) from None
+  except (
+    RecursionError,
+    ValueError,
+  ) as error:  # nested too deep; a number with thousands of digits
     raise Fault(f'not usable JSON ({error}); expected one object a line, like {EXAMPLE}') from None
   if not isinstance(document, dict):
     raise Fault(f'found {describe(document)}; expected one object a line, like {EXAMPLE}')
@@ -289,11 +348,18 @@ def _name(what: str, value) -> str:
     raise Fault(f'{what} is {describe(value)}; expected a name')
   name = value.strip()
   if name in _RESERVED_NAMES:
-    raise Fault(f'{what} is "{name}", which has a meaning of its own in vocabularies; choose another')
-  odd = next((character for character in name if not character.isprintable() or character == '\ufffd'), None)
+    raise Fault(
+      f'{what} is "{name}", which has a meaning of its own in vocabularies; choose another'
+    )
+  odd = next(
+    (character for character in name if not character.isprintable() or character == '\ufffd'), None
+  )
   if odd is not None:
-    raise Fault(f'{what} is {json.dumps(name[:40])} with the odd character U+{ord(odd):04X}; expected what can be '
-                'seen and typed, with plain blanks between words')
+    raise Fault(
+      f'{what} is {json.dumps(name[:40])} with the odd character U+{ord(odd):04X}; expected what '
+      'can be '
+      'seen and typed, with plain blanks between words'
+    )
   return name
 
 
@@ -303,8 +369,11 @@ def _path(key: str, value) -> str:
     raise Fault(f'"{key}" is {describe(value)}; expected the path of an image in the folder')
   path = pathlib.PurePosixPath(value)
   if path.is_absolute() or '..' in path.parts or '\\' in value:
-    raise Fault(f'"{key}" is {describe(value)}; expected a path inside the folder, such as "images/a.jpg", with "/" '
-                'between its parts')
+    raise Fault(
+      f'"{key}" is {describe(value)}; expected a path inside the folder, such as "images/a.jpg", '
+      'with "/" '
+      'between its parts'
+    )
   return str(path)
 
 
@@ -323,23 +392,35 @@ def _open_image(source: Source, key: str, path: str) -> PIL.Image.Image:
   except PIL.UnidentifiedImageError:
     raise Fault(f'"{key}" is {describe(path)}, which is no image of a known format') from None
   except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them into
-    reason = getattr(error, 'strerror', None) or ' '.join(str(error).split()) or type(error).__name__
+    reason = (
+      getattr(error, 'strerror', None) or ' '.join(str(error).split()) or type(error).__name__
+    )
     raise Fault(f'"{key}" is {describe(path)}, which is no whole image ({reason})') from None
 
 
 def _check_upright(image: PIL.Image.Image, path: str):
-  """Viewers turn such photographs, other programs do not: nobody can say which pixels the boxes mean."""
+  """Viewers turn such photographs, other programs do not: nobody can say which pixels the boxes
+  mean.
+  """
   orientation = image.getexif().get(_EXIF_ORIENTATION, _UPRIGHT)
   if orientation != _UPRIGHT:
-    raise Fault(f'"file" is {describe(path)}, which is stored turned or mirrored (EXIF orientation {orientation}); '
-                'save it upright without that mark, and give the boxes in its pixels')
+    raise Fault(
+      f'"file" is {describe(path)}, which is stored turned or mirrored (EXIF orientation '
+      f'{orientation}); '
+      'save it upright without that mark, and give the boxes in its pixels'
+    )
 
 
 def _numbers(value, count: int | None = None) -> bool:
   """Whether it is a list of finite numbers, `count` of them."""
-  return (isinstance(value, list) and (count is None or len(value) == count) and
-          all(isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < 1e9
-              for number in value))
+  return (
+    isinstance(value, list)
+    and (count is None or len(value) == count)
+    and all(
+      isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < 1e9
+      for number in value
+    )
+  )
 
 
 def _box(value, width: float, height: float) -> tuple[float, float, float, float]:
@@ -347,14 +428,23 @@ def _box(value, width: float, height: float) -> tuple[float, float, float, float
     raise Fault(f'"box" is {describe(value)}; expected four numbers [x0, y0, x1, y1] in pixels')
   x0, y0, x1, y1 = value
   if x0 >= x1 or y0 >= y1:
-    raise Fault(f'"box" is {describe(value)}, which has no area; expected its edges [left, top, right, bottom] in '
-                'pixels (not width and height)')
+    raise Fault(
+      f'"box" is {describe(value)}, which has no area; expected its edges [left, top, right, '
+      'bottom] in '
+      'pixels (not width and height)'
+    )
   if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
     size = f'the image of {width}x{height} pixels' if width < math.inf else 'the image'
-    raise Fault(f'"box" is {describe(value)}, which reaches out of {size}; expected 0 <= x0 < x1 <= width and '
-                '0 <= y0 < y1 <= height')
+    raise Fault(
+      f'"box" is {describe(value)}, which reaches out of {size}; expected 0 <= x0 < x1 <= width '
+      'and '
+      '0 <= y0 < y1 <= height'
+    )
   if x1 <= 1 < width and y1 <= 1 < height:
-    raise Fault(f'"box" is {describe(value)}, which lies in the first pixel; expected pixels, not shares of the image')
+    raise Fault(
+      f'"box" is {describe(value)}, which lies in the first pixel; expected pixels, not shares of '
+      'the image'
+    )
   return x0, y0, x1, y1
 
 
@@ -364,10 +454,14 @@ def _relationship(value, num_objects: int) -> tuple[int, str, int]:
   subject, predicate, other = value
   for role, index in (('subject', subject), ('object', other)):
     if not isinstance(index, int) or isinstance(index, bool):  # JSON's true is an int to Python
-      raise Fault(f'the {role} is {describe(index)}; expected the index of an object, a whole number')
+      raise Fault(
+        f'the {role} is {describe(index)}; expected the index of an object, a whole number'
+      )
     if not 0 <= index < num_objects:
-      raise Fault(f'{role} index {describe(index)} is out of range; the line has {num_objects} '
-                  f'object{"" if num_objects == 1 else "s"}, counted from 0')
+      raise Fault(
+        f'{role} index {describe(index)} is out of range; the line has {num_objects} '
+        f'object{"" if num_objects == 1 else "s"}, counted from 0'
+      )
   if subject == other:
     raise Fault(f'{describe(value)} relates object {subject} to itself; expected two objects')
   return subject, _name('the predicate', predicate), other
@@ -378,7 +472,7 @@ def _check_mask(mask: np.ndarray, box: tuple[float, float, float, float] | None)
     raise Fault('"mask" is empty; expected where the object is, or no mask')
   if box is not None:
     x0, y0, x1, y1 = box
-    if not mask[math.floor(y0):math.ceil(y1), math.floor(x0):math.ceil(x1)].any():
+    if not mask[math.floor(y0) : math.ceil(y1), math.floor(x0) : math.ceil(x1)].any():
       raise Fault('"mask" has nothing inside of "box"; expected the mask of the same object')
 
 
@@ -386,13 +480,22 @@ def _image_mask(source: Source, value: str, width: int, height: int) -> np.ndarr
   path = _path('mask', value)
   image = _open_image(source, 'mask', path)
   if image.size != (width, height):
-    raise Fault(f'"mask" is {describe(path)} of {image.width}x{image.height} pixels; expected the size of the image, '
-                f'{width}x{height}')
+    raise Fault(
+      f'"mask" is {describe(path)} of {image.width}x{image.height} pixels; expected the size of '
+      'the image, '
+      f'{width}x{height}'
+    )
   if image.mode not in _MASK_MODES:
-    raise Fault(f'"mask" is {describe(path)} of mode {image.mode}; expected grey or RGB without transparency, and '
-                'black where the object is not')
+    raise Fault(
+      f'"mask" is {describe(path)} of mode {image.mode}; expected grey or RGB without '
+      'transparency, and '
+      'black where the object is not'
+    )
   if image.format == 'JPEG':
-    raise Fault(f'"mask" is {describe(path)}, a JPEG, which is not exactly black beside the object; expected PNG')
+    raise Fault(
+      f'"mask" is {describe(path)}, a JPEG, which is not exactly black beside the object; expected '
+      'PNG'
+    )
   pixels = np.asarray(image) != 0
   return pixels.any(-1) if pixels.ndim == 3 else pixels
 
@@ -400,37 +503,61 @@ def _image_mask(source: Source, value: str, width: int, height: int) -> np.ndarr
 def _polygon_mask(polygons: list, width: int, height: int) -> np.ndarray:
   for polygon in polygons:
     if not _numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
-      raise Fault(f'"mask" has the polygon {describe(polygon)}; expected [x, y, x, y, ...] of at least three corners')
+      raise Fault(
+        f'"mask" has the polygon {describe(polygon)}; expected [x, y, x, y, ...] of at least three '
+        'corners'
+      )
     if min(polygon) < 0 or max(polygon[::2]) > width or max(polygon[1::2]) > height:
-      raise Fault(f'"mask" has the polygon {describe(polygon)}, which reaches out of the image of {width}x{height} '
-                  'pixels')
-  return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))).astype(bool)
+      raise Fault(
+        f'"mask" has the polygon {describe(polygon)}, which reaches out of the image of '
+        f'{width}x{height} '
+        'pixels'
+      )
+  return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))).astype(
+    bool
+  )
 
 
 def _run_length_mask(runs: dict, width: int, height: int) -> np.ndarray:
-  """Decoded here, because pycocotools returns whatever lies in memory when the runs do not fill the image."""
+  """Decoded here, because pycocotools returns whatever lies in memory when the runs do not fill the
+  image.
+  """
   if set(runs) != {'size', 'counts'}:
     raise Fault(f'"mask" is {describe(runs)}; expected {{"size": [height, width], "counts": ...}}')
   if runs['size'] != [height, width]:
-    raise Fault(f'"mask" has the size {describe(runs["size"])}; expected that of the image, [height, width] = '
-                f'[{height}, {width}]')
+    raise Fault(
+      f'"mask" has the size {describe(runs["size"])}; expected that of the image, [height, width] '
+      '= '
+      f'[{height}, {width}]'
+    )
   counts = _decompress(runs['counts']) if isinstance(runs['counts'], str) else runs['counts']
   if not _numbers(counts) or not all(isinstance(count, int) and count >= 0 for count in counts):
-    raise Fault(f'"mask" has the counts {describe(runs["counts"])}; expected the lengths of runs, or COCO\'s text')
+    raise Fault(
+      f'"mask" has the counts {describe(runs["counts"])}; expected the lengths of runs, or COCO\'s '
+      'text'
+    )
   if sum(counts) != width * height:
-    raise Fault(f'"mask" has counts of {sum(counts)} pixels together; expected {height} x {width} = {width * height}')
+    raise Fault(
+      f'"mask" has counts of {sum(counts)} pixels together; expected {height} x {width} = '
+      f'{width * height}'
+    )
   # Columns one after the other, beginning with the pixels that do not belong to the object.
   return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(width, height).T
 
 
 def _decompress(text: str) -> list[int]:
-  """COCO's compressed run lengths: five bits a character, lowest first, from the fourth on as differences."""
+  """COCO's compressed run lengths: five bits a character, lowest first, from the fourth on as
+  differences.
+  """
   counts, value, shift = [], 0, 0
   for character in text:
     bits = ord(character) - ord('0')
     if not 0 <= bits < 64:
-      raise Fault(f'"mask" has the counts {describe(text)} with the character {describe(character)}; expected COCO\'s '
-                  'text')
+      raise Fault(
+        f'"mask" has the counts {describe(text)} with the character {describe(character)}; '
+        "expected COCO's "
+        'text'
+      )
     value |= (bits & 31) << shift
     shift += 5
     if not bits & 32:  # the last character of this number; its highest bit is the sign
@@ -439,5 +566,7 @@ def _decompress(text: str) -> list[int]:
       counts.append(value + (counts[-2] if len(counts) > 2 else 0))
       value = shift = 0
   if shift:
-    raise Fault(f'"mask" has the counts {describe(text)}, which end too early; expected COCO\'s text')
+    raise Fault(
+      f'"mask" has the counts {describe(text)}, which end too early; expected COCO\'s text'
+    )
   return counts

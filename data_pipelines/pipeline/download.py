@@ -1,8 +1,9 @@
-"""Official files of COCO and Visual Genome, fetched as they are; `source.Source` reads them without unpacking.
+"""Official files of COCO and Visual Genome, fetched as they are; `source.Source` reads them without
+unpacking.
 
-A file is fetched into NAME.part, which a later run continues, and gets its name when it has been checked: by its
-SHA-256 where one has been published for this address, otherwise by the size that the server tells and, for a zip
-archive, by the sums in it.
+A file is fetched into NAME.part, which a later run continues, and gets its name when it has been
+checked: by its SHA-256 where one has been published for this address, otherwise by the size that
+the server tells and, for a zip archive, by the sums in it.
 """
 
 import contextlib
@@ -38,6 +39,7 @@ class OfficialFile:
     size: bytes; None where only the server says.
     sha256: None where none has been published.
   """
+
   url: str
   size: int | None = None
   sha256: str | None = None
@@ -53,48 +55,79 @@ class DataSetFiles:
   files: tuple[OfficialFile, ...]
 
 
-# Sizes and SHA-256 of COCO's files: tensorflow-datasets 4.9, url_checksums/coco.txt. For the stuff annotations it has
-# none, and GluonCV has had two different SHA-1 of them, so they are checked by the sums in the archive.
+# Sizes and SHA-256 of COCO's files: tensorflow-datasets 4.9, url_checksums/coco.txt. For the stuff
+# annotations it has none, and GluonCV has had two different SHA-1 of them, so they are checked by
+# the sums in the archive.
 _COCO = 'http://images.cocodataset.org'  # has no valid certificate of its own for https
 _COCO_IMAGES = (
-    OfficialFile(f'{_COCO}/zips/train2017.zip', 19336861798,
-                 '69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929'),
-    OfficialFile(f'{_COCO}/zips/val2017.zip', 815585330,
-                 '4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05'),
+  OfficialFile(
+    f'{_COCO}/zips/train2017.zip',
+    19336861798,
+    '69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929',
+  ),
+  OfficialFile(
+    f'{_COCO}/zips/val2017.zip',
+    815585330,
+    '4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05',
+  ),
 )
-_COCO_INSTANCES = OfficialFile(f'{_COCO}/annotations/annotations_trainval2017.zip', 252907541,
-                               '113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268')
+_COCO_INSTANCES = OfficialFile(
+  f'{_COCO}/annotations/annotations_trainval2017.zip',
+  252907541,
+  '113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268',
+)
 _COCO_STUFF = OfficialFile(f'{_COCO}/annotations/stuff_annotations_trainval2017.zip')
-_COCO_PANOPTIC = OfficialFile(f'{_COCO}/annotations/panoptic_annotations_trainval2017.zip', 860725834,
-                              'c05f76d2129b6b561eb70efe16e7006df62f73fb92889132d373b9d90e31a370')
+_COCO_PANOPTIC = OfficialFile(
+  f'{_COCO}/annotations/panoptic_annotations_trainval2017.zip',
+  860725834,
+  'c05f76d2129b6b561eb70efe16e7006df62f73fb92889132d373b9d90e31a370',
+)
 
-# Addresses: the published scripts/download_vg.sh of google/sg2im; its visualgenome.org/static no longer has the
-# annotations, which their author keeps at the University of Washington. Sizes and SHA-256: of the images,
-# tensorflow-datasets 4.9, datasets/covr/checksums.tsv; of image_data.json.zip, huggingface/datasets,
-# datasets/visual_genome/dataset_infos.json, which has it from the former address. For the others none was found.
+# Addresses: the published scripts/download_vg.sh of google/sg2im; its visualgenome.org/static no
+# longer has the annotations, which their author keeps at the University of Washington. Sizes and
+# SHA-256: of the images, tensorflow-datasets 4.9, datasets/covr/checksums.tsv; of
+# image_data.json.zip, huggingface/datasets, datasets/visual_genome/dataset_infos.json, which has it
+# from the former address. For the others none was found.
 _VISUAL_GENOME = 'https://homes.cs.washington.edu/~ranjay/visualgenome/data/dataset'
 _VISUAL_GENOME_IMAGES = 'https://cs.stanford.edu/people/rak248/VG_100K_2'
-_SPLITS = ('https://raw.githubusercontent.com/google/sg2im/1a3d4e71645cffc6cbe4c32c2eb74349e29919f6'
-           '/sg2im/data/vg_splits.json')  # the commit fixes the content
+_SPLITS = (
+  'https://raw.githubusercontent.com/google/sg2im/1a3d4e71645cffc6cbe4c32c2eb74349e29919f6'
+  '/sg2im/data/vg_splits.json'
+)  # the commit fixes the content
 
 DATA_SETS = {
-    'coco_stuff': DataSetFiles('https://cocodataset.org/#download', (
-        _COCO_INSTANCES, _COCO_STUFF, *_COCO_IMAGES)),
-    'coco_panoptic': DataSetFiles('https://cocodataset.org/#download', (_COCO_PANOPTIC, *_COCO_IMAGES)),
-    'visual_genome': DataSetFiles('https://homes.cs.washington.edu/~ranjay/visualgenome/api.html', (
-        OfficialFile(_SPLITS),
-        OfficialFile(f'{_VISUAL_GENOME}/object_alias.txt'),
-        OfficialFile(f'{_VISUAL_GENOME}/relationship_alias.txt'),
-        OfficialFile(f'{_VISUAL_GENOME}/image_data.json.zip', 1780854,
-                     'b87a94918cb2ff4d952cf1dfeca0b9cf6cd6fd204c2f8704645653be1163681a'),
-        OfficialFile(f'{_VISUAL_GENOME}/objects.json.zip'),
-        OfficialFile(f'{_VISUAL_GENOME}/attributes.json.zip'),
-        OfficialFile(f'{_VISUAL_GENOME}/relationships.json.zip'),
-        OfficialFile(f'{_VISUAL_GENOME_IMAGES}/images.zip', 9731705982,
-                     '51c682d2721f880150720bb416e0346a4c787e4c55d7f80dfd1bd3f73ba81646'),
-        OfficialFile(f'{_VISUAL_GENOME_IMAGES}/images2.zip', 5471658058,
-                     '99da1a0ddf87011319ff3b05cf9176ffee2731cc3c52951162d9ef0d68e3cfb5'),
-    )),
+  'coco_stuff': DataSetFiles(
+    'https://cocodataset.org/#download', (_COCO_INSTANCES, _COCO_STUFF, *_COCO_IMAGES)
+  ),
+  'coco_panoptic': DataSetFiles(
+    'https://cocodataset.org/#download', (_COCO_PANOPTIC, *_COCO_IMAGES)
+  ),
+  'visual_genome': DataSetFiles(
+    'https://homes.cs.washington.edu/~ranjay/visualgenome/api.html',
+    (
+      OfficialFile(_SPLITS),
+      OfficialFile(f'{_VISUAL_GENOME}/object_alias.txt'),
+      OfficialFile(f'{_VISUAL_GENOME}/relationship_alias.txt'),
+      OfficialFile(
+        f'{_VISUAL_GENOME}/image_data.json.zip',
+        1780854,
+        'b87a94918cb2ff4d952cf1dfeca0b9cf6cd6fd204c2f8704645653be1163681a',
+      ),
+      OfficialFile(f'{_VISUAL_GENOME}/objects.json.zip'),
+      OfficialFile(f'{_VISUAL_GENOME}/attributes.json.zip'),
+      OfficialFile(f'{_VISUAL_GENOME}/relationships.json.zip'),
+      OfficialFile(
+        f'{_VISUAL_GENOME_IMAGES}/images.zip',
+        9731705982,
+        '51c682d2721f880150720bb416e0346a4c787e4c55d7f80dfd1bd3f73ba81646',
+      ),
+      OfficialFile(
+        f'{_VISUAL_GENOME_IMAGES}/images2.zip',
+        5471658058,
+        '99da1a0ddf87011319ff3b05cf9176ffee2731cc3c52951162d9ef0d68e3cfb5',
+      ),
+    ),
+  ),
 }
 
 
@@ -106,15 +139,16 @@ def fetch(data_set: DataSetFiles, directory: str | os.PathLike):
   """Fetches those files that the directory lacks; progress goes to stderr.
 
   Raises:
-    UserError: no network, no such file, no room, or not the official file; what has been fetched is kept in NAME.part,
-      unless it is wrong.
+    UserError: no network, no such file, no room, or not the official file; what has been fetched is
+      kept in NAME.part, unless it is wrong.
   """
   directory = pathlib.Path(directory)
   try:
     directory.mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    raise UserError(f'{directory}: cannot be made ({error.strerror}); choose a directory that can be '
-                    'written') from None
+    raise UserError(
+      f'{directory}: cannot be made ({error.strerror}); choose a directory that can be written'
+    ) from None
   missing = [file for file in data_set.files if not _is_there(file, directory / file.name)]
   if not missing:
     _say(f'{directory}: has all {len(data_set.files)} files already, nothing to download')
@@ -134,8 +168,10 @@ def _is_there(file: OfficialFile, path: pathlib.Path) -> bool:
     return False
   found = path.stat().st_size
   if file.size not in (None, found):
-    raise UserError(f'{path}: has {found} bytes, the official file {file.size}; move it away, or if it is the '
-                    f'beginning of that file, rename it to {_part(path).name} to have it continued')
+    raise UserError(
+      f'{path}: has {found} bytes, the official file {file.size}; move it away, or if it is the '
+      f'beginning of that file, rename it to {_part(path).name} to have it continued'
+    )
   _say(f'{path}: already there')
   return True
 
@@ -148,14 +184,23 @@ def _size_of(path: pathlib.Path) -> int:
   return path.stat().st_size if path.exists() else 0
 
 
-def _check_room(files: Sequence[OfficialFile], sizes: dict[OfficialFile, int | None], directory: pathlib.Path):
-  needed = sum(max((sizes[file] or 0) - _size_of(_part(directory / file.name)), 0) for file in files)
+def _check_room(
+  files: Sequence[OfficialFile], sizes: dict[OfficialFile, int | None], directory: pathlib.Path
+):
+  needed = sum(
+    max((sizes[file] or 0) - _size_of(_part(directory / file.name)), 0) for file in files
+  )
   free = shutil.disk_usage(directory).free
-  _say(f'{", ".join(file.name for file in files)}: {_readable(needed)} to download into {directory}, '
-       f'where {_readable(free)} are free')
+  _say(
+    f'{", ".join(file.name for file in files)}: {_readable(needed)} to download into {directory}, '
+    f'where {_readable(free)} are free'
+  )
   if needed > free:
-    raise UserError(f'{directory}: has room for {_readable(free)}, but {_readable(needed)} are to be downloaded; make '
-                    'room, or choose a directory on another disk')
+    raise UserError(
+      f'{directory}: has room for {_readable(free)}, but {_readable(needed)} are to be downloaded; '
+      'make '
+      'room, or choose a directory on another disk'
+    )
 
 
 def _size_on_server(file: OfficialFile, homepage: str) -> int | None:
@@ -172,8 +217,10 @@ def _size_on_server(file: OfficialFile, homepage: str) -> int | None:
 def _transfer(file: OfficialFile, size: int | None, part: pathlib.Path, homepage: str):
   """Fetches what `part` lacks."""
   if size is not None and _size_of(part) > size:
-    raise UserError(f'{part}: has {_size_of(part)} bytes, more than the {size} of the whole file, so it is no '
-                    'beginning of it; delete it')
+    raise UserError(
+      f'{part}: has {_size_of(part)} bytes, more than the {size} of the whole file, so it is no '
+      'beginning of it; delete it'
+    )
   number = 0
   while size is None or _size_of(part) != size:
     before = _size_of(part)
@@ -187,9 +234,12 @@ def _transfer(file: OfficialFile, size: int | None, part: pathlib.Path, homepage
 def _wait(file: OfficialFile, error: _Interrupted, number: int):
   """Before the next attempt; UserError when there have been enough."""
   if number >= ATTEMPTS:
-    raise UserError(f'{file.url}: {error}, {number} times in a row; check the network and run the same command again, '
-                    'which goes on from what has been fetched')
-  seconds = 2**(number - 1)
+    raise UserError(
+      f'{file.url}: {error}, {number} times in a row; check the network and run the same command '
+      'again, '
+      'which goes on from what has been fetched'
+    )
+  seconds = 2 ** (number - 1)
   _say(f'{file.name}: {error}; trying again in {seconds} s')
   time.sleep(seconds)
 
@@ -201,23 +251,31 @@ def _open(request: urllib.request.Request, homepage: str) -> http.client.HTTPRes
   except urllib.error.HTTPError as error:
     if error.code in _TRANSIENT:
       raise _Interrupted(f'the server is not ready (HTTP {error.code} {error.reason})') from None
-    raise UserError(f'{request.full_url}: HTTP {error.code} {error.reason}; the file may have moved: look for it on '
-                    f'{homepage}, put it into the directory of the download under the same name, and run '
-                    'again') from None
+    raise UserError(
+      f'{request.full_url}: HTTP {error.code} {error.reason}; the file may have moved: look for it '
+      'on '
+      f'{homepage}, put it into the directory of the download under the same name, and run '
+      'again'
+    ) from None
   except urllib.error.URLError as error:
     raise _Interrupted(f'cannot be reached ({error.reason})') from None
   except (http.client.HTTPException, OSError) as error:
     raise _Interrupted(f'no answer ({error or type(error).__name__})') from None
   if response.headers.get_content_type() == 'text/html':
     response.close()
-    raise UserError(f'{request.full_url}: a web page came in place of the file, perhaps from a proxy on the way; open '
-                    f'the address in a browser, or see {homepage} whether the file has moved')
+    raise UserError(
+      f'{request.full_url}: a web page came in place of the file, perhaps from a proxy on the way; '
+      'open '
+      f'the address in a browser, or see {homepage} whether the file has moved'
+    )
   return response
 
 
 def _receive(file: OfficialFile, size: int | None, part: pathlib.Path, homepage: str):
   """One connection's worth of the file, appended to `part`."""
-  start = 0 if size is None else _size_of(part)  # of a file of unknown size nobody could tell the end
+  start = (
+    0 if size is None else _size_of(part)
+  )  # of a file of unknown size nobody could tell the end
   request = urllib.request.Request(file.url)
   if start:
     request.add_header('Range', f'bytes={start}-')
@@ -227,8 +285,11 @@ def _receive(file: OfficialFile, size: int | None, part: pathlib.Path, homepage:
       start = 0
     length = response.headers['Content-Length']
     if size is not None and length is not None and start + int(length) != size:
-      raise UserError(f'{file.url}: is {start + int(length)} bytes long, expected {size}; the file has changed: see '
-                      f'{homepage}')
+      raise UserError(
+        f'{file.url}: is {start + int(length)} bytes long, expected {size}; the file has changed: '
+        'see '
+        f'{homepage}'
+      )
     if length is not None:
       size = start + int(length)
     with _writing(part), part.open('ab' if start else 'wb') as output:
@@ -239,7 +300,9 @@ def _receive(file: OfficialFile, size: int | None, part: pathlib.Path, homepage:
         progress.add(len(block))
       progress.end()
   if size is not None and _size_of(part) != size:
-    raise _Interrupted(f'the connection broke off at {_readable(_size_of(part))} of {_readable(size)}')
+    raise _Interrupted(
+      f'the connection broke off at {_readable(_size_of(part))} of {_readable(size)}'
+    )
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
@@ -254,8 +317,10 @@ def _writing(path: pathlib.Path) -> Iterator[None]:
   try:
     yield
   except OSError as error:
-    raise UserError(f'{path}: cannot be written ({error.strerror}); make room, or choose another directory, '
-                    'and run again: what has been fetched is kept') from None
+    raise UserError(
+      f'{path}: cannot be written ({error.strerror}); make room, or choose another directory, '
+      'and run again: what has been fetched is kept'
+    ) from None
 
 
 def _check(file: OfficialFile, part: pathlib.Path, homepage: str):
@@ -276,8 +341,11 @@ def _check(file: OfficialFile, part: pathlib.Path, homepage: str):
       fault = f'is no whole zip archive ({error})'
   if fault:
     part.unlink()
-    raise UserError(f'{file.url}: {fault}; it was deleted: run again to fetch it anew, and if that does not help, see '
-                    f'{homepage} whether the file has changed')
+    raise UserError(
+      f'{file.url}: {fault}; it was deleted: run again to fetch it anew, and if that does not '
+      'help, see '
+      f'{homepage} whether the file has changed'
+    )
 
 
 class _Progress:
@@ -308,8 +376,12 @@ class _Progress:
     text += f', {_readable(rate)}/s'
     if self._size is not None and rate:
       text += f', {duration((self._size - self._done) / rate)} left'
-    print(f'\r{text:<78}' if self._is_terminal else text, end='' if self._is_terminal else '\n', file=sys.stderr,
-          flush=True)
+    print(
+      f'\r{text:<78}' if self._is_terminal else text,
+      end='' if self._is_terminal else '\n',
+      file=sys.stderr,
+      flush=True,
+    )
 
 
 def _say(text: str):
@@ -318,6 +390,10 @@ def _say(text: str):
 
 def _readable(count: float) -> str:
   """Bytes in the unit that suits them."""
-  power = next((power for power in range(3) if count < 1000**(power + 1)), 3)
+  power = next((power for power in range(3) if count < 1000 ** (power + 1)), 3)
   number = count / 1000**power
-  return f'{number:.0f} bytes' if power == 0 else f'{number:.{0 if number >= 100 else 1}f} {" kMG"[power]}B'
+  return (
+    f'{number:.0f} bytes'
+    if power == 0
+    else f'{number:.{0 if number >= 100 else 1}f} {" kMG"[power]}B'
+  )

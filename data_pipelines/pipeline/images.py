@@ -15,7 +15,8 @@ def read_image(file: BinaryIO, image_size: tuple[int, int]) -> np.ndarray:
   """The image in RGB, resized bilinearly (with anti-aliasing), ignoring its aspect.
 
   Args:
-    file: of any format that Pillow reads, grey, CMYK and palettes too; what is transparent becomes white.
+    file: of any format that Pillow reads, grey, CMYK and palettes too; what is transparent becomes
+    white.
     image_size: H, W.
 
   Returns:

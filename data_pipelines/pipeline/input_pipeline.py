@@ -1,9 +1,10 @@
 """Batches of scenes from prepared records, as one tf.data pipeline for every data set.
 
-The order of training is a function of the seed alone: epoch e is the records shuffled with (seed, e), the epochs
-follow one another without a gap, and batch k is the k-th slice of that stream. What is drawn for a visit (objects,
-relations, flip) is a function of (seed, epoch, record). So a restart at any step continues with the very next batch,
-and all that it reads again is the part of one epoch that it skips.
+The order of training is a function of the seed alone: epoch e is the records shuffled with (seed,
+e), the epochs follow one another without a gap, and batch k is the k-th slice of that stream. What
+is drawn for a visit (objects, relations, flip) is a function of (seed, epoch, record). So a restart
+at any step continues with the very next batch, and all that it reads again is the part of one epoch
+that it skips.
 """
 
 import importlib
@@ -20,11 +21,17 @@ from data_pipelines.pipeline import relation_ops
 from data_pipelines.scene_graphs.graph import UserError
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
 
-tf.config.set_visible_devices([], 'GPU')  # or TensorFlow would take the memory that the training needs
+tf.config.set_visible_devices(
+  [], 'GPU'
+)  # or TensorFlow would take the memory that the training needs
 
 DATA_SETS = {  # config.data.name -> the module whose make_builder(data_config) makes its builder
-    'storybook': 'storybook.builder', 'coco_stuff': 'coco.stuff', 'coco_panoptic': 'coco.panoptic',
-    'visual_genome': 'visual_genome.builder', 'scenes': 'own_scenes.builder'}
+  'storybook': 'storybook.builder',
+  'coco_stuff': 'coco.stuff',
+  'coco_panoptic': 'coco.panoptic',
+  'visual_genome': 'visual_genome.builder',
+  'scenes': 'own_scenes.builder',
+}
 SHUFFLE_BUFFER = 20_000  # records; smaller splits are shuffled as a whole
 MAX_THREADS = 16  # more do not help one pipeline
 EVALUATION_EPOCH = -1  # evaluation draws as in this epoch, which training never sees
@@ -33,20 +40,30 @@ EVALUATION_EPOCH = -1  # evaluation draws as in this epoch, which training never
 def prepare(data_config: ConfigDict) -> tfds.core.DatasetBuilder:
   """The builder of the data set that the config names, prepared now unless it has been before."""
   if data_config.name not in DATA_SETS:
-    raise UserError(f'--config.data.name is {data_config.name!r}; expected one of {", ".join(DATA_SETS)}')
+    raise UserError(
+      f'--config.data.name is {data_config.name!r}; expected one of {", ".join(DATA_SETS)}'
+    )
   data_set = importlib.import_module(f'data_pipelines.{DATA_SETS[data_config.name]}')
   verbosity = logging.get_verbosity()
-  logging.set_verbosity(logging.ERROR)  # tensorflow-datasets warns of every configuration that its class does not list
+  logging.set_verbosity(
+    logging.ERROR
+  )  # tensorflow-datasets warns of every configuration that its class does not list
   try:
     builder = data_set.make_builder(data_config)
   finally:
     logging.set_verbosity(verbosity)
   try:
-    # This writes to a directory of another name, which is renamed at the end: nothing half-done is ever read.
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+    # This writes to a directory of another name, which is renamed at the end: nothing half-done is
+    # ever read.
+    builder.download_and_prepare(
+      download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+    )
   except OSError as error:
-    raise UserError(f'{builder.data_dir}: cannot be prepared ({error}); expected a directory with room that can be '
-                    'written; change it or set --config.data.data_dir') from error
+    raise UserError(
+      f'{builder.data_dir}: cannot be prepared ({error}); expected a directory with room that can '
+      'be '
+      'written; change it or set --config.data.data_dir'
+    ) from error
   return builder
 
 
@@ -59,9 +76,17 @@ def num_examples(builder: tfds.core.DatasetBuilder, split: str) -> int:
   return _split_info(builder, split).num_examples
 
 
-def training_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabulary: Vocabulary, *,
-                     batch_size: int, seed: int, first_step: int, shard_index: int = 0,
-                     num_shards: int = 1) -> Iterator[dict[str, np.ndarray]]:
+def training_batches(
+  builder: tfds.core.DatasetBuilder,
+  data_config: ConfigDict,
+  vocabulary: Vocabulary,
+  *,
+  batch_size: int,
+  seed: int,
+  first_step: int,
+  shard_index: int = 0,
+  num_shards: int = 1,
+) -> Iterator[dict[str, np.ndarray]]:
   """The endless batches of split `train` from `first_step` on.
 
   Args:
@@ -71,34 +96,53 @@ def training_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDict,
     batch_size: images of a batch over all shards; B = batch_size / num_shards.
     seed: of the order and of everything drawn.
     first_step: number of the first batch.
-    shard_index: which rows to return: part number `shard_index` of each batch, of `num_shards` equal ones. One after
-      the other, the shards of a step are the batch that a single shard would get.
+    shard_index: which rows to return: part number `shard_index` of each batch, of `num_shards`
+      equal ones. One after the other, the shards of a step are the batch that a single shard would
+      get.
     num_shards: number of processes that read.
 
   Yields:
     Arrays by the names of `SceneBatch`'s fields.
   """
   if batch_size % num_shards:
-    raise UserError(f'--config.batch_size={batch_size} images cannot be split evenly among {num_shards} processes')
+    raise UserError(
+      f'--config.batch_size={batch_size} images cannot be split evenly among {num_shards} processes'
+    )
   make_scene, make_batch = _stages(builder, data_config, vocabulary, data_config.flip)
   epoch_size = num_examples(builder, 'train')
   first_epoch, num_skipped = divmod(first_step * batch_size, epoch_size)
 
   def shuffled_records(epoch: tf.Tensor) -> tf.data.Dataset:
     visits = _visits(builder, 'train', seed, epoch)
-    return visits.shuffle(SHUFFLE_BUFFER, seed=_epoch_key(seed, epoch), reshuffle_each_iteration=False)
+    return visits.shuffle(
+      SHUFFLE_BUFFER, seed=_epoch_key(seed, epoch), reshuffle_each_iteration=False
+    )
 
   epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-  visits = _shard(epochs.flat_map(shuffled_records).skip(num_skipped), batch_size, shard_index, num_shards)
-  batches = visits.map(make_scene, tf.data.AUTOTUNE).batch(batch_size // num_shards, drop_remainder=True)
+  visits = _shard(
+    epochs.flat_map(shuffled_records).skip(num_skipped), batch_size, shard_index, num_shards
+  )
+  batches = visits.map(make_scene, tf.data.AUTOTUNE).batch(
+    batch_size // num_shards, drop_remainder=True
+  )
   return _iterate(batches.map(make_batch, tf.data.AUTOTUNE))
 
 
-def evaluation_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabulary: Vocabulary, *,
-                       split: str, batch_size: int, seed: int, num_examples: int | None = None,
-                       chosen: Sequence[int] | None = None, shard_index: int = 0,
-                       num_shards: int = 1) -> Iterator[dict[str, np.ndarray]]:
-  """Every example of a split once, in the order of the files, with objects and relations drawn once by the seed.
+def evaluation_batches(
+  builder: tfds.core.DatasetBuilder,
+  data_config: ConfigDict,
+  vocabulary: Vocabulary,
+  *,
+  split: str,
+  batch_size: int,
+  seed: int,
+  num_examples: int | None = None,
+  chosen: Sequence[int] | None = None,
+  shard_index: int = 0,
+  num_shards: int = 1,
+) -> Iterator[dict[str, np.ndarray]]:
+  """Every example of a split once, in the order of the files, with objects and relations drawn once
+  by the seed.
 
   Args:
     builder: from `prepare`.
@@ -108,15 +152,20 @@ def evaluation_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDic
     batch_size: images of a batch over all shards; B = batch_size / num_shards.
     seed: of everything drawn.
     num_examples: how many examples from the start; None for all.
-    chosen: numbers of the examples to give, in the order of the files, each drawn as when all are given; None for all.
-    shard_index: which rows to return: part number `shard_index` of each batch, of `num_shards` equal ones.
+    chosen: numbers of the examples to give, in the order of the files, each drawn as when all are
+    given; None for all.
+    shard_index: which rows to return: part number `shard_index` of each batch, of `num_shards`
+    equal ones.
     num_shards: number of processes that read.
 
   Yields:
-    Arrays by the names of `SceneBatch`'s fields; the last batch is filled up with rows of zeros, masks included.
+    Arrays by the names of `SceneBatch`'s fields; the last batch is filled up with rows of zeros,
+    masks included.
   """
   if batch_size % num_shards:
-    raise UserError(f'{batch_size} images a batch cannot be split evenly among {num_shards} processes')
+    raise UserError(
+      f'{batch_size} images a batch cannot be split evenly among {num_shards} processes'
+    )
   make_scene, make_batch = _stages(builder, data_config, vocabulary, flip=False)
   split_size = _split_info(builder, split).num_examples
   wanted = np.ones(split_size, bool) if chosen is None else np.isin(np.arange(split_size), chosen)
@@ -126,15 +175,21 @@ def evaluation_batches(builder: tfds.core.DatasetBuilder, data_config: ConfigDic
   visits = _visits(builder, split, seed, tf.constant(EVALUATION_EPOCH, tf.int64))
   visits = visits.filter(lambda _, key: tf.gather(wanted, key[1])).take(count)
   scenes = _shard(visits, batch_size, shard_index, num_shards).map(make_scene, tf.data.AUTOTUNE)
-  padding = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), scenes.element_spec)
-  scenes = scenes.concatenate(tf.data.Dataset.from_tensors(padding).repeat()).take(num_rows // num_shards)
+  padding = tf.nest.map_structure(
+    lambda spec: tf.zeros(spec.shape, spec.dtype), scenes.element_spec
+  )
+  scenes = scenes.concatenate(tf.data.Dataset.from_tensors(padding).repeat()).take(
+    num_rows // num_shards
+  )
   batches = scenes.batch(batch_size // num_shards, drop_remainder=True)
   return _iterate(batches.map(make_batch, tf.data.AUTOTUNE))
 
 
 def _split_info(builder: tfds.core.DatasetBuilder, split: str) -> tfds.core.SplitInfo:
   if split not in builder.info.splits:
-    raise UserError(f'{builder.data_dir}: no split {split!r}; it has {", ".join(sorted(builder.info.splits))}')
+    raise UserError(
+      f'{builder.data_dir}: no split {split!r}; it has {", ".join(sorted(builder.info.splits))}'
+    )
   return builder.info.splits[split]
 
 
@@ -143,15 +198,26 @@ def _epoch_key(seed: int, epoch: tf.Tensor) -> tf.Tensor:
   return seed % 2**31 * 2**32 + epoch
 
 
-def _visits(builder: tfds.core.DatasetBuilder, split: str, seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
-  """The records of a split, not yet parsed, each with int64[2]: the key of all that is drawn when it is visited."""
+def _visits(
+  builder: tfds.core.DatasetBuilder, split: str, seed: int, epoch: tf.Tensor
+) -> tf.data.Dataset:
+  """The records of a split, not yet parsed, each with int64[2]: the key of all that is drawn when
+  it is visited.
+  """
   paths = [str(path) for path in _split_info(builder, split).filepaths]
-  return tf.data.TFRecordDataset(paths).enumerate().map(
-      lambda index, record: (record, tf.stack([_epoch_key(seed, epoch), index])))
+  return (
+    tf.data.TFRecordDataset(paths)
+    .enumerate()
+    .map(lambda index, record: (record, tf.stack([_epoch_key(seed, epoch), index])))
+  )
 
 
-def _shard(visits: tf.data.Dataset, batch_size: int, shard_index: int, num_shards: int) -> tf.data.Dataset:
-  """Of every `batch_size` visits in a row, those of one shard; before they are parsed, as most of them are dropped."""
+def _shard(
+  visits: tf.data.Dataset, batch_size: int, shard_index: int, num_shards: int
+) -> tf.data.Dataset:
+  """Of every `batch_size` visits in a row, those of one shard; before they are parsed, as most of
+  them are dropped.
+  """
   if num_shards == 1:
     return visits
   num_rows = batch_size // num_shards
@@ -159,15 +225,20 @@ def _shard(visits: tf.data.Dataset, batch_size: int, shard_index: int, num_shard
   return visits.batch(batch_size).map(lambda records, keys: (records[rows], keys[rows])).unbatch()
 
 
-def _stages(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabulary: Vocabulary,
-            flip: bool) -> tuple[Callable, Callable]:
-  """The two functions of every pipeline: from a visit to a padded scene, and from a batch of these to the model's."""
+def _stages(
+  builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabulary: Vocabulary, flip: bool
+) -> tuple[Callable, Callable]:
+  """The two functions of every pipeline: from a visit to a padded scene, and from a batch of these
+  to the model's.
+  """
   metadata, names = builder.info.metadata, stored_vocabulary(builder)
   check_slots(data_config, metadata, builder.data_dir)
   num_slots, kind = data_config.max_objects, data_config.relations
   max_relations = metadata['max_relations'] if kind in ('stored', 'mixed') else 0
   # Relations to be mixed in take the places of drawn ones, so they need no slots of their own.
-  triple_budget = data_config.max_triples if kind == 'stored' else num_slots - 1 + metadata['max_relations']
+  triple_budget = (
+    data_config.max_triples if kind == 'stored' else num_slots - 1 + metadata['max_relations']
+  )
   geometric_ids = _geometric_ids(names, builder.data_dir) if kind in ('geometric', 'mixed') else []
   mirrored_ids = _mirrored_ids(names)
   object_ids, predicate_ids = names.translation(vocabulary)
@@ -178,19 +249,25 @@ def _stages(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabula
       scene |= _subsample(scene, key, num_slots - 1, triple_budget)
     num_objects = tf.shape(scene['boxes'])[0]
     num_relations = tf.minimum(tf.shape(scene['relations'])[0], max_relations)
-    slot_relations = tf.cast(scene['relations'][:max_relations], tf.int32) + [1, 0, 1]  # slot 0 is __image__
+    slot_relations = tf.cast(scene['relations'][:max_relations], tf.int32) + [
+      1,
+      0,
+      1,
+    ]  # slot 0 is __image__
     arrays = {
-        'object_class': _pad(tf.cast(scene['object_class'], tf.int32), 1, num_slots),
-        'object_mask': tf.range(num_slots) <= num_objects,
-        'boxes': _pad(tf.concat([[[0., 0., 1., 1.]], scene['boxes']], 0), 0, num_slots),
-        'image': scene['image'],
-        'relations': _pad(slot_relations, 0, max_relations),
-        'num_relations': num_relations,
-        'uniform': tf.random.stateless_uniform([num_slots, 4], key),
+      'object_class': _pad(tf.cast(scene['object_class'], tf.int32), 1, num_slots),
+      'object_mask': tf.range(num_slots) <= num_objects,
+      'boxes': _pad(tf.concat([[[0.0, 0.0, 1.0, 1.0]], scene['boxes']], 0), 0, num_slots),
+      'image': scene['image'],
+      'relations': _pad(slot_relations, 0, max_relations),
+      'num_relations': num_relations,
+      'uniform': tf.random.stateless_uniform([num_slots, 4], key),
     }
     if 'masks' in scene:
       masks = tf.cast(scene['masks'], tf.uint8)
-      arrays['masks'] = _pad(tf.concat([tf.ones((1, *masks.shape[1:]), tf.uint8), masks], 0), 0, num_slots)
+      arrays['masks'] = _pad(
+        tf.concat([tf.ones((1, *masks.shape[1:]), tf.uint8), masks], 0), 0, num_slots
+      )
     return arrays
 
   def make_batch(scenes: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -203,15 +280,24 @@ def _stages(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabula
       triples, valid = stored, tf.sequence_mask(num_stored, max_relations)
     else:
       triples, valid = relation_ops.draw_geometric(
-          scenes['boxes'], scenes.get('masks'), scenes['object_mask'], uniform[:, 1:, :2], geometric_ids)
+        scenes['boxes'],
+        scenes.get('masks'),
+        scenes['object_mask'],
+        uniform[:, 1:, :2],
+        geometric_ids,
+      )
     if kind == 'mixed' and max_relations:
       triples, valid = relation_ops.mix(triples, valid, stored, num_stored, uniform[:, 1:, 2:])
     triples, triple_mask = relation_ops.with_in_image_triples(
-        triples, valid, scenes['object_mask'], data_config.max_triples)
+      triples, valid, scenes['object_mask'], data_config.max_triples
+    )
     subject, predicate, object_ = tf.unstack(triples, axis=-1)
-    return {**scenes, 'object_class': tf.gather(object_ids, scenes['object_class']),
-            'triples': tf.stack([subject, tf.gather(predicate_ids, predicate), object_], -1),
-            'triple_mask': triple_mask}
+    return {
+      **scenes,
+      'object_class': tf.gather(object_ids, scenes['object_class']),
+      'triples': tf.stack([subject, tf.gather(predicate_ids, predicate), object_], -1),
+      'triple_mask': triple_mask,
+    }
 
   return make_scene, make_batch
 
@@ -219,42 +305,62 @@ def _stages(builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabula
 def _geometric_ids(names: Vocabulary, where: str) -> list[int]:
   missing = [name for name in GEOMETRIC_PREDICATES if name not in names.predicate_names]
   if missing:
-    raise UserError(f'{where}: has no predicate "{missing[0]}", which geometric relations need; '
-                    "set --config.data.relations to 'stored' or 'none'")
+    raise UserError(
+      f'{where}: has no predicate "{missing[0]}", which geometric relations need; '
+      "set --config.data.relations to 'stored' or 'none'"
+    )
   return [names.predicate_names.index(name) for name in GEOMETRIC_PREDICATES]
 
 
 def _mirrored_ids(names: Vocabulary) -> list[int]:
-  """By predicate id: what the predicate is in a mirrored image; another one for left of and right of, where known."""
+  """By predicate id: what the predicate is in a mirrored image; another one for left of and right
+  of, where known.
+  """
   ids = {name: index for index, name in enumerate(names.predicate_names)}
   opposite = {'left of': 'right of', 'right of': 'left of'}
   return [ids.get(opposite.get(name), index) for index, name in enumerate(names.predicate_names)]
 
 
-def _subsample(scene: dict[str, tf.Tensor], key: tf.Tensor, max_objects: int, max_triples: int) -> dict[str, tf.Tensor]:
+def _subsample(
+  scene: dict[str, tf.Tensor], key: tf.Tensor, max_objects: int, max_triples: int
+) -> dict[str, tf.Tensor]:
   """The arrays of a scene with the objects and relations that `relation_ops.subsample` keeps of it."""
   num_objects, num_relations = tf.shape(scene['boxes'])[0], tf.shape(scene['relations'])[0]
   # Numbers apart from those that the relations and the flip are drawn with.
   uniform = tf.random.stateless_uniform([num_objects + num_relations], tf.random.fold_in(key, 1))
   kept, kept_relations = relation_ops.subsample(
-      scene['relations'], uniform[:num_objects], uniform[num_objects:], max_objects, max_triples)
-  arrays = {name: tf.gather(scene[name], kept) for name in ('object_class', 'boxes', 'masks') if name in scene}
+    scene['relations'], uniform[:num_objects], uniform[num_objects:], max_objects, max_triples
+  )
+  arrays = {
+    name: tf.gather(scene[name], kept)
+    for name in ('object_class', 'boxes', 'masks')
+    if name in scene
+  }
   return arrays | {'relations': kept_relations}
 
 
 def check_slots(data_config: ConfigDict, metadata: tfds.core.MetadataDict, where: str):
-  """UserError when some example needs more slots than the config has, after subsampling if the config asks for it."""
+  """UserError when some example needs more slots than the config has, after subsampling if the
+  config asks for it.
+  """
   num_objects, num_relations = metadata['max_objects'], metadata['max_relations']
   if data_config.subsample:  # both are cut down to the slots
     num_objects, num_relations = max(1, min(num_objects, data_config.max_objects - 1)), 0
   num_drawn = {'geometric': num_objects, 'mixed': num_objects, 'stored': num_relations, 'none': 0}
   if data_config.relations not in num_drawn:
-    raise UserError(f'--config.data.relations is {data_config.relations!r}; expected one of {", ".join(num_drawn)}')
-  for flag, needed in (('max_objects', num_objects + 1),
-                       ('max_triples', num_objects + num_drawn[data_config.relations])):
+    raise UserError(
+      f'--config.data.relations is {data_config.relations!r}; expected one of '
+      f'{", ".join(num_drawn)}'
+    )
+  for flag, needed in (
+    ('max_objects', num_objects + 1),
+    ('max_triples', num_objects + num_drawn[data_config.relations]),
+  ):
     if data_config[flag] < needed:
-      raise UserError(f'{where}: has scenes of up to {num_objects} objects, which need {needed} slots, but '
-                      f'--config.data.{flag} is {data_config[flag]}; set it to {needed}')
+      raise UserError(
+        f'{where}: has scenes of up to {num_objects} objects, which need {needed} slots, but '
+        f'--config.data.{flag} is {data_config[flag]}; set it to {needed}'
+      )
 
 
 def _pad(values: tf.Tensor, before: int, length: int) -> tf.Tensor:
@@ -264,19 +370,31 @@ def _pad(values: tf.Tensor, before: int, length: int) -> tf.Tensor:
   return tf.ensure_shape(padded, (length, *values.shape[1:]))
 
 
-def _mirror(scenes: dict[str, tf.Tensor], flipped: tf.Tensor, mirrored_ids: list[int]) -> dict[str, tf.Tensor]:
-  """The batch with the images `flipped` (bool[B]) mirrored left to right: pixels, masks, boxes, stored relation_ops."""
+def _mirror(
+  scenes: dict[str, tf.Tensor], flipped: tf.Tensor, mirrored_ids: list[int]
+) -> dict[str, tf.Tensor]:
+  """The batch with the images `flipped` (bool[B]) mirrored left to right: pixels, masks, boxes,
+  stored relation_ops.
+  """
   x0, y0, x1, y1 = tf.unstack(scenes['boxes'], axis=-1)
   mirrored = {
-      'image': tf.reverse(scenes['image'], [2]),
-      'boxes': tf.where(scenes['object_mask'][..., None], tf.stack([1 - x1, y0, 1 - x0, y1], -1), 0),
-      'relations': tf.stack([scenes['relations'][..., 0], tf.gather(mirrored_ids, scenes['relations'][..., 1]),
-                             scenes['relations'][..., 2]], -1),
+    'image': tf.reverse(scenes['image'], [2]),
+    'boxes': tf.where(scenes['object_mask'][..., None], tf.stack([1 - x1, y0, 1 - x0, y1], -1), 0),
+    'relations': tf.stack(
+      [
+        scenes['relations'][..., 0],
+        tf.gather(mirrored_ids, scenes['relations'][..., 1]),
+        scenes['relations'][..., 2],
+      ],
+      -1,
+    ),
   }
   if 'masks' in scenes:
     mirrored['masks'] = tf.reverse(scenes['masks'], [3])
-  chosen = {name: tf.where(tf.reshape(flipped, [-1] + [1] * (values.shape.rank - 1)), values, scenes[name])
-            for name, values in mirrored.items()}
+  chosen = {
+    name: tf.where(tf.reshape(flipped, [-1] + [1] * (values.shape.rank - 1)), values, scenes[name])
+    for name, values in mirrored.items()
+  }
   return scenes | chosen
 
 

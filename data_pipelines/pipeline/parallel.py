@@ -13,20 +13,23 @@ Item, Result = TypeVar('Item'), TypeVar('Result')
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-  """function(item) of each item, in order, computed by a thread a core; only a few items at a time are in memory.
+  """function(item) of each item, in order, computed by a thread a core; only a few items at a time
+  are in memory.
 
-  What `function` raises is raised here, in the item's turn; what has not begun by then, or when the caller stops early,
-  is not computed.
+  What `function` raises is raised here, in the item's turn; what has not begun by then, or when the
+  caller stops early, is not computed.
 
-  Threads, because decoding, resizing and drawing of images release the interpreter; processes would import this
-  program's main module again.
+  Threads, because decoding, resizing and drawing of images release the interpreter; processes would
+  import this program's main module again.
   """
   num_threads = os.cpu_count() or 1
   pool = concurrent.futures.ThreadPoolExecutor(num_threads)
   try:
     remaining = iter(items)
-    queue = collections.deque(pool.submit(function, item)
-                              for item in itertools.islice(remaining, num_threads * _QUEUED_PER_THREAD))
+    queue = collections.deque(
+      pool.submit(function, item)
+      for item in itertools.islice(remaining, num_threads * _QUEUED_PER_THREAD)
+    )
     while queue:
       result = queue.popleft().result()
       for item in itertools.islice(remaining, 1):

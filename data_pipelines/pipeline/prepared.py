@@ -1,4 +1,6 @@
-"""Prepared data sets as they lie on the disk, opened without the files and the options that they were made from."""
+"""Prepared data sets as they lie on the disk, opened without the files and the options that they
+were made from.
+"""
 
 import dataclasses
 import itertools
@@ -32,6 +34,7 @@ class Scene:
     boxes: float32[N, 4] x0, y0, x1, y1 in [0, 1].
     masks: uint8[N, M, M], 0 or 1, each in the frame of its box; None in a data set without masks.
   """
+
   image_id: str
   image: np.ndarray
   graph: SceneGraph
@@ -41,24 +44,50 @@ class Scene:
 
 def define_flags():
   """The flags that say which scenes are meant and how they are visited."""
-  flags.DEFINE_string('data_dir', 'datasets/prepared', 'Where the prepared records are: config.data.data_dir.')
-  flags.DEFINE_string('dataset', None, 'Which of the data sets in --data_dir, by a part of its path, such as storybook '
-                      'or storybook/64x64; not needed where there is one.')
+  flags.DEFINE_string(
+    'data_dir', 'datasets/prepared', 'Where the prepared records are: config.data.data_dir.'
+  )
+  flags.DEFINE_string(
+    'dataset',
+    None,
+    'Which of the data sets in --data_dir, by a part of its path, such as storybook '
+    'or storybook/64x64; not needed where there is one.',
+  )
   flags.DEFINE_string('split', 'val', 'train, val or test.')
-  flags.DEFINE_enum('relations', None, RELATIONS, 'How the relations of a visit are made: config.data.relations. By '
-                    'default as in the configs: geometric where none are stored, else mixed, or stored where there '
-                    'are no masks.')
-  flags.DEFINE_integer('max_objects', None, 'Object slots of a scene, with __image__: config.data.max_objects. By '
-                       'default enough for every scene; larger scenes are cut down as with config.data.subsample.',
-                       lower_bound=2)
-  flags.DEFINE_integer('max_triples', None, 'Triple slots of a scene, with one __in_image__ triple for each object: '
-                       'config.data.max_triples. By default enough for every scene.', lower_bound=1)
-  flags.DEFINE_integer('seed', 0, 'Of the relations: the same seed draws the same ones.', lower_bound=0,
-                       upper_bound=2**31 - 1)
+  flags.DEFINE_enum(
+    'relations',
+    None,
+    RELATIONS,
+    'How the relations of a visit are made: config.data.relations. By '
+    'default as in the configs: geometric where none are stored, else mixed, or stored where there '
+    'are no masks.',
+  )
+  flags.DEFINE_integer(
+    'max_objects',
+    None,
+    'Object slots of a scene, with __image__: config.data.max_objects. By '
+    'default enough for every scene; larger scenes are cut down as with config.data.subsample.',
+    lower_bound=2,
+  )
+  flags.DEFINE_integer(
+    'max_triples',
+    None,
+    'Triple slots of a scene, with one __in_image__ triple for each object: '
+    'config.data.max_triples. By default enough for every scene.',
+    lower_bound=1,
+  )
+  flags.DEFINE_integer(
+    'seed',
+    0,
+    'Of the relations: the same seed draws the same ones.',
+    lower_bound=0,
+    upper_bound=2**31 - 1,
+  )
 
 
 def open_data_set(data_dir: str, name: str | None = None) -> tfds.core.DatasetBuilder:
-  """The prepared data set in `data_dir` that has `name` in its path there; of several versions the newest.
+  """The prepared data set in `data_dir` that has `name` in its path there; of several versions the
+  newest.
 
   Raises:
     UserError: there is none, or more than one.
@@ -66,33 +95,52 @@ def open_data_set(data_dir: str, name: str | None = None) -> tfds.core.DatasetBu
   root = pathlib.Path(data_dir).expanduser()
   found = _newest_versions(root)
   if not found:
-    raise UserError(f'{data_dir}: no prepared data set in it; expected --data_dir to be the config.data.data_dir of a '
-                    'training run, which prepares the records')
-  matching = [path for path in found if name == path] or [path for path in found if (name or '') in path]
+    raise UserError(
+      f'{data_dir}: no prepared data set in it; expected --data_dir to be the config.data.data_dir '
+      'of a '
+      'training run, which prepares the records'
+    )
+  matching = [path for path in found if name == path] or [
+    path for path in found if (name or '') in path
+  ]
   if len(matching) != 1:
-    fault = f'no data set of {data_dir} has {name!r} in its path' if not matching else (
-        f'{data_dir}: {len(matching)} data sets' + (f' with {name!r} in their paths' if name else ''))
+    fault = (
+      f'no data set of {data_dir} has {name!r} in its path'
+      if not matching
+      else (
+        f'{data_dir}: {len(matching)} data sets'
+        + (f' with {name!r} in their paths' if name else '')
+      )
+    )
     raise UserError(f'{fault}; choose one with --dataset: {", ".join(matching or found)}')
   directory = found[matching[0]]
   try:
     builder = tfds.builder_from_directory(directory)
     is_ours = {'vocabulary', 'max_objects', 'max_relations'} <= set(builder.info.metadata or {})
-  except Exception as error:  # the readers of its JSON files raise whatever a damaged one leads them into
-    raise UserError(f'{directory}: cannot be read ({error}); delete it, so that it is prepared again') from error
+  except (
+    Exception
+  ) as error:  # the readers of its JSON files raise whatever a damaged one leads them into
+    raise UserError(
+      f'{directory}: cannot be read ({error}); delete it, so that it is prepared again'
+    ) from error
   if not is_ours:
     raise UserError(f'{directory}: not a data set of scene graphs; choose another with --dataset')
   return builder
 
 
 def _newest_versions(root: pathlib.Path) -> dict[str, pathlib.Path]:
-  """The prepared directories by their path in `root`, which leaves out the version unless `root` is that itself."""
+  """The prepared directories by their path in `root`, which leaves out the version unless `root` is
+  that itself.
+  """
   if (root / _INFO_FILE).is_file():
     return {root.name: root}
   found = {}
   for level in range(1, _LEVELS + 1):
     for info in root.glob('*/' * level + _INFO_FILE):
       directory = info.parent
-      if not tfds.core.Version.is_valid(directory.name):  # such as 2.0.0.incompleteXYZ, which was interrupted
+      if not tfds.core.Version.is_valid(
+        directory.name
+      ):  # such as 2.0.0.incompleteXYZ, which was interrupted
         continue
       name = str(directory.parent.relative_to(root)) if level > 1 else root.name
       if name not in found or tfds.core.Version(found[name].name) < directory.name:
@@ -100,17 +148,25 @@ def _newest_versions(root: pathlib.Path) -> dict[str, pathlib.Path]:
   return dict(sorted(found.items()))
 
 
-def whole_slots(builder: tfds.core.DatasetBuilder, relations: str, max_objects: int | None = None) -> tuple[int, int]:
-  """The fewest max_objects and max_triples that no scene of any split exceeds, once cut to `max_objects` if given."""
+def whole_slots(
+  builder: tfds.core.DatasetBuilder, relations: str, max_objects: int | None = None
+) -> tuple[int, int]:
+  """The fewest max_objects and max_triples that no scene of any split exceeds, once cut to
+  `max_objects` if given.
+  """
   num_objects, num_stored = (builder.info.metadata[key] for key in ('max_objects', 'max_relations'))
   if max_objects is not None:
     num_objects = min(num_objects, max_objects - 1)
-  return num_objects + 1, num_objects + {'stored': num_stored, 'none': 0}.get(relations, num_objects)
+  return num_objects + 1, num_objects + {'stored': num_stored, 'none': 0}.get(
+    relations, num_objects
+  )
 
 
 def _default_relations(builder: tfds.core.DatasetBuilder) -> str:
   """What the configs in configs/ have for such a data set."""
-  has_geometric_names = set(GEOMETRIC_PREDICATES) <= set(input_pipeline.stored_vocabulary(builder).predicate_names)
+  has_geometric_names = set(GEOMETRIC_PREDICATES) <= set(
+    input_pipeline.stored_vocabulary(builder).predicate_names
+  )
   if not builder.info.metadata['max_relations']:
     return 'geometric' if has_geometric_names else 'none'
   return 'mixed' if has_geometric_names and 'masks' in builder.info.features else 'stored'
@@ -128,6 +184,7 @@ class SplitVisits:
     max_triples: triple slots, with the `__in_image__` triples.
     seed: of everything drawn.
   """
+
   builder: tfds.core.DatasetBuilder
   split: str
   relations: str
@@ -140,23 +197,45 @@ class SplitVisits:
     return input_pipeline.stored_vocabulary(self.builder)
 
   def __str__(self) -> str:
-    return f'{self.builder.data_dir}, split {self.split}, relations {self.relations}, seed {self.seed}'
+    return (
+      f'{self.builder.data_dir}, split {self.split}, relations {self.relations}, seed {self.seed}'
+    )
 
   def scenes(self, num_scenes: int | None = None) -> Iterator[Scene]:
     """The scenes as `input_pipeline.evaluation_batches` gives them; the first `num_scenes`, or all."""
     # Subsampling changes no scene that fits the slots.
-    data_config = ConfigDict({'relations': self.relations, 'max_objects': self.max_objects,
-                              'max_triples': self.max_triples, 'subsample': True})
+    data_config = ConfigDict(
+      {
+        'relations': self.relations,
+        'max_objects': self.max_objects,
+        'max_triples': self.max_triples,
+        'subsample': True,
+      }
+    )
     vocabulary = self.vocabulary
     try:
       batches = input_pipeline.evaluation_batches(
-          self.builder, data_config, vocabulary, split=self.split, batch_size=_BATCH_SIZE, seed=self.seed,
-          num_examples=num_scenes)
-    except UserError as error:  # it says which key of a config to set; here these are flags of their own
+        self.builder,
+        data_config,
+        vocabulary,
+        split=self.split,
+        batch_size=_BATCH_SIZE,
+        seed=self.seed,
+        num_examples=num_scenes,
+      )
+    except (
+      UserError
+    ) as error:  # it says which key of a config to set; here these are flags of their own
       raise UserError(str(error).replace('--config.data.', '--')) from error
-    rows = ({name: values[row] for name, values in batch.items()} for batch in batches for row in range(_BATCH_SIZE))
+    rows = (
+      {name: values[row] for name, values in batch.items()}
+      for batch in batches
+      for row in range(_BATCH_SIZE)
+    )
     # The ids end first, where the last batch is filled up with rows of zeros.
-    for image_id, row in zip(itertools.islice(image_ids(self.builder, self.split), num_scenes), rows, strict=False):
+    for image_id, row in zip(
+      itertools.islice(image_ids(self.builder, self.split), num_scenes), rows, strict=False
+    ):
       yield _scene(image_id, row, vocabulary)
 
 
@@ -166,25 +245,37 @@ def visits_of_flags() -> SplitVisits:
   builder = open_data_set(values.data_dir, values.dataset)
   relations = values.relations or _default_relations(builder)
   max_objects, max_triples = whole_slots(builder, relations, values.max_objects)
-  return SplitVisits(builder, values.split, relations, values.max_objects or max_objects,
-                     values.max_triples or max_triples, values.seed)
+  return SplitVisits(
+    builder,
+    values.split,
+    relations,
+    values.max_objects or max_objects,
+    values.max_triples or max_triples,
+    values.seed,
+  )
 
 
 def image_ids(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[str]:
   """The ids of a split's images in the order of the files, which is that of `evaluation_batches`."""
   paths = [str(path) for path in builder.info.splits[split].filepaths]
   feature = {'image_id': tf.io.FixedLenFeature([], tf.string)}
-  ids = tf.data.TFRecordDataset(paths).map(lambda record: tf.io.parse_single_example(record, feature)['image_id'])
+  ids = tf.data.TFRecordDataset(paths).map(
+    lambda record: tf.io.parse_single_example(record, feature)['image_id']
+  )
   return (image_id.decode() for image_id in ids.as_numpy_iterator())
 
 
 def _scene(image_id: str, row: dict[str, np.ndarray], vocabulary: Vocabulary) -> Scene:
   is_object = row['object_mask'].copy()
   is_object[0] = False  # __image__
-  relationships = [(int(subject) - 1, vocabulary.predicate_names[predicate], int(object_) - 1)
-                   for subject, predicate, object_ in row['triples'][row['triple_mask']]
-                   if vocabulary.predicate_names[predicate] != IN_IMAGE_PREDICATE]
-  graph = SceneGraph(tuple(vocabulary.object_names[index] for index in row['object_class'][is_object]),
-                     tuple(relationships))
+  relationships = [
+    (int(subject) - 1, vocabulary.predicate_names[predicate], int(object_) - 1)
+    for subject, predicate, object_ in row['triples'][row['triple_mask']]
+    if vocabulary.predicate_names[predicate] != IN_IMAGE_PREDICATE
+  ]
+  graph = SceneGraph(
+    tuple(vocabulary.object_names[index] for index in row['object_class'][is_object]),
+    tuple(relationships),
+  )
   masks = row['masks'][is_object] if 'masks' in row else None
   return Scene(image_id, row['image'], graph, row['boxes'][is_object], masks)

@@ -4,8 +4,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 
-def record_features(image_size: tuple[int, int], mask_size: int | None) -> tfds.features.FeaturesDict:
-  """Everything the training loop needs of a scene with N objects (without `__image__`) and R stored relations.
+def record_features(
+  image_size: tuple[int, int], mask_size: int | None
+) -> tfds.features.FeaturesDict:
+  """Everything the training loop needs of a scene with N objects (without `__image__`) and R stored
+  relations.
 
   Args:
     image_size: H, W.
@@ -18,15 +21,16 @@ def record_features(image_size: tuple[int, int], mask_size: int | None) -> tfds.
     boxes: float32[N, 4] x0, y0, x1, y1 in [0, 1].
     masks: uint8[N, M, M], 0 or 1, each in the frame of its box; absent where there are none.
     relations: int32[R, 3] subject index, predicate id, object index, with indices 0..N-1.
-    attributes: int32[A, 2] object index, attribute id (of the list `attribute_names` in the metadata).
+    attributes: int32[A, 2] object index, attribute id (of the list `attribute_names` in the
+    metadata).
   """
   features = {
-      'image': tfds.features.Image(shape=(*image_size, 3), encoding_format='png'),
-      'image_id': tfds.features.Text(),
-      'object_class': tfds.features.Tensor(shape=(None,), dtype=np.int32),
-      'boxes': tfds.features.Tensor(shape=(None, 4), dtype=np.float32),
-      'relations': tfds.features.Tensor(shape=(None, 3), dtype=np.int32),
-      'attributes': tfds.features.Tensor(shape=(None, 2), dtype=np.int32),
+    'image': tfds.features.Image(shape=(*image_size, 3), encoding_format='png'),
+    'image_id': tfds.features.Text(),
+    'object_class': tfds.features.Tensor(shape=(None,), dtype=np.int32),
+    'boxes': tfds.features.Tensor(shape=(None, 4), dtype=np.float32),
+    'relations': tfds.features.Tensor(shape=(None, 3), dtype=np.int32),
+    'attributes': tfds.features.Tensor(shape=(None, 2), dtype=np.int32),
   }
   if mask_size is not None:
     features['masks'] = tfds.features.Tensor(shape=(None, mask_size, mask_size), dtype=np.uint8)

@@ -1,12 +1,14 @@
-"""The triples of a visit: drawn anew from the geometry of a scene, or taken from its stored relations.
+"""The triples of a visit: drawn anew from the geometry of a scene, or taken from its stored
+relations.
 
-The geometric rule, for a subject s and an object o (origin at the top left, so y grows downwards): if the box of s
-strictly contains that of o, s is "surrounding" o; if it lies strictly inside, "inside"; otherwise the direction from
-the centre of o to the centre of s decides among "right of" (from -45 degrees, excluding 45), "below" (from 45,
-excluding 135), "left of" (from 135 to -135, both included) and "above" (the rest). A centre is the mean of the mask's
-pixels.
+The geometric rule, for a subject s and an object o (origin at the top left, so y grows downwards):
+if the box of s strictly contains that of o, s is "surrounding" o; if it lies strictly inside,
+"inside"; otherwise the direction from the centre of o to the centre of s decides among "right of"
+(from -45 degrees, excluding 45), "below" (from 45, excluding 135), "left of" (from 135 to -135,
+both included) and "above" (the rest). A centre is the mean of the mask's pixels.
 
-Slot 0 of the padded arrays is `__image__`, which takes no part: objects are the slots 1..O-1, and S = O - 1.
+Slot 0 of the padded arrays is `__image__`, which takes no part: objects are the slots 1..O-1, and S
+= O - 1.
 """
 
 import numpy as np
@@ -32,8 +34,12 @@ def mask_centres(boxes: np.ndarray, masks: np.ndarray) -> np.ndarray:
   return boxes[..., :2] + share * (boxes[..., 2:] - boxes[..., :2])
 
 
-def geometric_predicate(subject_box: np.ndarray, object_box: np.ndarray, subject_centre: np.ndarray,
-                        object_centre: np.ndarray) -> np.ndarray:
+def geometric_predicate(
+  subject_box: np.ndarray,
+  object_box: np.ndarray,
+  subject_centre: np.ndarray,
+  object_centre: np.ndarray,
+) -> np.ndarray:
   """The geometric relation of subject to object.
 
   Args:
@@ -44,7 +50,8 @@ def geometric_predicate(subject_box: np.ndarray, object_box: np.ndarray, subject
     int64[...]: the index into `vocabulary.GEOMETRIC_PREDICATES`.
   """
   dx, dy = np.moveaxis(subject_centre - object_centre, -1, 0)
-  # Comparisons instead of an angle: exact on the diagonals. At a zero distance the published code says "right of".
+  # Comparisons instead of an angle: exact on the diagonals. At a zero distance the published code
+  # says "right of".
   left = (dx < 0) & (np.abs(dy) <= -dx)
   above = (dy < 0) & (np.abs(dx) < -dy)
   right = (dx >= 0) & (-dx <= dy) & ((dy < dx) | (dy == 0))
@@ -55,16 +62,25 @@ def geometric_predicate(subject_box: np.ndarray, object_box: np.ndarray, subject
 
 
 def _contains(outer, inner, all_along):
-  """bool[...]: whether box [..., 4] `outer` strictly contains `inner` (arrays or tensors, with their `all`)."""
-  return all_along(outer[..., :2] < inner[..., :2], -1) & all_along(outer[..., 2:] > inner[..., 2:], -1)
+  """bool[...]: whether box [..., 4] `outer` strictly contains `inner` (arrays or tensors, with
+  their `all`).
+  """
+  return all_along(outer[..., :2] < inner[..., :2], -1) & all_along(
+    outer[..., 2:] > inner[..., 2:], -1
+  )
 
 
 def _mask_centres_tf(boxes: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
   masks = tf.cast(masks, tf.float32)
   position = tf.range(masks.shape[-1], dtype=tf.float32)
   extent = tf.reduce_sum(masks, (-2, -1))[..., None] * max(masks.shape[-1] - 1, 1)
-  moments = tf.stack([tf.linalg.matvec(tf.reduce_sum(masks, -2), position),
-                      tf.linalg.matvec(tf.reduce_sum(masks, -1), position)], -1)
+  moments = tf.stack(
+    [
+      tf.linalg.matvec(tf.reduce_sum(masks, -2), position),
+      tf.linalg.matvec(tf.reduce_sum(masks, -1), position),
+    ],
+    -1,
+  )
   share = tf.where(extent > 0, moments / tf.maximum(extent, 1), 0.5)
   return boxes[..., :2] + share * (boxes[..., 2:] - boxes[..., :2])
 
@@ -80,9 +96,15 @@ def _geometric_predicate_tf(subject_box, object_box, subject_centre, object_cent
   return tf.where(contains, 5, tf.where(contained, 4, direction))
 
 
-def draw_geometric(boxes: tf.Tensor, masks: tf.Tensor | None, object_mask: tf.Tensor, uniform: tf.Tensor,
-                   predicate_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-  """One triple for each object: with another one, drawn at random; which of them is the subject is drawn too.
+def draw_geometric(
+  boxes: tf.Tensor,
+  masks: tf.Tensor | None,
+  object_mask: tf.Tensor,
+  uniform: tf.Tensor,
+  predicate_ids: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """One triple for each object: with another one, drawn at random; which of them is the subject is
+  drawn too.
 
   Args:
     boxes: float32[B, O, 4].
@@ -103,15 +125,28 @@ def draw_geometric(boxes: tf.Tensor, masks: tf.Tensor | None, object_mask: tf.Te
   partner = tf.where(valid, partner, 0)
   first = uniform[..., 1] < 0.5
   subject, object_ = tf.where(first, slots, partner), tf.where(first, partner, slots)
-  centres = (boxes[..., :2] + boxes[..., 2:]) / 2 if masks is None else _mask_centres_tf(boxes, masks)
-  predicate = _geometric_predicate_tf(*(tf.gather(values, index, batch_dims=1)
-                                        for values in (boxes, centres) for index in (subject, object_)))
+  centres = (
+    (boxes[..., :2] + boxes[..., 2:]) / 2 if masks is None else _mask_centres_tf(boxes, masks)
+  )
+  predicate = _geometric_predicate_tf(
+    *(
+      tf.gather(values, index, batch_dims=1)
+      for values in (boxes, centres)
+      for index in (subject, object_)
+    )
+  )
   return tf.stack([subject, tf.gather(predicate_ids, predicate), object_], -1), valid
 
 
-def mix(triples: tf.Tensor, valid: tf.Tensor, relations: tf.Tensor, num_relations: tf.Tensor,
-        uniform: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-  """Puts a stored relation in the place of half of the drawn triples, where the object is the subject of one.
+def mix(
+  triples: tf.Tensor,
+  valid: tf.Tensor,
+  relations: tf.Tensor,
+  num_relations: tf.Tensor,
+  uniform: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Puts a stored relation in the place of half of the drawn triples, where the object is the
+  subject of one.
 
   Args:
     triples: int32[B, S, 3] one for each object, see `draw_geometric`; valid: bool[B, S].
@@ -130,14 +165,23 @@ def mix(triples: tf.Tensor, valid: tf.Tensor, relations: tf.Tensor, num_relation
   chosen_rank = 1 + tf.cast(uniform[..., 1] * tf.cast(count, tf.float32), tf.int32)
   position = tf.argmax(tf.cast(is_subject & (rank == chosen_rank[..., None]), tf.int32), -1)
   use_stored = (count > 0) & (uniform[..., 0] < 0.5)
-  return tf.where(use_stored[..., None], tf.gather(relations, position, batch_dims=1), triples), valid | use_stored
+  return tf.where(
+    use_stored[..., None], tf.gather(relations, position, batch_dims=1), triples
+  ), valid | use_stored
 
 
-def subsample(relations: tf.Tensor, object_uniform: tf.Tensor, relation_uniform: tf.Tensor, max_objects: int,
-              max_triples: int) -> tuple[tf.Tensor, tf.Tensor]:
-  """Which objects of one scene a visit keeps, at random where there are too many, and the relations between them.
+def subsample(
+  relations: tf.Tensor,
+  object_uniform: tf.Tensor,
+  relation_uniform: tf.Tensor,
+  max_objects: int,
+  max_triples: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Which objects of one scene a visit keeps, at random where there are too many, and the relations
+  between them.
 
-  Objects in relations come before those in none. Relations are drawn, too, where there are too many of them.
+  Objects in relations come before those in none. Relations are drawn, too, where there are too many
+  of them.
 
   Args:
     relations: int32[R, 3] subject index, predicate id, object index, without `__image__`.
@@ -157,7 +201,9 @@ def subsample(relations: tf.Tensor, object_uniform: tf.Tensor, relation_uniform:
   new_indices = tf.cumsum(tf.cast(is_kept, tf.int32)) - 1
   stays = tf.reduce_all(tf.gather(is_kept, relations[:, ::2]), 1)
   subject, predicate, object_ = tf.unstack(tf.boolean_mask(relations, stays), axis=1)
-  relations = tf.stack([tf.gather(new_indices, subject), predicate, tf.gather(new_indices, object_)], 1)
+  relations = tf.stack(
+    [tf.gather(new_indices, subject), predicate, tf.gather(new_indices, object_)], 1
+  )
   chosen = _least(tf.boolean_mask(relation_uniform, stays), max_triples - tf.size(kept))
   return kept, tf.gather(relations, chosen)
 
@@ -167,8 +213,9 @@ def _least(values: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
   return tf.sort(tf.argsort(values, stable=True)[:count])
 
 
-def with_in_image_triples(triples: tf.Tensor, valid: tf.Tensor, object_mask: tf.Tensor,
-                          max_triples: int) -> tuple[tf.Tensor, tf.Tensor]:
+def with_in_image_triples(
+  triples: tf.Tensor, valid: tf.Tensor, object_mask: tf.Tensor, max_triples: int
+) -> tuple[tf.Tensor, tf.Tensor]:
   """The valid triples, then `(object, __in_image__, __image__)` for each object, then zeros.
 
   Args:

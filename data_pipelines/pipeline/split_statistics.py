@@ -1,4 +1,6 @@
-"""What a split consists of, counted over its scenes, and how much of a padded batch would be padding."""
+"""What a split consists of, counted over its scenes, and how much of a padded batch would be
+padding.
+"""
 
 import collections
 import dataclasses
@@ -30,6 +32,7 @@ class SplitStatistics:
     num_with_masks: how many scenes have a mask that is not empty.
     num_empty_masks: how many objects have a mask that is empty.
   """
+
   num_objects: np.ndarray
   num_relations: np.ndarray
   class_counts: collections.Counter[str]
@@ -64,12 +67,21 @@ def count(scenes: Iterable[Scene]) -> SplitStatistics:
       is_empty = ~scene.masks.any((1, 2))
       num_with_masks += not is_empty.all()
       num_empty_masks += is_empty.sum()
-  return SplitStatistics(np.array(num_objects), np.array(num_relations), class_counts, predicate_counts,
-                         np.concatenate(areas), num_with_masks, int(num_empty_masks))
+  return SplitStatistics(
+    np.array(num_objects),
+    np.array(num_relations),
+    class_counts,
+    predicate_counts,
+    np.concatenate(areas),
+    num_with_masks,
+    int(num_empty_masks),
+  )
 
 
 def smallest_slots(needed: np.ndarray, share: float) -> int:
-  """The fewest slots that hold at least `share` of the scenes, which need int[S] `needed` slots each."""
+  """The fewest slots that hold at least `share` of the scenes, which need int[S] `needed` slots
+  each.
+  """
   return int(np.sort(needed)[math.ceil(share * len(needed)) - 1])
 
 
@@ -85,18 +97,28 @@ def report(statistics: SplitStatistics, visits: SplitVisits) -> str:
   num_classes = len(set(vocabulary.object_names) - {UNUSED_NAME, IMAGE_OBJECT})
   percentiles = np.percentile(statistics.areas, _AREA_PERCENTILES)
   lines = [
-      f'{num_scenes} scenes, {num_objects} objects, {statistics.num_relations.sum()} relations',
-      f'scenes with masks: {_percent(statistics.num_with_masks / num_scenes)}; '
-      f'objects with an empty mask: {_percent(statistics.num_empty_masks / num_objects)}',
-      '', f'objects a scene: {statistics.num_objects.mean():.2f} on average', *_histogram(statistics.num_objects),
-      '', f'relations a scene: {statistics.num_relations.mean():.2f} on average', *_histogram(statistics.num_relations),
-      '', 'area of the objects\' boxes, as a share of the image',
-      '  percentile ' + ''.join(f'{percentile:9d}' for percentile in _AREA_PERCENTILES),
-      '  area       ' + ''.join(f'{_percent(area):>9}' for area in percentiles),
-      '', f'classes: {len(statistics.class_counts)} of {num_classes} occur', *_common(statistics.class_counts),
-      '', f'predicates: {len(statistics.predicate_counts)} of {vocabulary.num_predicates - 1} occur',
-      *_common(statistics.predicate_counts),
-      '', *_slots_table(statistics, visits)]
+    f'{num_scenes} scenes, {num_objects} objects, {statistics.num_relations.sum()} relations',
+    f'scenes with masks: {_percent(statistics.num_with_masks / num_scenes)}; '
+    f'objects with an empty mask: {_percent(statistics.num_empty_masks / num_objects)}',
+    '',
+    f'objects a scene: {statistics.num_objects.mean():.2f} on average',
+    *_histogram(statistics.num_objects),
+    '',
+    f'relations a scene: {statistics.num_relations.mean():.2f} on average',
+    *_histogram(statistics.num_relations),
+    '',
+    "area of the objects' boxes, as a share of the image",
+    '  percentile ' + ''.join(f'{percentile:9d}' for percentile in _AREA_PERCENTILES),
+    '  area       ' + ''.join(f'{_percent(area):>9}' for area in percentiles),
+    '',
+    f'classes: {len(statistics.class_counts)} of {num_classes} occur',
+    *_common(statistics.class_counts),
+    '',
+    f'predicates: {len(statistics.predicate_counts)} of {vocabulary.num_predicates - 1} occur',
+    *_common(statistics.predicate_counts),
+    '',
+    *_slots_table(statistics, visits),
+  ]
   return '\n'.join(lines) + '\n'
 
 
@@ -131,23 +153,40 @@ def _common(counts: collections.Counter[str]) -> list[str]:
 
 def _slots_table(statistics: SplitStatistics, visits: SplitVisits) -> list[str]:
   needed = statistics.object_slots, statistics.triple_slots
-  in_use, whole = (visits.max_objects, visits.max_triples), whole_slots(visits.builder, visits.relations)
-  lines = ['slots, with __image__ and its triples, and the share of them that is padding',
-           f'  {"":38}{"max_objects":>15}{"max_triples":>18}']
+  in_use, whole = (
+    (visits.max_objects, visits.max_triples),
+    whole_slots(visits.builder, visits.relations),
+  )
+  lines = [
+    'slots, with __image__ and its triples, and the share of them that is padding',
+    f'  {"":38}{"max_objects":>15}{"max_triples":>18}',
+  ]
   rows = [('in use', in_use)]
   is_whole = all(slots >= least for slots, least in zip(in_use, whole, strict=True))
   if is_whole:
     rows.append(('enough for every scene of every split', whole))
-    rows += [(text, [smallest_slots(values, share) for values in needed])
-             for text, share in (('enough for every scene of this split', 1), ('enough for 99 % of its scenes', 0.99))]
+    rows += [
+      (text, [smallest_slots(values, share) for values in needed])
+      for text, share in (
+        ('enough for every scene of this split', 1),
+        ('enough for 99 % of its scenes', 0.99),
+      )
+    ]
   for text, slots in rows:
-    cells = [f'{number} ({_percent(padding_share(values, number))})'
-             for values, number in zip(needed, slots, strict=True)]
+    cells = [
+      f'{number} ({_percent(padding_share(values, number))})'
+      for values, number in zip(needed, slots, strict=True)
+    ]
     lines.append(f'  {text:38}{cells[0]:>15}{cells[1]:>18}')
   if is_whole:
-    lines.append(f'recommended: --config.data.max_objects={whole[0]} --config.data.max_triples={whole[1]}; fewer need '
-                 '--config.data.subsample=True, which cuts larger scenes')
+    lines.append(
+      f'recommended: --config.data.max_objects={whole[0]} --config.data.max_triples={whole[1]}; '
+      'fewer need '
+      '--config.data.subsample=True, which cuts larger scenes'
+    )
   else:
-    lines.append('scenes that need more are cut to these slots and counted so; for recommendations, leave out '
-                 '--max_objects and --max_triples')
+    lines.append(
+      'scenes that need more are cut to these slots and counted so; for recommendations, leave out '
+      '--max_objects and --max_triples'
+    )
   return lines

@@ -9,9 +9,9 @@ from data_pipelines.scene_graphs.vocabulary import Vocabulary
 def crop_mask(mask: np.ndarray, box: np.ndarray, mask_size: int) -> np.ndarray:
   """The part of a mask that lies in a box, resized to a square.
 
-  The box is rounded to whole pixels and is at least one pixel wide and high; the crop is resampled bilinearly without
-  anti-aliasing (pixel centres at halves, zeros outside) and is 1 where that exceeds one half (by 1/510: the published
-  code compares 8-bit values with 128).
+  The box is rounded to whole pixels and is at least one pixel wide and high; the crop is resampled
+  bilinearly without anti-aliasing (pixel centres at halves, zeros outside) and is 1 where that
+  exceeds one half (by 1/510: the published code compares 8-bit values with 128).
 
   Args:
     mask: bool[H, W].
@@ -22,9 +22,11 @@ def crop_mask(mask: np.ndarray, box: np.ndarray, mask_size: int) -> np.ndarray:
     uint8[M, M], 0 or 1, in the frame of the box.
   """
   height, width = mask.shape
-  x0, y0, x1, y1 = (int(edge) for edge in np.round(box * np.array([width, height, width, height], np.float32)))
+  x0, y0, x1, y1 = (
+    int(edge) for edge in np.round(box * np.array([width, height, width, height], np.float32))
+  )
   x0, y0 = min(x0, width - 1), min(y0, height - 1)
-  crop = mask[y0:max(y1, y0 + 1), x0:max(x1, x0 + 1)]
+  crop = mask[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
   crop = _resample_rows(_resample_rows(crop, mask_size).T, mask_size).T
   return (crop > 128 / 255).astype(np.uint8)
 
@@ -32,24 +34,28 @@ def crop_mask(mask: np.ndarray, box: np.ndarray, mask_size: int) -> np.ndarray:
 def _resample_rows(values: np.ndarray, size: int) -> np.ndarray:
   """[H, W] -> float32[size, W]: bilinear, each from the two nearest rows; those outside are zeros.
 
-  No matrix product, though it is one: BLAS would start threads of its own in each of those that prepare images.
+  No matrix product, though it is one: BLAS would start threads of its own in each of those that
+  prepare images.
   """
   length = len(values)
   positions = (np.arange(size) + 0.5) * length / size - 0.5
   result = np.zeros((size, values.shape[1]), np.float32)
   for offset in (0, 1):
     row = np.floor(positions).astype(int) + offset
-    weight = np.where((row >= 0) & (row < length), 1 - np.abs(positions - row), 0).astype(np.float32)
+    weight = np.where((row >= 0) & (row < length), 1 - np.abs(positions - row), 0).astype(
+      np.float32
+    )
     result += weight[:, None] * values[row.clip(0, length - 1)]
   return result
 
 
-def pad_scene_graph(graph: SceneGraph, vocabulary: Vocabulary, max_objects: int, max_triples: int,
-                    where: str) -> dict[str, np.ndarray]:
+def pad_scene_graph(
+  graph: SceneGraph, vocabulary: Vocabulary, max_objects: int, max_triples: int, where: str
+) -> dict[str, np.ndarray]:
   """One graph as the arrays of a `SceneBatch` without the batch axis.
 
-  Slot 0 is `__image__`, the graph's objects follow in their order; its relationships come first among the triples and
-  one `__in_image__` triple for each object after them. Padding holds zeros.
+  Slot 0 is `__image__`, the graph's objects follow in their order; its relationships come first
+  among the triples and one `__in_image__` triple for each object after them. Padding holds zeros.
 
   Args:
     graph: names of objects and predicates, all of them in the vocabulary.
@@ -67,23 +73,30 @@ def pad_scene_graph(graph: SceneGraph, vocabulary: Vocabulary, max_objects: int,
   num_objects = len(graph.objects) + 1
   num_triples = len(graph.relationships) + len(graph.objects)
   if num_objects > max_objects:
-    raise UserError(f'{where}: {len(graph.objects)} objects and __image__, but the config has {max_objects} object '
-                    f'slots; leave objects out or set --config.data.max_objects={num_objects}')
+    raise UserError(
+      f'{where}: {len(graph.objects)} objects and __image__, but the config has {max_objects} '
+      'object '
+      f'slots; leave objects out or set --config.data.max_objects={num_objects}'
+    )
   if num_triples > max_triples:
-    raise UserError(f'{where}: {len(graph.relationships)} relationships and {len(graph.objects)} objects need '
-                    f'{num_triples} triples, but the config has {max_triples} triple slots; '
-                    f'leave relationships out or set --config.data.max_triples={num_triples}')
+    raise UserError(
+      f'{where}: {len(graph.relationships)} relationships and {len(graph.objects)} objects need '
+      f'{num_triples} triples, but the config has {max_triples} triple slots; '
+      f'leave relationships out or set --config.data.max_triples={num_triples}'
+    )
   object_class = np.zeros(max_objects, np.int32)
-  object_class[1:num_objects] = [vocabulary.object_id(name, f'{where}: object {index}')
-                                 for index, name in enumerate(graph.objects)]
+  object_class[1:num_objects] = [
+    vocabulary.object_id(name, f'{where}: object {index}')
+    for index, name in enumerate(graph.objects)
+  ]
   triples = np.zeros((max_triples, 3), np.int32)
   for index, (subject, predicate, object_) in enumerate(graph.relationships):
     predicate_id = vocabulary.predicate_id(predicate, f'{where}: relationship {index}')
     triples[index] = subject + 1, predicate_id, object_ + 1
-  triples[len(graph.relationships):num_triples, 0] = np.arange(1, num_objects)
+  triples[len(graph.relationships) : num_triples, 0] = np.arange(1, num_objects)
   return {
-      'object_class': object_class,
-      'object_mask': np.arange(max_objects) < num_objects,
-      'triples': triples,
-      'triple_mask': np.arange(max_triples) < num_triples,
+    'object_class': object_class,
+    'object_mask': np.arange(max_objects) < num_objects,
+    'triples': triples,
+    'triple_mask': np.arange(max_triples) < num_triples,
   }

@@ -1,4 +1,6 @@
-"""Scene graphs as people write them: names in JSON, checked strictly, every fault named in one line."""
+"""Scene graphs as people write them: names in JSON, checked strictly, every fault named in one
+line.
+"""
 
 import dataclasses
 import json
@@ -6,7 +8,9 @@ import pathlib
 from collections.abc import Sequence
 
 EXAMPLE = '{"objects": ["sky", "grass"], "relationships": [[0, "above", 1]]}'
-IMAGE_OBJECT = '__image__'  # the object that stands for the whole image; every graph gets one, with id 0
+IMAGE_OBJECT = (
+  '__image__'  # the object that stands for the whole image; every graph gets one, with id 0
+)
 IN_IMAGE_PREDICATE = '__in_image__'  # joins every object to it, with id 0
 
 
@@ -22,6 +26,7 @@ class SceneGraph:
     objects: object names; several objects may share one.
     relationships: (subject, predicate, object) with subject and object as indices into `objects`.
   """
+
   objects: tuple[str, ...]
   relationships: tuple[tuple[int, str, int], ...]
 
@@ -31,9 +36,13 @@ def load_scene_graphs(path: str | pathlib.Path) -> list[SceneGraph]:
   try:
     text = pathlib.Path(path).read_text(encoding='utf-8-sig')
   except UnicodeDecodeError as error:
-    raise UserError(f'{path}: not a text file in UTF-8 (byte {error.start}); expected JSON like {EXAMPLE}') from None
+    raise UserError(
+      f'{path}: not a text file in UTF-8 (byte {error.start}); expected JSON like {EXAMPLE}'
+    ) from None
   except OSError as error:
-    raise UserError(f'{path}: cannot be read ({error.strerror}); expected a JSON file with scene graphs') from None
+    raise UserError(
+      f'{path}: cannot be read ({error.strerror}); expected a JSON file with scene graphs'
+    ) from None
   return parse_scene_graphs(text, str(path))
 
 
@@ -53,10 +62,17 @@ def parse_scene_graphs(text: str, source: str) -> list[SceneGraph]:
   try:
     document = json.loads(text)
   except json.JSONDecodeError as error:
-    raise UserError(f'{source}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}; '
-                    f'expected a scene graph like {EXAMPLE}') from None
-  except (RecursionError, ValueError) as error:  # nested too deep; a number with thousands of digits
-    raise UserError(f'{source}: not usable JSON ({error}); expected a scene graph like {EXAMPLE}') from None
+    raise UserError(
+      f'{source}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}; '
+      f'expected a scene graph like {EXAMPLE}'
+    ) from None
+  except (
+    RecursionError,
+    ValueError,
+  ) as error:  # nested too deep; a number with thousands of digits
+    raise UserError(
+      f'{source}: not usable JSON ({error}); expected a scene graph like {EXAMPLE}'
+    ) from None
   if isinstance(document, list):
     if not document:
       raise UserError(f'{source}: an empty list; expected at least one scene graph like {EXAMPLE}')
@@ -82,30 +98,44 @@ def _parse_graph(graph, where: str) -> SceneGraph:
     if key not in graph:
       raise UserError(f'{where}: "{key}" is missing; expected an object like {EXAMPLE}')
     if not isinstance(graph[key], list):
-      raise UserError(f'{where}: "{key}" is {describe(graph[key])}; expected a list as in {EXAMPLE}')
+      raise UserError(
+        f'{where}: "{key}" is {describe(graph[key])}; expected a list as in {EXAMPLE}'
+      )
   unknown = sorted(set(graph) - {'objects', 'relationships'})
   if unknown:
-    raise UserError(f'{where}: unknown key {describe(unknown[0])}; a scene graph has "objects" and "relationships"')
+    raise UserError(
+      f'{where}: unknown key {describe(unknown[0])}; a scene graph has "objects" and '
+      '"relationships"'
+    )
   if not graph['objects']:
     raise UserError(f'{where}: an empty graph; name at least one object in "objects"')
   for index, name in enumerate(graph['objects']):
     _check_name(name, IMAGE_OBJECT, f'{where}: object {index}')
   relationships = tuple(
-      _parse_relationship(relationship, len(graph['objects']), f'{where}: relationship {index}')
-      for index, relationship in enumerate(graph['relationships']))
+    _parse_relationship(relationship, len(graph['objects']), f'{where}: relationship {index}')
+    for index, relationship in enumerate(graph['relationships'])
+  )
   return SceneGraph(tuple(graph['objects']), relationships)
 
 
 def _parse_relationship(relationship, num_objects: int, where: str) -> tuple[int, str, int]:
   if not isinstance(relationship, list) or len(relationship) != 3:
-    raise UserError(f'{where}: found {describe(relationship)}; expected [subject index, "predicate", object index]')
+    raise UserError(
+      f'{where}: found {describe(relationship)}; expected [subject index, "predicate", object '
+      'index]'
+    )
   subject, predicate, object_ = relationship
   for role, index in (('subject', subject), ('object', object_)):
     if not isinstance(index, int) or isinstance(index, bool):  # JSON's true is an int to Python
-      raise UserError(f'{where}: the {role} is {describe(index)}; expected the index of an object, a whole number')
+      raise UserError(
+        f'{where}: the {role} is {describe(index)}; expected the index of an object, a whole number'
+      )
     if not 0 <= index < num_objects:
-      raise UserError(f'{where}: {role} index {describe(index)} is out of range; expected 0 to {num_objects - 1}, '
-                      f'as the graph has {num_objects} object{"s" if num_objects > 1 else ""}')
+      raise UserError(
+        f'{where}: {role} index {describe(index)} is out of range; expected 0 to '
+        f'{num_objects - 1}, '
+        f'as the graph has {num_objects} object{"s" if num_objects > 1 else ""}'
+      )
   _check_name(predicate, IN_IMAGE_PREDICATE, f'{where}: the predicate')
   return subject, predicate, object_
 

@@ -22,6 +22,7 @@ class Vocabulary:
     object_names: by class id; id 0 is `__image__`, unused ids are 'NONE'.
     predicate_names: by predicate id; id 0 is `__in_image__`.
   """
+
   object_names: tuple[str, ...]
   predicate_names: tuple[str, ...]
 
@@ -50,40 +51,55 @@ class Vocabulary:
     return _look_up(name, self._predicate_ids, f'{where}: unknown predicate name')
 
   def translation(self, target: 'Vocabulary') -> tuple[np.ndarray, np.ndarray]:
-    """The ids that `target` has for the names here: int32[num_objects], int32[num_predicates]; 0 for unused ids.
+    """The ids that `target` has for the names here: int32[num_objects], int32[num_predicates]; 0
+    for unused ids.
 
     Raises:
       UserError: a name is not in `target`.
     """
+
     def ids(kind: str, names: tuple[str, ...], known: Mapping[str, int]) -> np.ndarray:
       missing = [name for name in names if name not in known and name != UNUSED_NAME]
       if missing:
         shown = ', '.join(f'"{name}"' for name in missing[:5])
-        raise UserError(f'{len(missing)} of the {kind} names of the data set are not in the vocabulary of the model: '
-                        f'{shown}{", ..." if len(missing) > 5 else ""}; use the data set that it was trained with, or '
-                        'train another --workdir')
+        raise UserError(
+          f'{len(missing)} of the {kind} names of the data set are not in the vocabulary of the '
+          'model: '
+          f'{shown}{", ..." if len(missing) > 5 else ""}; use the data set that it was trained '
+          'with, or '
+          'train another --workdir'
+        )
       return np.array([known.get(name, 0) for name in names], np.int32)
 
-    return (ids('object', self.object_names, target._object_ids),
-            ids('predicate', self.predicate_names, target._predicate_ids))
+    return (
+      ids('object', self.object_names, target._object_ids),
+      ids('predicate', self.predicate_names, target._predicate_ids),
+    )
 
   def to_dict(self) -> dict[str, list[str] | dict[str, int]]:
     """The published layout: two lists by id, two mappings by name; fit for JSON."""
     return {
-        'object_idx_to_name': list(self.object_names),
-        'object_name_to_idx': dict(self._object_ids),
-        'pred_idx_to_name': list(self.predicate_names),
-        'pred_name_to_idx': dict(self._predicate_ids),
+      'object_idx_to_name': list(self.object_names),
+      'object_name_to_idx': dict(self._object_ids),
+      'pred_idx_to_name': list(self.predicate_names),
+      'pred_name_to_idx': dict(self._predicate_ids),
     }
 
   @classmethod
   def from_dict(cls, layout: Mapping[str, Sequence[str] | Mapping[str, int]]) -> 'Vocabulary':
     """From the published layout; the lists by id decide."""
-    for key, first in (('object_idx_to_name', IMAGE_OBJECT), ('pred_idx_to_name', IN_IMAGE_PREDICATE)):
+    for key, first in (
+      ('object_idx_to_name', IMAGE_OBJECT),
+      ('pred_idx_to_name', IN_IMAGE_PREDICATE),
+    ):
       names = layout.get(key)
-      if not names or isinstance(names, str) or not isinstance(names, Sequence) or names[0] != first:
-        raise UserError(f'vocabulary: "{key}" is {describe(names)}; expected a list of names that begins with '
-                        f'"{first}"')
+      if (
+        not names or isinstance(names, str) or not isinstance(names, Sequence) or names[0] != first
+      ):
+        raise UserError(
+          f'vocabulary: "{key}" is {describe(names)}; expected a list of names that begins with '
+          f'"{first}"'
+        )
     return cls(tuple(layout['object_idx_to_name']), tuple(layout['pred_idx_to_name']))
 
 
@@ -98,7 +114,9 @@ def _nearest_names(name: str, known_names: Mapping[str, int], count: int = 3) ->
   def likeness(known: str) -> tuple[bool, float]:
     asked, candidate = name.strip().lower(), known.lower()
     # "sky" means "sky-other" rather than "skis", which has more letters in common.
-    shares_word = bool(set(asked.replace('-', ' ').split()) & set(candidate.replace('-', ' ').split()))
+    shares_word = bool(
+      set(asked.replace('-', ' ').split()) & set(candidate.replace('-', ' ').split())
+    )
     return shares_word, difflib.SequenceMatcher(None, asked, candidate).ratio()
 
   shown = [known for known in known_names if known not in (IMAGE_OBJECT, IN_IMAGE_PREDICATE)]

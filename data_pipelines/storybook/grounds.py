@@ -1,4 +1,6 @@
-"""The grounds and skies of the storybook: how they divide the picture, and where on them things may stand."""
+"""The grounds and skies of the storybook: how they divide the picture, and where on them things may
+stand.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,35 +8,55 @@ from collections.abc import Callable
 import numpy as np
 
 from data_pipelines.storybook.shapes import (
-    Colour,
-    Figure,
-    Shape,
-    darker,
-    ellipse,
-    lighter,
-    limb,
-    polygon,
-    shaded,
+  Colour,
+  Figure,
+  Shape,
+  darker,
+  ellipse,
+  lighter,
+  limb,
+  polygon,
+  shaded,
 )
 
-TUFT = ((-0.007, 0.0), (-0.03, -0.04), (-0.004, -0.018), (0.0, -0.05), (0.004, -0.018), (0.03, -0.04), (0.007, 0.0))
+TUFT = (
+  (-0.007, 0.0),
+  (-0.03, -0.04),
+  (-0.004, -0.018),
+  (0.0, -0.05),
+  (0.004, -0.018),
+  (0.03, -0.04),
+  (0.007, 0.0),
+)
 MOONLIGHT = (0.42, 0.52, 0.8)  # what night leaves of the light, by channel
-SKIES = (((86, 170, 236), (206, 236, 252)), ((120, 196, 242), (250, 244, 214)), ((252, 188, 146), (255, 238, 200)),
-         ((168, 160, 226), (255, 206, 190)), ((64, 148, 222), (170, 218, 248)))
-NIGHT_SKIES = (((16, 20, 64), (62, 74, 142)), ((24, 16, 62), (98, 66, 132)), ((10, 28, 66), (34, 84, 128)))
+SKIES = (
+  ((86, 170, 236), (206, 236, 252)),
+  ((120, 196, 242), (250, 244, 214)),
+  ((252, 188, 146), (255, 238, 200)),
+  ((168, 160, 226), (255, 206, 190)),
+  ((64, 148, 222), (170, 218, 248)),
+)
+NIGHT_SKIES = (
+  ((16, 20, 64), (62, 74, 142)),
+  ((24, 16, 62), (98, 66, 132)),
+  ((10, 28, 66), (34, 84, 128)),
+)
 COLOURS = {
-    'sea': ((54, 140, 200), (28, 96, 168), (60, 172, 190)),
-    'grass': ((122, 190, 84), (148, 200, 80), (98, 172, 84)),
-    'sand': ((246, 218, 150), (238, 200, 132), (250, 228, 176)),
-    'snow': ((244, 248, 255), (232, 242, 252)),
-    'mountain': ((128, 124, 156), (110, 132, 160), (156, 128, 124)),
-    'road': ((120, 116, 124), (104, 104, 116)),
+  'sea': ((54, 140, 200), (28, 96, 168), (60, 172, 190)),
+  'grass': ((122, 190, 84), (148, 200, 80), (98, 172, 84)),
+  'sand': ((246, 218, 150), (238, 200, 132), (250, 228, 176)),
+  'snow': ((244, 248, 255), (232, 242, 252)),
+  'mountain': ((128, 124, 156), (110, 132, 160), (156, 128, 124)),
+  'road': ((120, 116, 124), (104, 104, 116)),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Zone:
-  """A trapezoid where feet may stand: x from `left` to `right`, given at the heights `top` and `bottom`."""
+  """A trapezoid where feet may stand: x from `left` to `right`, given at the heights `top` and
+  `bottom`.
+  """
+
   top: float
   bottom: float
   left: tuple[float, float] = (-0.04, -0.04)
@@ -49,6 +71,7 @@ class Zone:
 @dataclasses.dataclass(frozen=True)
 class Ground:
   """A ground or sky: a polygon filled by a vertical gradient, with details that are clipped to it."""
+
   name: str
   outline: np.ndarray  # float64[n, 2] in the picture's frame
   top_colour: Colour
@@ -63,7 +86,10 @@ class Ground:
 
 @dataclasses.dataclass(frozen=True)
 class Landscape:
-  """Grounds from back to front, the sky first, and how they stand to each other as (index, predicate, index)."""
+  """Grounds from back to front, the sky first, and how they stand to each other as (index,
+  predicate, index).
+  """
+
   grounds: tuple[Ground, ...]
   relations: tuple[tuple[int, str, int], ...]
   horizon: float
@@ -83,7 +109,9 @@ def _below(edge: np.ndarray, bottom: float = 1.03) -> np.ndarray:
 def _details(rng: np.random.Generator, name: str, colour: Colour, top: float) -> Figure:
   """Tufts, waves, pebbles or drifts, larger towards the viewer."""
   shapes = []
-  for y in np.sort(rng.uniform(top + 0.03, 1.0, {'grass': 20, 'sea': 16, 'sand': 16, 'snow': 7}.get(name, 0))):
+  for y in np.sort(
+    rng.uniform(top + 0.03, 1.0, {'grass': 20, 'sea': 16, 'sand': 16, 'snow': 7}.get(name, 0))
+  ):
     x, scale = rng.uniform(0, 1), 0.5 + (y - top)
     if name == 'grass':
       shade = darker(colour, 0.28) if rng.random() < 0.6 else lighter(colour, 0.35)
@@ -98,8 +126,14 @@ def _details(rng: np.random.Generator, name: str, colour: Colour, top: float) ->
   return tuple(shapes)
 
 
-def _ground(rng: np.random.Generator, night: bool, name: str, outline: np.ndarray, zones: tuple[Zone, ...] = (),
-            extra_details: Figure = ()) -> Ground:
+def _ground(
+  rng: np.random.Generator,
+  night: bool,
+  name: str,
+  outline: np.ndarray,
+  zones: tuple[Zone, ...] = (),
+  extra_details: Figure = (),
+) -> Ground:
   colour = COLOURS[name][rng.integers(len(COLOURS[name]))]
   top = float(outline[:, 1].min())
   details = _details(rng, name, colour, top) + extra_details
@@ -113,8 +147,20 @@ def _ground(rng: np.random.Generator, night: bool, name: str, outline: np.ndarra
 def _sky(rng: np.random.Generator, night: bool) -> Ground:
   palette = NIGHT_SKIES if night else SKIES
   top, bottom = palette[rng.choice(len(palette), p=None if night else (0.34, 0.2, 0.12, 0.1, 0.24))]
-  dots = tuple(ellipse((240, 240, 255), rng.uniform(0, 1), rng.uniform(0, 0.6), rng.uniform(0.005, 0.01), opacity=200)
-               for _ in range(14)) if night else ()
+  dots = (
+    tuple(
+      ellipse(
+        (240, 240, 255),
+        rng.uniform(0, 1),
+        rng.uniform(0, 0.6),
+        rng.uniform(0.005, 0.01),
+        opacity=200,
+      )
+      for _ in range(14)
+    )
+    if night
+    else ()
+  )
   square = np.array([(-0.03, -0.03), (1.03, -0.03), (1.03, 1.03), (-0.03, 1.03)])
   return Ground('night sky' if night else 'sky', square, top, bottom, dots)
 
@@ -128,9 +174,22 @@ def _mountains(rng: np.random.Generator, night: bool, horizon: float) -> Ground:
     if index:
       points.append(((centres[index - 1] + x) / 2, horizon - rng.uniform(0.02, 0.09)))
     points.append((x, y))
-    caps.append(polygon((250, 252, 255), (x - 0.12, y - 0.05), (x + 0.12, y - 0.05), (x + 0.075, y + 0.1),
-                        (x + 0.025, y + 0.06), (x - 0.02, y + 0.1), (x - 0.08, y + 0.07)))
-  points += [(1.03, horizon - rng.uniform(0.02, 0.1)), (1.03, horizon + 0.08), (-0.03, horizon + 0.08)]
+    caps.append(
+      polygon(
+        (250, 252, 255),
+        (x - 0.12, y - 0.05),
+        (x + 0.12, y - 0.05),
+        (x + 0.075, y + 0.1),
+        (x + 0.025, y + 0.06),
+        (x - 0.02, y + 0.1),
+        (x - 0.08, y + 0.07),
+      )
+    )
+  points += [
+    (1.03, horizon - rng.uniform(0.02, 0.1)),
+    (1.03, horizon + 0.08),
+    (-0.03, horizon + 0.08),
+  ]
   return _ground(rng, night, 'mountain', np.array(points), extra_details=tuple(caps))
 
 
@@ -176,7 +235,9 @@ def _shore(builder: _Builder, name: str, mountain_chance: float) -> None:
   sea = builder.add('sea', _below(_edge(rng, horizon, 0.0)), Zone(horizon + 0.05, edge - 0.03))
   if mountains:
     builder.relate_in_depth(1, sea)
-  land = builder.add(name, _below(_edge(rng, edge, 0.018, rng.uniform(-0.06, 0.06))), Zone(edge + 0.08, 0.96))
+  land = builder.add(
+    name, _below(_edge(rng, edge, 0.018, rng.uniform(-0.06, 0.06))), Zone(edge + 0.08, 0.96)
+  )
   builder.relate_in_depth(sea, land)
 
 
@@ -185,7 +246,10 @@ def _bay(builder: _Builder, name: str) -> None:
   rng, horizon = builder.rng, builder.horizon
   sea_left = rng.random() < 0.5
   far, near = rng.uniform(0.44, 0.6), rng.uniform(0.4, 0.6)
-  zones = Zone(horizon + 0.08, 0.95, right=(far, near)), Zone(horizon + 0.08, 0.95, left=(far, near))
+  zones = (
+    Zone(horizon + 0.08, 0.95, right=(far, near)),
+    Zone(horizon + 0.08, 0.95, left=(far, near)),
+  )
   sea_zone, land_zone = zones if sea_left else zones[::-1]
   sea = builder.add('sea', _below(_edge(rng, horizon + 0.015, 0.0)), sea_zone)
   heights = np.linspace(0, 1, 12)
@@ -213,26 +277,36 @@ def _roadside(builder: _Builder) -> None:
   name = ('grass', 'sand', 'snow')[rng.choice(3, p=(0.7, 0.15, 0.15))]
   top = rng.uniform(max(horizon + 0.17, 0.56), 0.67)
   width = rng.uniform(0.17, 0.2)
-  land = builder.add(name, _below(_edge(rng, horizon, 0.02)),
-                     Zone(horizon + 0.07, top - 0.01), Zone(top + width + 0.07, 0.98))
+  land = builder.add(
+    name,
+    _below(_edge(rng, horizon, 0.02)),
+    Zone(horizon + 0.07, top - 0.01),
+    Zone(top + width + 0.07, 0.98),
+  )
   edge = _edge(rng, top, 0.012)
   middle = top + width / 2
-  dashes = tuple(limb((255, 244, 200), (x, middle), (x + 0.1, middle), 0.022) for x in np.arange(0.02, 1, 0.2))
-  road = builder.add('road', np.concatenate([edge, edge[::-1] + (0, width)]), Zone(top + 0.07, top + width - 0.02),
-                     details=dashes)
+  dashes = tuple(
+    limb((255, 244, 200), (x, middle), (x + 0.1, middle), 0.022) for x in np.arange(0.02, 1, 0.2)
+  )
+  road = builder.add(
+    'road',
+    np.concatenate([edge, edge[::-1] + (0, width)]),
+    Zone(top + 0.07, top + width - 0.02),
+    details=dashes,
+  )
   builder.relations += [(road, 'on', land), (land, 'next to', road)]
 
 
 LANDSCAPES: tuple[tuple[float, Callable[[_Builder], None]], ...] = (
-    (0.19, lambda builder: _plain(builder, 'grass', mountain_chance=0.3)),
-    (0.20, lambda builder: _shore(builder, 'grass', mountain_chance=0.12)),
-    (0.18, lambda builder: _bay(builder, 'grass')),
-    (0.06, lambda builder: _shore(builder, 'sand', mountain_chance=0.0)),
-    (0.04, lambda builder: _bay(builder, 'sand')),
-    (0.09, _open_sea),
-    (0.09, lambda builder: _plain(builder, 'snow', mountain_chance=0.4)),
-    (0.06, lambda builder: _plain(builder, 'sand', mountain_chance=0.4)),
-    (0.09, _roadside),
+  (0.19, lambda builder: _plain(builder, 'grass', mountain_chance=0.3)),
+  (0.20, lambda builder: _shore(builder, 'grass', mountain_chance=0.12)),
+  (0.18, lambda builder: _bay(builder, 'grass')),
+  (0.06, lambda builder: _shore(builder, 'sand', mountain_chance=0.0)),
+  (0.04, lambda builder: _bay(builder, 'sand')),
+  (0.09, _open_sea),
+  (0.09, lambda builder: _plain(builder, 'snow', mountain_chance=0.4)),
+  (0.06, lambda builder: _plain(builder, 'sand', mountain_chance=0.4)),
+  (0.09, _roadside),
 )
 
 

@@ -18,6 +18,7 @@ NUM_TRIES_NEARBY = 6  # the first tries, which may look for a place next to or b
 @dataclasses.dataclass(frozen=True)
 class Thing:
   """A figure in the picture's frame and the index of the ground that carries it."""
+
   name: str
   ground: int
   foot: tuple[float, float]
@@ -26,7 +27,9 @@ class Thing:
 
 
 def wishes(rng: np.random.Generator, landscape: Landscape, most: int) -> list[tuple[str, int]]:
-  """What should be in the picture: at most `most` pairs of a kind and the index of the ground that carries it."""
+  """What should be in the picture: at most `most` pairs of a kind and the index of the ground that
+  carries it.
+  """
   names = [ground.name for ground in landscape.grounds]
   count = min(most, 1 + rng.choice(6, p=(0.02, 0.08, 0.2, 0.28, 0.26, 0.16)))
   carriers = [index for index, ground in enumerate(landscape.grounds) if ground.zones]
@@ -53,7 +56,11 @@ def _story(rng: np.random.Generator, names: list[str]) -> list[tuple[str, int]]:
   stories = [story for story in things.STORIES if all(ground in names for _, ground in story)]
   if not stories:
     return []
-  return [(kind, names.index(ground)) for kind, ground in stories[rng.integers(len(stories))] if rng.random() < 0.85]
+  return [
+    (kind, names.index(ground))
+    for kind, ground in stories[rng.integers(len(stories))]
+    if rng.random() < 0.85
+  ]
 
 
 def _choose_kind(rng: np.random.Generator, names: list[str], ground: int) -> str:
@@ -74,12 +81,16 @@ def _surprise(rng: np.random.Generator, names: list[str], wish: tuple[str, int])
   return wish
 
 
-def place_things(rng: np.random.Generator, landscape: Landscape, wanted: list[tuple[str, int]]) -> list[Thing]:
+def place_things(
+  rng: np.random.Generator, landscape: Landscape, wanted: list[tuple[str, int]]
+) -> list[Thing]:
   """Places for what is wanted, as far as there is room."""
   scale = 1 - 0.05 * max(0, len(wanted) - 2)  # the more, the smaller
   placed = []
   for name, ground in wanted:
-    thing = _find_place(rng, landscape, _draw_candidate(rng, landscape, name, ground, scale), placed)
+    thing = _find_place(
+      rng, landscape, _draw_candidate(rng, landscape, name, ground, scale), placed
+    )
     if thing:
       placed.append(thing)
   return placed
@@ -88,6 +99,7 @@ def place_things(rng: np.random.Generator, landscape: Landscape, wanted: list[tu
 @dataclasses.dataclass(frozen=True)
 class _Candidate:
   """A figure in its own frame, which still needs a place."""
+
   name: str
   ground: int
   figure: Figure
@@ -98,16 +110,27 @@ class _Candidate:
   tilt: float
 
 
-def _draw_candidate(rng: np.random.Generator, landscape: Landscape, name: str, ground: int, scale: float) -> _Candidate:
+def _draw_candidate(
+  rng: np.random.Generator, landscape: Landscape, name: str, ground: int, scale: float
+) -> _Candidate:
   kind = KINDS[name]
   figure = kind.draw(rng)
   if landscape.grounds[0].name == 'night sky' and not kind.glows:
-    figure = tuple(shape._replace(colour=shapes.shaded(shape.colour, NIGHT_LIGHT)) for shape in figure)
+    figure = tuple(
+      shape._replace(colour=shapes.shaded(shape.colour, NIGHT_LIGHT)) for shape in figure
+    )
   points = shapes.solid_points(figure)
   reach = shapes.extent(points)
   return _Candidate(
-      name, ground, _grounded(figure, reach, kind, landscape.grounds[ground].name), points, reach,
-      height=scale * rng.uniform(*kind.heights), flip=rng.random() < 0.5, tilt=rng.uniform(-kind.tilt, kind.tilt))
+    name,
+    ground,
+    _grounded(figure, reach, kind, landscape.grounds[ground].name),
+    points,
+    reach,
+    height=scale * rng.uniform(*kind.heights),
+    flip=rng.random() < 0.5,
+    tilt=rng.uniform(-kind.tilt, kind.tilt),
+  )
 
 
 def _grounded(figure: Figure, reach: tuple[float, ...], kind: Kind, carrier: str) -> Figure:
@@ -117,36 +140,53 @@ def _grounded(figure: Figure, reach: tuple[float, ...], kind: Kind, carrier: str
   if not kind.sits or (kind.swims and carrier == 'sea'):
     return figure
   if carrier == 'sea':
-    return (*figure, shapes.ellipse((238, 250, 255), middle, 0.02, half * 0.9, 0.045, opacity=170, solid=False))
+    return (
+      *figure,
+      shapes.ellipse((238, 250, 255), middle, 0.02, half * 0.9, 0.045, opacity=170, solid=False),
+    )
   shadow_width = half * 0.95 * kind.footing
-  return (shapes.ellipse((24, 30, 50), middle, 0.01, shadow_width, 0.06, opacity=70, solid=False), *figure)
+  return (
+    shapes.ellipse((24, 30, 50), middle, 0.01, shadow_width, 0.06, opacity=70, solid=False),
+    *figure,
+  )
 
 
-def _find_place(rng: np.random.Generator, landscape: Landscape, candidate: _Candidate,
-                placed: list[Thing]) -> Thing | None:
+def _find_place(
+  rng: np.random.Generator, landscape: Landscape, candidate: _Candidate, placed: list[Thing]
+) -> Thing | None:
   most_hidden = rng.choice((0.06, 0.25, 0.5), p=(0.55, 0.3, 0.15))
   neighbours = [thing for thing in placed if thing.ground == candidate.ground]
   for attempt in range(NUM_TRIES):
     neighbour = None
     if neighbours and attempt < NUM_TRIES_NEARBY and rng.random() < 0.6:
       neighbour = neighbours[rng.integers(len(neighbours))]
-    hiding = (neighbour is not None and candidate.name in things.HIDING_PLACES and
-              neighbour.name not in things.HIDING_PLACES)
+    hiding = (
+      neighbour is not None
+      and candidate.name in things.HIDING_PLACES
+      and neighbour.name not in things.HIDING_PLACES
+    )
     if KINDS[candidate.name].sits:
       placement = _place_on_ground(rng, landscape, candidate, neighbour, hiding)
     else:
       placement = _place_in_sky(rng, landscape, candidate)
     if placement is None:
       continue
-    thing = Thing(candidate.name, candidate.ground, (placement.x, placement.y), candidate.figure,
-                  shapes.extent(placement.apply(candidate.points)))
+    thing = Thing(
+      candidate.name,
+      candidate.ground,
+      (placement.x, placement.y),
+      candidate.figure,
+      shapes.extent(placement.apply(candidate.points)),
+    )
     limit = 0.6 if hiding else most_hidden
     if all(_hidden_share(thing, other) <= limit for other in placed):
       return dataclasses.replace(thing, figure=shapes.place(candidate.figure, placement))
   return None
 
 
-def _place_in_sky(rng: np.random.Generator, landscape: Landscape, candidate: _Candidate) -> Placement:
+def _place_in_sky(
+  rng: np.random.Generator, landscape: Landscape, candidate: _Candidate
+) -> Placement:
   x0, y0, x1, y1 = (edge * candidate.height for edge in candidate.reach)
   half = max(-x0, x1)
   top = rng.uniform(0.02, max(0.05, landscape.horizon - 0.85 * (y1 - y0)))
@@ -154,14 +194,29 @@ def _place_in_sky(rng: np.random.Generator, landscape: Landscape, candidate: _Ca
   return Placement(x, top + y1, candidate.height, candidate.flip, candidate.tilt)
 
 
-def _place_on_ground(rng: np.random.Generator, landscape: Landscape, candidate: _Candidate, neighbour: Thing | None,
-                     hiding: bool) -> Placement | None:
-  """A random place in one of the ground's zones, or one that is next to or, if `hiding`, behind a neighbour."""
-  kind, carrier, horizon = KINDS[candidate.name], landscape.grounds[candidate.ground], landscape.horizon
+def _place_on_ground(
+  rng: np.random.Generator,
+  landscape: Landscape,
+  candidate: _Candidate,
+  neighbour: Thing | None,
+  hiding: bool,
+) -> Placement | None:
+  """A random place in one of the ground's zones, or one that is next to or, if `hiding`, behind a
+  neighbour.
+  """
+  kind, carrier, horizon = (
+    KINDS[candidate.name],
+    landscape.grounds[candidate.ground],
+    landscape.horizon,
+  )
   zone = carrier.zones[rng.integers(len(carrier.zones))]
   y = rng.uniform(zone.top, zone.bottom)
   if neighbour is not None:
-    y = neighbour.foot[1] - rng.uniform(0.03, 0.12) if hiding else neighbour.foot[1] + rng.uniform(-0.04, 0.04)
+    y = (
+      neighbour.foot[1] - rng.uniform(0.03, 0.12)
+      if hiding
+      else neighbour.foot[1] + rng.uniform(-0.04, 0.04)
+    )
     zone = next((zone for zone in carrier.zones if zone.top <= y <= zone.bottom), None)
     if zone is None:
       return None

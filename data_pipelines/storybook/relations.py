@@ -1,4 +1,6 @@
-"""How the things of a storybook picture stand to each other, known exactly because the picture was composed."""
+"""How the things of a storybook picture stand to each other, known exactly because the picture was
+composed.
+"""
 
 import numpy as np
 
@@ -13,18 +15,28 @@ Relation = tuple[int, str, int]
 Layers = list[Ground | Thing]
 
 
-def relations_of(rng: np.random.Generator, landscape: Landscape, layers: Layers) -> tuple[Relation, ...]:
-  """True relations between layers, at most MAX_RELATIONS: what carries each thing, and a choice of the others."""
+def relations_of(
+  rng: np.random.Generator, landscape: Landscape, layers: Layers
+) -> tuple[Relation, ...]:
+  """True relations between layers, at most MAX_RELATIONS: what carries each thing, and a choice of
+  the others.
+  """
   ground_layer = [index for index, layer in enumerate(layers) if isinstance(layer, Ground)]
   carried = [(index, layer) for index, layer in enumerate(layers) if isinstance(layer, Thing)]
   relations = []
   for index, thing in carried:
     carrier = ground_layer[thing.ground]
     relations.append((index, support_predicate(thing.name, layers[carrier].name), carrier))
-  relations += [(ground_layer[subject], predicate, ground_layer[other])
-                for subject, predicate, other in landscape.relations]
-  others = [relation for position, (index, thing) in enumerate(carried) for other_index, other in carried[position + 1:]
-            for relation in _between_things(index, thing, other_index, other)]
+  relations += [
+    (ground_layer[subject], predicate, ground_layer[other])
+    for subject, predicate, other in landscape.relations
+  ]
+  others = [
+    relation
+    for position, (index, thing) in enumerate(carried)
+    for other_index, other in carried[position + 1 :]
+    for relation in _between_things(index, thing, other_index, other)
+  ]
   for index, thing in carried:
     others += _sea_nearby(layers, ground_layer, index, thing)
   room = max(0, MAX_RELATIONS - len(relations))
@@ -48,7 +60,9 @@ def _between_things(back_index: int, back: Thing, front_index: int, front: Thing
   return []
 
 
-def _sea_nearby(layers: Layers, ground_layer: list[int], index: int, thing: Thing) -> list[Relation]:
+def _sea_nearby(
+  layers: Layers, ground_layer: list[int], index: int, thing: Thing
+) -> list[Relation]:
   """The sea behind a thing on the shore, or next to a thing on the land beside it."""
   land = layers[ground_layer[thing.ground]]
   sea = next((layer for layer in ground_layer if layers[layer].name == 'sea'), None)

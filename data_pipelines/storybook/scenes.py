@@ -1,4 +1,6 @@
-"""Composes and draws the pictures of the storybook: an image, exact masks and boxes, and true relations."""
+"""Composes and draws the pictures of the storybook: an image, exact masks and boxes, and true
+relations.
+"""
 
 import dataclasses
 import itertools
@@ -13,7 +15,9 @@ from data_pipelines.storybook.relations import Layers, relations_of
 from data_pipelines.storybook.things import BEHIND_MOUNTAINS, KINDS
 
 MAX_OBJECTS = 9
-COMPOSITION_SIZE = 64  # what can be seen well enough is decided at this size, so every size shows the same objects
+COMPOSITION_SIZE = (
+  64  # what can be seen well enough is decided at this size, so every size shows the same objects
+)
 LEAST_AREA = 0.01  # share of the picture that an object must show,
 LEAST_SIDE = 5  # pixels at the composition size of either side of its box, and
 LEAST_VISIBLE = 0.35  # the share of a thing that must not be hidden
@@ -27,10 +31,12 @@ class Scene:
     image: uint8[size, size, 3] RGB.
     names: N class names, from back to front.
     boxes: float32[N, 4] x0, y0, x1, y1 in [0, 1], tight around the masks.
-    masks: bool[N, size, size] the whole silhouettes, also where another thing stands in front: predicted masks overlap
-      in the same way. Only grounds end where the next one begins, and hide what is behind them.
+    masks: bool[N, size, size] the whole silhouettes, also where another thing stands in front:
+      predicted masks overlap in the same way. Only grounds end where the next one begins, and hide
+      what is behind them.
     relations: (subject, predicate, object) with indices into `names`.
   """
+
   image: np.ndarray
   names: tuple[str, ...]
   boxes: np.ndarray
@@ -39,17 +45,25 @@ class Scene:
 
 
 def draw_scene(seed: int, index: int, size: int = 64) -> Scene:
-  """Picture `index` of the storybook `seed`: the same at every call, and the same composition at every size."""
+  """Picture `index` of the storybook `seed`: the same at every call, and the same composition at
+  every size.
+  """
   rng = np.random.default_rng((seed, index))
   layers = None
   while layers is None:
     landscape = draw_landscape(rng)
-    placed = place_things(rng, landscape, wishes(rng, landscape, MAX_OBJECTS - len(landscape.grounds)))
+    placed = place_things(
+      rng, landscape, wishes(rng, landscape, MAX_OBJECTS - len(landscape.grounds))
+    )
     layers = _keep_visible(_in_paint_order(landscape, placed))
   masks = _silhouettes(layers, size)
   return Scene(
-      image=_paint(layers, size), names=tuple(layer.name for layer in layers), masks=masks,
-      boxes=np.stack([tight_box(mask) for mask in masks]), relations=relations_of(rng, landscape, layers))
+    image=_paint(layers, size),
+    names=tuple(layer.name for layer in layers),
+    masks=masks,
+    boxes=np.stack([tight_box(mask) for mask in masks]),
+    relations=relations_of(rng, landscape, layers),
+  )
 
 
 def tight_box(mask: np.ndarray) -> np.ndarray:
@@ -59,10 +73,16 @@ def tight_box(mask: np.ndarray) -> np.ndarray:
 
 
 def _in_paint_order(landscape: Landscape, placed: list[Thing]) -> Layers:
-  """The sky and what shines or drifts behind mountains, the other grounds, what flies, what stands: far before near."""
+  """The sky and what shines or drifts behind mountains, the other grounds, what flies, what stands:
+  far before near.
+  """
   behind = [thing for thing in placed if thing.name in BEHIND_MOUNTAINS]
-  flying = [thing for thing in placed if not KINDS[thing.name].sits and thing.name not in BEHIND_MOUNTAINS]
-  standing = sorted((thing for thing in placed if KINDS[thing.name].sits), key=lambda thing: thing.foot[1])
+  flying = [
+    thing for thing in placed if not KINDS[thing.name].sits and thing.name not in BEHIND_MOUNTAINS
+  ]
+  standing = sorted(
+    (thing for thing in placed if KINDS[thing.name].sits), key=lambda thing: thing.foot[1]
+  )
   behind.sort(key=lambda thing: thing.name == 'cloud')
   return [landscape.grounds[0], *behind, *landscape.grounds[1:], *flying, *standing]
 
@@ -76,8 +96,11 @@ def _keep_visible(layers: Layers) -> Layers | None:
     seen = cover * free
     mask = seen > 0.5
     is_ground = isinstance(layer, Ground)
-    hidden = (mask.mean() < LEAST_AREA or min(mask.any(axis=0).sum(), mask.any(axis=1).sum()) < LEAST_SIDE or
-              (not is_ground and seen.sum() < LEAST_VISIBLE * cover.sum()))
+    hidden = (
+      mask.mean() < LEAST_AREA
+      or min(mask.any(axis=0).sum(), mask.any(axis=1).sum()) < LEAST_SIDE
+      or (not is_ground and seen.sum() < LEAST_VISIBLE * cover.sum())
+    )
     if hidden and is_ground:
       return None
     if not hidden:
@@ -89,7 +112,9 @@ def _keep_visible(layers: Layers) -> Layers | None:
 
 
 def _silhouettes(layers: Layers, size: int) -> np.ndarray:
-  """bool[N, size, size] where each layer covers more than half of a pixel, less the grounds in front of it."""
+  """bool[N, size, size] where each layer covers more than half of a pixel, less the grounds in
+  front of it.
+  """
   free = np.ones((size, size), np.float32)
   masks = []
   for layer in reversed(layers):

@@ -1,7 +1,9 @@
-"""Vector shapes of the storybook: filled polygons that are painted in colour and, in white, give an object's coverage.
+"""Vector shapes of the storybook: filled polygons that are painted in colour and, in white, give an
+object's coverage.
 
-Figures are described in their own frame: x to the right of the figure's middle, y *up* from its foot, one unit = the
-figure's nominal height. A `Placement` puts them into the picture, whose frame is [0, 1]^2 with y down.
+Figures are described in their own frame: x to the right of the figure's middle, y *up* from its
+foot, one unit = the figure's nominal height. A `Placement` puts them into the picture, whose frame
+is [0, 1]^2 with y down.
 """
 
 import dataclasses
@@ -25,6 +27,7 @@ class Shape(typing.NamedTuple):
     opacity: 0..255.
     solid: whether it belongs to the object's mask; shadows, foam and the like do not.
   """
+
   points: np.ndarray
   colour: Colour
   opacity: int = 255
@@ -36,7 +39,10 @@ Figure = tuple[Shape, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-  """Where a figure's foot stands in the picture, and how large: `height` is the length of one figure unit."""
+  """Where a figure's foot stands in the picture, and how large: `height` is the length of one
+  figure unit.
+  """
+
   x: float
   y: float
   height: float
@@ -47,14 +53,18 @@ class Placement:
     """Maps float64[n, 2] points of the figure into the picture."""
     scale_x = -self.height if self.flip else self.height
     cosine, sine = np.cos(self.tilt), np.sin(self.tilt)
-    matrix = np.array([[scale_x * cosine, scale_x * sine], [self.height * sine, -self.height * cosine]])
+    matrix = np.array(
+      [[scale_x * cosine, scale_x * sine], [self.height * sine, -self.height * cosine]]
+    )
     return points @ matrix + (self.x, self.y)
 
 
 def place(figure: Figure, placement: Placement) -> Figure:
   points = placement.apply(np.concatenate([shape.points for shape in figure]))
   ends = np.cumsum([len(shape.points) for shape in figure])
-  return tuple(shape._replace(points=points[end - len(shape.points):end]) for shape, end in zip(figure, ends))
+  return tuple(
+    shape._replace(points=points[end - len(shape.points) : end]) for shape, end in zip(figure, ends)
+  )
 
 
 def solid_points(figure: Figure) -> np.ndarray:
@@ -77,8 +87,15 @@ def _circle(num_points: int) -> np.ndarray:
   return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def ellipse(colour: Colour, x: float, y: float, radius_x: float, radius_y: float | None = None, angle: float = 0.0,
-            **options) -> Shape:
+def ellipse(
+  colour: Colour,
+  x: float,
+  y: float,
+  radius_x: float,
+  radius_y: float | None = None,
+  angle: float = 0.0,
+  **options,
+) -> Shape:
   """An ellipse (a circle without `radius_y`), turned by `angle` radians."""
   radii = (radius_x, radius_x if radius_y is None else radius_y)
   points = _circle(24 if max(radii) > 0.06 else 12) * radii
@@ -88,21 +105,33 @@ def ellipse(colour: Colour, x: float, y: float, radius_x: float, radius_y: float
   return Shape(points + (x, y), colour, **options)
 
 
-def limb(colour: Colour, start: tuple[float, float], end: tuple[float, float], width: float,
-         end_width: float | None = None, **options) -> Shape:
+def limb(
+  colour: Colour,
+  start: tuple[float, float],
+  end: tuple[float, float],
+  width: float,
+  end_width: float | None = None,
+  **options,
+) -> Shape:
   """A straight bar from `start` to `end`."""
   (x0, y0), (x1, y1) = start, end
   twice_length = 2 * math.hypot(x1 - x0, y1 - y0)
   across_x, across_y = (y0 - y1) / twice_length, (x1 - x0) / twice_length
   end_width = width if end_width is None else end_width
   sides = ((x0, y0, width), (x1, y1, end_width), (x1, y1, -end_width), (x0, y0, -width))
-  return polygon(colour, *((x + across_x * offset, y + across_y * offset) for x, y, offset in sides), **options)
+  return polygon(
+    colour, *((x + across_x * offset, y + across_y * offset) for x, y, offset in sides), **options
+  )
 
 
 def blob(colour: Colour, *points: tuple[float, float], **options) -> Shape:
   """A smooth closed curve through the points (Catmull-Rom, five segments a side)."""
   corners = np.array(points, dtype=np.float64)
-  before, after, after_next = np.roll(corners, 1, axis=0), np.roll(corners, -1, axis=0), np.roll(corners, -2, axis=0)
+  before, after, after_next = (
+    np.roll(corners, 1, axis=0),
+    np.roll(corners, -1, axis=0),
+    np.roll(corners, -2, axis=0),
+  )
   t = np.linspace(0, 1, 5, endpoint=False)[None, :, None]
   a, b, c, d = (side[:, None, :] for side in (before, corners, after, after_next))
   curve = b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))

@@ -1,4 +1,6 @@
-"""Visual Genome 1.4 as a tensorflow-datasets builder: from its own files to records at training size."""
+"""Visual Genome 1.4 as a tensorflow-datasets builder: from its own files to records at training
+size.
+"""
 
 import dataclasses
 import zipfile
@@ -16,12 +18,18 @@ from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs.graph import UserError
 from data_pipelines.visual_genome import annotations as visual_genome_annotations
 
-IMAGE_FOLDERS = {'VG_100K': 'images.zip', 'VG_100K_2': 'images2.zip'}  # with the archives that hold them
+IMAGE_FOLDERS = {
+  'VG_100K': 'images.zip',
+  'VG_100K_2': 'images2.zip',
+}  # with the archives that hold them
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class VisualGenomeConfig(tfds.core.BuilderConfig):
-  """What the records depend on; `name` spells it out, so that other values make another prepared data set."""
+  """What the records depend on; `name` spells it out, so that other values make another prepared
+  data set.
+  """
+
   source_dir: str
   image_size: tuple[int, int]  # H, W
   filters: visual_genome_annotations.Filters
@@ -35,11 +43,11 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
-        builder=self,
-        description=__doc__,
-        features=record_features(self.builder_config.image_size, mask_size=None),
-        homepage='https://visualgenome.org',
-        metadata=tfds.core.MetadataDict(),
+      builder=self,
+      description=__doc__,
+      features=record_features(self.builder_config.image_size, mask_size=None),
+      homepage='https://visualgenome.org',
+      metadata=tfds.core.MetadataDict(),
     )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
@@ -50,19 +58,27 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
     splits = {split: list(annotations.scenes(split)) for split in visual_genome_annotations.SPLITS}
     for split in ('train', 'val'):
       if not splits[split]:
-        raise UserError(f'{config.source_dir}: no image of split {split!r} passes the filter; loosen '
-                        f'--config.data.options, which are {dataclasses.asdict(config.filters)}')
+        raise UserError(
+          f'{config.source_dir}: no image of split {split!r} passes the filter; loosen '
+          f'--config.data.options, which are {dataclasses.asdict(config.filters)}'
+        )
     kept = [scene for scenes in splits.values() for scene in scenes]
     self.info.metadata.update(
-        vocabulary=annotations.vocabulary.to_dict(), attribute_names=list(annotations.attribute_names),
-        max_objects=max(len(scene.objects) for scene in kept),
-        max_relations=max(len(scene.relations) for scene in kept), num_skipped_images=0,
-        annotation_bytes=_annotation_bytes(source))
+      vocabulary=annotations.vocabulary.to_dict(),
+      attribute_names=list(annotations.attribute_names),
+      max_objects=max(len(scene.objects) for scene in kept),
+      max_relations=max(len(scene.relations) for scene in kept),
+      num_skipped_images=0,
+      annotation_bytes=_annotation_bytes(source),
+    )
     # tensorflow-datasets knows no empty split, so there may be no `test`.
-    return {split: self._generate_examples(scenes, source) for split, scenes in splits.items() if scenes}
+    return {
+      split: self._generate_examples(scenes, source) for split, scenes in splits.items() if scenes
+    }
 
-  def _generate_examples(self, scenes: list[visual_genome_annotations.Scene],
-                         source: Source) -> Iterator[tuple[int, dict]]:
+  def _generate_examples(
+    self, scenes: list[visual_genome_annotations.Scene], source: Source
+  ) -> Iterator[tuple[int, dict]]:
     def read_pixels(scene: visual_genome_annotations.Scene) -> np.ndarray | str:
       try:
         with source.open(scene.path) as file:
@@ -80,11 +96,18 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
       else:
         yield scene.image_id, {'image': pixels, **encode_scene(scene)}
     if num_skipped == len(scenes):
-      raise UserError(f'{source.directory}: none of the {len(scenes)} images of a split could be read; expected files '
-                      f'such as {scenes[0].path}')
+      raise UserError(
+        f'{source.directory}: none of the {len(scenes)} images of a split could be read; expected '
+        'files '
+        f'such as {scenes[0].path}'
+      )
     if num_skipped:
-      logging.warning('%s: skipped %d of %d images of a split, which are named above.', source.directory, num_skipped,
-                      len(scenes))
+      logging.warning(
+        '%s: skipped %d of %d images of a split, which are named above.',
+        source.directory,
+        num_skipped,
+        len(scenes),
+      )
     self.info.metadata['num_skipped_images'] += num_skipped
 
 
@@ -92,17 +115,23 @@ def encode_scene(scene: visual_genome_annotations.Scene) -> dict:
   """All features of a record but the image; see `record.record_features`."""
   boxes = np.array([object_.box for object_ in scene.objects], np.float64).reshape(-1, 2, 2)
   boxes[:, 1] += boxes[:, 0]  # from left, top, width, height to x0, y0, x1, y1
-  # The published loader leaves the parts of boxes outside of the image; records hold boxes in [0, 1].
+  # The published loader leaves the parts of boxes outside of the image; records hold boxes in [0,
+  # 1].
   boxes = (boxes / [scene.width, scene.height]).clip(0, 1).reshape(-1, 4)
-  relations = [(relation.subject, relation.predicate_id, relation.object) for relation in scene.relations]
-  attributes = [(index, attribute_id) for index, object_ in enumerate(scene.objects)
-                for attribute_id in object_.attribute_ids]
+  relations = [
+    (relation.subject, relation.predicate_id, relation.object) for relation in scene.relations
+  ]
+  attributes = [
+    (index, attribute_id)
+    for index, object_ in enumerate(scene.objects)
+    for attribute_id in object_.attribute_ids
+  ]
   return {
-      'image_id': str(scene.image_id),
-      'object_class': np.array([object_.class_id for object_ in scene.objects], np.int32),
-      'boxes': boxes.astype(np.float32),
-      'relations': np.array(relations, np.int32).reshape(-1, 3),
-      'attributes': np.array(attributes, np.int32).reshape(-1, 2),
+    'image_id': str(scene.image_id),
+    'object_class': np.array([object_.class_id for object_ in scene.objects], np.int32),
+    'boxes': boxes.astype(np.float32),
+    'relations': np.array(relations, np.int32).reshape(-1, 3),
+    'attributes': np.array(attributes, np.int32).reshape(-1, 2),
   }
 
 
@@ -110,45 +139,68 @@ def make_builder(data_config: ConfigDict) -> VisualGenome:
   """The builder for a config such as `configs/vg64.py`, prepared or not.
 
   Raises:
-    UserError: there are neither prepared records nor Visual Genome's files, or the records were made from other files.
+    UserError: there are neither prepared records nor Visual Genome's files, or the records were
+    made from other files.
   """
   options = data_config.options
   filters = visual_genome_annotations.Filters(
-      **{field.name: options[field.name] for field in dataclasses.fields(visual_genome_annotations.Filters)})
+    **{
+      field.name: options[field.name]
+      for field in dataclasses.fields(visual_genome_annotations.Filters)
+    }
+  )
   height, width = data_config.image_size
-  name = (f'{height}x{width}-image{filters.min_image_size}-classes{filters.min_object_instances}'
-          f'-attributes{filters.min_attribute_instances}-size{filters.min_object_size}'
-          f'-predicates{filters.min_predicate_instances}-objects{filters.min_objects}to{filters.max_objects}'
-          f'-relations{filters.min_relations}to{filters.max_relations}')
+  name = (
+    f'{height}x{width}-image{filters.min_image_size}-classes{filters.min_object_instances}'
+    f'-attributes{filters.min_attribute_instances}-size{filters.min_object_size}'
+    f'-predicates{filters.min_predicate_instances}-objects{filters.min_objects}to{filters.max_objects}'
+    f'-relations{filters.min_relations}to{filters.max_relations}'
+  )
   config = VisualGenomeConfig(
-      name=name, source_dir=data_config.source_dir, image_size=(height, width), filters=filters)
+    name=name, source_dir=data_config.source_dir, image_size=(height, width), filters=filters
+  )
   builder = VisualGenome(data_dir=data_config.data_dir, config=config)
   source = Source(config.source_dir)
   missing = _missing(source, with_images=not builder.is_prepared())
   if not builder.is_prepared():
     if missing:
-      raise UserError(f'{config.source_dir}: missing: {", ".join(missing)}; expected Visual Genome 1.4, unpacked or '
-                      'not: get its files from visualgenome.org and the split file from the published code '
-                      '(github.com/google/sg2im, sg2im/data/vg_splits.json), or set --config.data.source_dir')
+      raise UserError(
+        f'{config.source_dir}: missing: {", ".join(missing)}; expected Visual Genome 1.4, unpacked '
+        'or '
+        'not: get its files from visualgenome.org and the split file from the published code '
+        '(github.com/google/sg2im, sg2im/data/vg_splits.json), or set --config.data.source_dir'
+      )
   elif not missing and builder.info.metadata['annotation_bytes'] != _annotation_bytes(source):
-    raise UserError(f'{builder.data_dir}: prepared from other annotation files than those in {config.source_dir}; '
-                    'set --config.data.data_dir to another directory, or delete this one to prepare it again')
+    raise UserError(
+      f'{builder.data_dir}: prepared from other annotation files than those in '
+      f'{config.source_dir}; '
+      'set --config.data.data_dir to another directory, or delete this one to prepare it again'
+    )
   return builder
 
 
 def _missing(source: Source, with_images: bool) -> list[str]:
   """What there is not of the files, by name."""
   annotations, aliases = visual_genome_annotations.ANNOTATIONS, visual_genome_annotations.ALIASES
-  missing = [f'{file} ({file}.zip)' for file in source.missing(annotations)] + source.missing(aliases)
+  missing = [f'{file} ({file}.zip)' for file in source.missing(annotations)] + source.missing(
+    aliases
+  )
   if not visual_genome_annotations.split_file(source):
     missing.append(' or '.join(visual_genome_annotations.SPLIT_FILES))
   if with_images:
-    missing += [f'{folder}/ ({archive})' for folder, archive in IMAGE_FOLDERS.items() if not source.names(folder)]
+    missing += [
+      f'{folder}/ ({archive})'
+      for folder, archive in IMAGE_FOLDERS.items()
+      if not source.names(folder)
+    ]
   return missing
 
 
 def _annotation_bytes(source: Source) -> dict[str, int]:
   """Sizes of the annotation files by name: enough to tell one edition of them from another."""
-  files = (*visual_genome_annotations.ANNOTATIONS, *visual_genome_annotations.ALIASES,
-           visual_genome_annotations.split_file(source))
+  files = (
+    *visual_genome_annotations.ANNOTATIONS,
+    *visual_genome_annotations.ALIASES,
+    visual_genome_annotations.split_file(source),
+  )
   return {file: source.size(file) for file in files}

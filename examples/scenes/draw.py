@@ -1,6 +1,7 @@
-"""Draws this example: ten pictures of the storybook, described in scenes.jsonl as one describes one's own.
+"""Draws this example: ten pictures of the storybook, described in scenes.jsonl as one describes
+one's own.
 
-  python examples/scenes/draw.py
+python examples/scenes/draw.py
 """
 
 import json
@@ -54,7 +55,9 @@ def describe(index: int) -> dict:
   path.parent.mkdir(exist_ok=True)
   Image.fromarray(scene.image).save(path, quality=85)
   objects = []
-  for number, (name, box, mask) in enumerate(zip(scene.names, scene.boxes, scene.masks, strict=True)):
+  for number, (name, box, mask) in enumerate(
+    zip(scene.names, scene.boxes, scene.masks, strict=True)
+  ):
     entry = {'name': name, 'box': (box * SIZE).round().astype(int).tolist()}
     # A way after the other, and no mask for every fifth object.
     as_json = (image_file, polygons, run_lengths, compressed, None)[(index + number) % 5]
@@ -63,8 +66,12 @@ def describe(index: int) -> dict:
     if np.prod(box[2:] - box[:2]) > LARGE:
       entry['attributes'] = ['large']
     objects.append(entry)
-  return {'file': f'images/{index}.jpg', 'split': SPLITS[index], 'objects': objects,
-          'relationships': [list(relation) for relation in scene.relations]}
+  return {
+    'file': f'images/{index}.jpg',
+    'split': SPLITS[index],
+    'objects': objects,
+    'relationships': [list(relation) for relation in scene.relations],
+  }
 
 
 if __name__ == '__main__':

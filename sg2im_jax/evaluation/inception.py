@@ -1,12 +1,15 @@
-"""The Inception-v3 of 2015-12-05, of whose features and classes published FIDs and Inception scores are made.
+"""The Inception-v3 of 2015-12-05, of whose features and classes published FIDs and Inception scores
+are made.
 
-It is the TensorFlow graph that the authors of both metrics used, and differs from the Inception-v3 of libraries of
-models in ways that change the scores: images are resized as by TensorFlow 1; average pools divide by the pixels under
-the window, without the padding; the last block pools by the maximum; there are 1008 classes. Modules have the names
-that the PyTorch file of its weights gives them, which pytorch-fid publishes as `pt_inception-2015-12-05-6726825d.pth`
-and torch-fidelity as `weights-inception-2015-12-05-6726825d.pth`.
+It is the TensorFlow graph that the authors of both metrics used, and differs from the Inception-v3
+of libraries of models in ways that change the scores: images are resized as by TensorFlow 1;
+average pools divide by the pixels under the window, without the padding; the last block pools by
+the maximum; there are 1008 classes. Modules have the names that the PyTorch file of its weights
+gives them, which pytorch-fid publishes as `pt_inception-2015-12-05-6726825d.pth` and torch-fidelity
+as `weights-inception-2015-12-05-6726825d.pth`.
 
-Architecture: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016.
+Architecture: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR
+2016.
 """
 
 from collections.abc import Callable
@@ -29,17 +32,21 @@ def published_name(module: tuple[str, ...]) -> str:
 
 
 def preprocess(images: jax.Array) -> jax.Array:
-  """uint8[N, H, W, 3] -> float32[N, 299, 299, 3], resized as TensorFlow 1 does and scaled to [-1, 1)."""
+  """uint8[N, H, W, 3] -> float32[N, 299, 299, 3], resized as TensorFlow 1 does and scaled to [-1,
+  1).
+  """
   rows, columns = (_resize_matrix(size) for size in images.shape[1:3])
   resized = jnp.einsum('nhwc,yh,xw->nyxc', images.astype(jnp.float32), rows, columns)
   return (resized - 128) / 128
 
 
 def _resize_matrix(size: int) -> np.ndarray:
-  """float32[299, size]: each row has the weights of the two pixels between which one pixel of the input lies.
+  """float32[299, size]: each row has the weights of the two pixels between which one pixel of the
+  input lies.
 
-  Pixel x of the input is at x * size / 299 of the image, both counted from their first pixel's centre: TensorFlow 1
-  shifts nothing by half a pixel, so that beyond the last pixel's centre the last pixel is repeated.
+  Pixel x of the input is at x * size / 299 of the image, both counted from their first pixel's
+  centre: TensorFlow 1 shifts nothing by half a pixel, so that beyond the last pixel's centre the
+  last pixel is repeated.
   """
   position = np.arange(_INPUT_SIZE, dtype=np.float32) * np.float32(size / _INPUT_SIZE)
   left = position.astype(int)
@@ -62,9 +69,10 @@ class Inception(nn.Module):
 
     Returns:
       features: float32[N, 2048], the last block averaged over its pixels: what FID and KID compare.
-      logits: float32[N, 1008], without the bias of the last layer. Published Inception scores are of these: the code
-        of Salimans et al., "Improved Techniques for Training GANs", 2016, multiplies the features by the weights of
-        that layer and adds nothing; torch-fidelity calls them `logits_unbiased` and does the same.
+      logits: float32[N, 1008], without the bias of the last layer. Published Inception scores are
+        of these: the code of Salimans et al., "Improved Techniques for Training GANs", 2016,
+        multiplies the features by the weights of that layer and adds nothing; torch-fidelity calls
+        them `logits_unbiased` and does the same.
     """
     x = _ConvNorm(32, (3, 3), 2, 'VALID', name='Conv2d_1a_3x3')(x)
     x = _ConvNorm(32, (3, 3), 1, 'VALID', name='Conv2d_2a_3x3')(x)
@@ -90,6 +98,7 @@ class Inception(nn.Module):
 
 class _ConvNorm(nn.Module):
   """Convolution without bias, BatchNorm by its running statistics, ReLU."""
+
   num_channels: int
   kernel_size: tuple[int, int]
   stride: int = 1
@@ -97,7 +106,9 @@ class _ConvNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    x = nn.Conv(self.num_channels, self.kernel_size, self.stride, self.padding, use_bias=False, name='conv')(x)
+    x = nn.Conv(
+      self.num_channels, self.kernel_size, self.stride, self.padding, use_bias=False, name='conv'
+    )(x)
     return nn.relu(nn.BatchNorm(use_running_average=True, epsilon=1e-3, name='bn')(x))
 
 
@@ -163,19 +174,25 @@ class _BlockD(nn.Module):
 
 class _BlockE(nn.Module):
   """Attributes:
-    pool: 3 x 3, float32[N, h, w, c] -> float32[N, h, w, c]; the two blocks of this kind differ in it.
+  pool: 3 x 3, float32[N, h, w, c] -> float32[N, h, w, c]; the two blocks of this kind differ in it.
   """
+
   pool: Callable[[jax.Array], jax.Array]
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     one = _ConvNorm(320, (1, 1), name='branch1x1')(x)
     three = _ConvNorm(384, (1, 1), name='branch3x3_1')(x)
-    three = [_ConvNorm(384, (1, 3), name='branch3x3_2a')(three), _ConvNorm(384, (3, 1), name='branch3x3_2b')(three)]
+    three = [
+      _ConvNorm(384, (1, 3), name='branch3x3_2a')(three),
+      _ConvNorm(384, (3, 1), name='branch3x3_2b')(three),
+    ]
     double = _ConvNorm(448, (1, 1), name='branch3x3dbl_1')(x)
     double = _ConvNorm(384, (3, 3), name='branch3x3dbl_2')(double)
-    double = [_ConvNorm(384, (1, 3), name='branch3x3dbl_3a')(double),
-              _ConvNorm(384, (3, 1), name='branch3x3dbl_3b')(double)]
+    double = [
+      _ConvNorm(384, (1, 3), name='branch3x3dbl_3a')(double),
+      _ConvNorm(384, (3, 1), name='branch3x3dbl_3b')(double),
+    ]
     pool = _ConvNorm(192, (1, 1), name='branch_pool')(self.pool(x))
     return jnp.concatenate([one, *three, *double, pool], -1)
 
@@ -200,13 +217,18 @@ def _pad(x: jax.Array, value: float) -> jax.Array:
   return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=value)
 
 
-def _reduce_windows(x: jax.Array, combine: Callable[[jax.Array, jax.Array], jax.Array], stride: int) -> jax.Array:
-  """`combine` over windows of 3 x 3: over their rows, then over their columns, each as three slices of the whole.
+def _reduce_windows(
+  x: jax.Array, combine: Callable[[jax.Array, jax.Array], jax.Array], stride: int
+) -> jax.Array:
+  """`combine` over windows of 3 x 3: over their rows, then over their columns, each as three slices
+  of the whole.
 
   On CPUs XLA takes three to ten times as long over its own operation on windows.
   """
   for axis in (1, 2):
     end = x.shape[axis] - 2
-    first, second, third = (jax.lax.slice_in_dim(x, offset, end + offset, stride, axis) for offset in range(3))
+    first, second, third = (
+      jax.lax.slice_in_dim(x, offset, end + offset, stride, axis) for offset in range(3)
+    )
     x = combine(combine(first, second), third)
   return x

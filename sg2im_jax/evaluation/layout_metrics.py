@@ -1,4 +1,6 @@
-"""Metrics of predicted layouts: how near boxes are to those of the data, and whether they keep to the graph."""
+"""Metrics of predicted layouts: how near boxes are to those of the data, and whether they keep to
+the graph.
+"""
 
 import dataclasses
 from collections.abc import Iterable
@@ -19,9 +21,10 @@ class Layouts:
     object_class: int32[N].
     boxes: float32[N, 4] x0, y0, x1, y1, to be scored.
     true_boxes: float32[N, 4], of the data.
-    triples: int64[M, 3]: subject, predicate as an index into GEOMETRIC_PREDICATES, object; subject and object number
-      the N objects.
+    triples: int64[M, 3]: subject, predicate as an index into GEOMETRIC_PREDICATES, object; subject
+      and object number the N objects.
   """
+
   object_class: np.ndarray
   boxes: np.ndarray
   true_boxes: np.ndarray
@@ -33,7 +36,9 @@ class Layouts:
     scored = np.array(batch.object_mask)
     scored[:, 0] = False  # __image__
     number = np.cumsum(scored).reshape(scored.shape) - 1
-    kind = np.full(vocabulary.num_predicates, -1)  # of a predicate id: index into GEOMETRIC_PREDICATES
+    kind = np.full(
+      vocabulary.num_predicates, -1
+    )  # of a predicate id: index into GEOMETRIC_PREDICATES
     for index, name in enumerate(GEOMETRIC_PREDICATES):
       if name in vocabulary.predicate_names:
         kind[vocabulary.predicate_names.index(name)] = index
@@ -49,8 +54,13 @@ class Layouts:
     parts = list(parts)
     starts = np.cumsum([0] + [len(part.object_class) for part in parts])
     triples = [part.triples + [start, 0, start] for part, start in zip(parts, starts)]
-    return cls(*(np.concatenate([getattr(part, name) for part in parts])
-                 for name in ('object_class', 'boxes', 'true_boxes')), np.concatenate(triples))
+    return cls(
+      *(
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ('object_class', 'boxes', 'true_boxes')
+      ),
+      np.concatenate(triples),
+    )
 
   def with_boxes(self, boxes: np.ndarray) -> 'Layouts':
     """The same scenes with other boxes to score, float32[N, 4]."""
@@ -64,8 +74,8 @@ def scores(layouts: Layouts) -> dict[str, float | dict[str, float] | None]:
     num_objects, num_relations: N, M.
     box_iou: mean intersection over union of each box with its counterpart.
     recall_at_0.3, recall_at_0.5: share of boxes with at least that IoU.
-    sigma_x, sigma_area: standard deviation of the centre's x and of the area of a class's boxes, as shares of the
-      image; the mean over classes of two or more objects.
+    sigma_x, sigma_area: standard deviation of the centre's x and of the area of a class's boxes, as
+      shares of the image; the mean over classes of two or more objects.
     relation_accuracy: share of the geometric triples that the boxes would be given by the rule of
       data_pipelines/relations.py, applied to their centres.
     relation_accuracy_of: the same for each predicate that occurs.
@@ -74,13 +84,21 @@ def scores(layouts: Layouts) -> dict[str, float | dict[str, float] | None]:
   asked = layouts.triples[:, 1]
   kept = satisfied(layouts)
   return {
-      'num_objects': len(iou), 'num_relations': len(kept),
-      'box_iou': _mean(iou), 'recall_at_0.3': _mean(iou >= 0.3), 'recall_at_0.5': _mean(iou >= 0.5),
-      'sigma_x': _spread(_centres(layouts.boxes)[:, 0], layouts.object_class),
-      'sigma_area': _spread(np.prod(layouts.boxes[:, 2:] - layouts.boxes[:, :2], axis=1), layouts.object_class),
-      'relation_accuracy': _mean(kept),
-      'relation_accuracy_of': {name: _mean(kept[asked == index]) for index, name in enumerate(GEOMETRIC_PREDICATES)
-                               if (asked == index).any()},
+    'num_objects': len(iou),
+    'num_relations': len(kept),
+    'box_iou': _mean(iou),
+    'recall_at_0.3': _mean(iou >= 0.3),
+    'recall_at_0.5': _mean(iou >= 0.5),
+    'sigma_x': _spread(_centres(layouts.boxes)[:, 0], layouts.object_class),
+    'sigma_area': _spread(
+      np.prod(layouts.boxes[:, 2:] - layouts.boxes[:, :2], axis=1), layouts.object_class
+    ),
+    'relation_accuracy': _mean(kept),
+    'relation_accuracy_of': {
+      name: _mean(kept[asked == index])
+      for index, name in enumerate(GEOMETRIC_PREDICATES)
+      if (asked == index).any()
+    },
   }
 
 
@@ -88,12 +106,16 @@ def satisfied(layouts: Layouts) -> np.ndarray:
   """bool[M]: whether the boxes of a triple would be given the predicate that it has."""
   subject, asked, object_ = layouts.triples.T
   centres = _centres(layouts.boxes)
-  found = geometric_predicate(layouts.boxes[subject], layouts.boxes[object_], centres[subject], centres[object_])
+  found = geometric_predicate(
+    layouts.boxes[subject], layouts.boxes[object_], centres[subject], centres[object_]
+  )
   return found == asked
 
 
 def mean_box_of_class(object_class: np.ndarray, boxes: np.ndarray, num_objects: int) -> np.ndarray:
-  """float32[V, 4]: the mean box of each class, of N objects; of all objects, for a class that does not occur."""
+  """float32[V, 4]: the mean box of each class, of N objects; of all objects, for a class that does
+  not occur.
+  """
   total, count = np.zeros((num_objects, 4)), np.zeros((num_objects, 1))
   np.add.at(total, object_class, boxes)
   np.add.at(count, object_class, 1)

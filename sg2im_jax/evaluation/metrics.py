@@ -7,10 +7,19 @@ import jax.numpy as jnp
 
 from sg2im_jax.scene_batch import Array
 
-# The validation metrics that config.best_metric can name, and whether more is better; see validation.py.
+# The validation metrics that config.best_metric can name, and whether more is better; see
+# validation.py.
 HIGHER_IS_BETTER = {
-    'box_iou': True, 'recall_at_0.3': True, 'recall_at_0.5': True, 'relation_accuracy': True,
-    'kid': False, 'l1_pixel': False, 'bbox': False, 'mask': False, 'predicate': False}
+  'box_iou': True,
+  'recall_at_0.3': True,
+  'recall_at_0.5': True,
+  'relation_accuracy': True,
+  'kid': False,
+  'l1_pixel': False,
+  'bbox': False,
+  'mask': False,
+  'predicate': False,
+}
 
 
 def box_iou(boxes: Array, other: Array) -> jax.Array:
@@ -30,7 +39,9 @@ def box_iou(boxes: Array, other: Array) -> jax.Array:
 
 
 def means(batches: Iterable[Mapping[str, tuple[Array, Array]]]) -> dict[str, float]:
-  """The mean of each metric over all batches, each of which maps names to (sum, count); nan where nothing counted."""
+  """The mean of each metric over all batches, each of which maps names to (sum, count); nan where
+  nothing counted.
+  """
   totals = {}
   for sums in batches:
     for name, (value, count) in jax.device_get(dict(sums)).items():

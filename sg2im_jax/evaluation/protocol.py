@@ -15,10 +15,12 @@ class Protocol:
     boxes: predicted | ground_truth: where objects are painted.
     masks: predicted | ground_truth: in what shape.
     stretch: see `images.denormalize`; None for what the model's config says.
-    image_size: height and width that drawn and real images are brought to before the backbone; None for the model's.
+    image_size: height and width that drawn and real images are brought to before the backbone; None
+    for the model's.
     num_splits: of the Inception score.
     seed: of the noise, of relations that are drawn, of the subsets of KID and of the classifiers.
   """
+
   split: str = 'val'
   num_graphs: int | None = None
   image_ids: tuple[str, ...] | None = None

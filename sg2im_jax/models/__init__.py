@@ -7,8 +7,15 @@ from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.models.discriminators import ImageDiscriminator, ObjectDiscriminator
 from sg2im_jax.models.generator import Generator, GeneratorOutputs
 
-__all__ = ['Generator', 'GeneratorOutputs', 'ImageDiscriminator', 'ObjectDiscriminator', 'build_generator',
-           'build_image_discriminator', 'build_object_discriminator']
+__all__ = [
+  'Generator',
+  'GeneratorOutputs',
+  'ImageDiscriminator',
+  'ObjectDiscriminator',
+  'build_generator',
+  'build_image_discriminator',
+  'build_object_discriminator',
+]
 
 
 def build_generator(config: ConfigDict, vocabulary: Vocabulary) -> Generator:
@@ -21,16 +28,23 @@ def build_generator(config: ConfigDict, vocabulary: Vocabulary) -> Generator:
   height, width = config.data.image_size
   coarsest = 2 ** len(model.refinement_dims)
   if height % coarsest or width % coarsest:
-    raise UserError(f'config.data.image_size is {height}x{width}, but {len(model.refinement_dims)} refinement '
-                    f'modules need multiples of {coarsest}; change it or config.model.refinement_dims')
+    raise UserError(
+      f'config.data.image_size is {height}x{width}, but {len(model.refinement_dims)} refinement '
+      f'modules need multiples of {coarsest}; change it or config.model.refinement_dims'
+    )
   if model.mask_size & (model.mask_size - 1):
     raise UserError(f'config.model.mask_size is {model.mask_size}, expected 0 or a power of two')
   for name, known in (('gconv_pooling', ('avg', 'sum')), ('mlp_normalization', ('none', 'batch'))):
     if model[name] not in known:
       raise UserError(f'config.model.{name} is {model[name]!r}, expected {" or ".join(known)}')
-  return Generator(num_objects=vocabulary.num_objects, num_predicates=vocabulary.num_predicates,
-                   image_size=(height, width), dtype=_dtype(config), rematerialize=config.rematerialize,
-                   **{**model, 'refinement_dims': tuple(model.refinement_dims)})
+  return Generator(
+    num_objects=vocabulary.num_objects,
+    num_predicates=vocabulary.num_predicates,
+    image_size=(height, width),
+    dtype=_dtype(config),
+    rematerialize=config.rematerialize,
+    **{**model, 'refinement_dims': tuple(model.refinement_dims)},
+  )
 
 
 def build_image_discriminator(config: ConfigDict) -> ImageDiscriminator | None:
@@ -38,19 +52,37 @@ def build_image_discriminator(config: ConfigDict) -> ImageDiscriminator | None:
   if not config.image_discriminator.enabled:
     return None
   settings = config.image_discriminator
-  return ImageDiscriminator(settings.arch, settings.normalization, settings.activation, settings.padding,
-                            settings.classifier, _dtype(config))
+  return ImageDiscriminator(
+    settings.arch,
+    settings.normalization,
+    settings.activation,
+    settings.padding,
+    settings.classifier,
+    _dtype(config),
+  )
 
 
-def build_object_discriminator(config: ConfigDict, vocabulary: Vocabulary) -> ObjectDiscriminator | None:
+def build_object_discriminator(
+  config: ConfigDict, vocabulary: Vocabulary
+) -> ObjectDiscriminator | None:
   """The object discriminator of a config; None where it is ablated."""
   if not config.object_discriminator.enabled:
     return None
   settings = config.object_discriminator
   if settings.crop_size < 2:
-    raise UserError(f'config.object_discriminator.crop_size is {settings.crop_size}, expected 2 or more pixels')
-  return ObjectDiscriminator(vocabulary.num_objects, settings.crop_size, config.model.align_corners, settings.arch,
-                             settings.normalization, settings.activation, settings.padding, _dtype(config))
+    raise UserError(
+      f'config.object_discriminator.crop_size is {settings.crop_size}, expected 2 or more pixels'
+    )
+  return ObjectDiscriminator(
+    vocabulary.num_objects,
+    settings.crop_size,
+    config.model.align_corners,
+    settings.arch,
+    settings.normalization,
+    settings.activation,
+    settings.padding,
+    _dtype(config),
+  )
 
 
 def _dtype(config: ConfigDict) -> str:

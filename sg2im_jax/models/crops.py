@@ -6,7 +6,9 @@ import jax.numpy as jnp
 from sg2im_jax.models.layout import texel_positions, triangular_weights, unit_steps
 
 
-def crop_objects(image: jax.Array, boxes: jax.Array, crop_size: int, *, align_corners: bool) -> jax.Array:
+def crop_objects(
+  image: jax.Array, boxes: jax.Array, crop_size: int, *, align_corners: bool
+) -> jax.Array:
   """Bilinear crops of each box, zero outside the image (paper section 3, "object discriminator").
 
   Args:
@@ -24,7 +26,9 @@ def crop_objects(image: jax.Array, boxes: jax.Array, crop_size: int, *, align_co
   return jnp.einsum('bosh,bhwc,botw->bostc', rows, image, columns)
 
 
-def _sample_weights(start: jax.Array, end: jax.Array, samples: int, pixels: int, align_corners: bool) -> jax.Array:
+def _sample_weights(
+  start: jax.Array, end: jax.Array, samples: int, pixels: int, align_corners: bool
+) -> jax.Array:
   """float32[B, O] twice -> float32[B, O, samples, pixels]."""
   steps = unit_steps(samples)
   coordinates = (start * 2 - 1)[..., None] * steps[::-1] + (end * 2 - 1)[..., None] * steps

@@ -39,8 +39,11 @@ def parse_arch(arch: str) -> tuple[tuple[str, ...], ...]:
     match = _TOKEN.fullmatch(text)
     arguments = tuple(int(n) for n in match[2].split('-')) if match and match[2] else ()
     if not match or len(arguments) not in _ARGUMENTS[match[1]] or (match[1] == 'I' and i > 0):
-      raise UserError(f'arch {arch!r}: token {i + 1} is {text!r}, expected one of Cw-c, Cw-c-s, R, Ux, Px, FC-a-b, '
-                      'or Ix at the start')
+      raise UserError(
+        f'arch {arch!r}: token {i + 1} is {text!r}, expected one of Cw-c, Cw-c-s, R, Ux, Px, '
+        'FC-a-b, '
+        'or Ix at the start'
+      )
     tokens.append((match[1], *arguments))
   return tuple(tokens)
 
@@ -57,15 +60,21 @@ def _padding(width: int, padding: str) -> int:
 
 class ResidualBlock(nn.Module):
   """x + body(x), the body being twice [normalisation, activation, 3x3 convolution]."""
+
   norm: Callable[..., Callable] | None
   activation: Callable[[jax.Array], jax.Array]
 
   @nn.compact
   def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
     """x: float[N, H, W, C], mask: bool[N, 1, 1, 1] -> float[N, H, W, C]."""
-    norms = [self.norm(name=f'norm_{i}') for i in range(2)] if self.norm is not None else [None, None]
-    convolutions = [layers.Convolution(x.shape[-1], x.shape[-1], 3, name=f'conv_{i}') for i in range(2)]
-    # The published block evaluates its body twice a call; the outputs are equal, but running statistics move twice.
+    norms = (
+      [self.norm(name=f'norm_{i}') for i in range(2)] if self.norm is not None else [None, None]
+    )
+    convolutions = [
+      layers.Convolution(x.shape[-1], x.shape[-1], 3, name=f'conv_{i}') for i in range(2)
+    ]
+    # The published block evaluates its body twice a call; the outputs are equal, but running
+    # statistics move twice.
     for _ in range(2):
       y = x
       for norm, convolution in zip(norms, convolutions):
@@ -83,6 +92,7 @@ class ConvolutionalNetwork(nn.Module):
     activation: a name that layers.activation knows.
     padding: of convolutions, valid (none) | same.
   """
+
   arch: str
   normalization: str
   activation: str
@@ -90,7 +100,9 @@ class ConvolutionalNetwork(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
-    """x: float[N, H, W, C]; mask: bool[N], True where an image is real -> float[N, h, w, c], or [N, c] after FC."""
+    """x: float[N, H, W, C]; mask: bool[N], True where an image is real -> float[N, h, w, c], or [N,
+    c] after FC.
+    """
     tokens = parse_arch(self.arch)
     norm = normalization(self.normalization, train=train)
     activation = layers.activation(self.activation)
@@ -99,19 +111,29 @@ class ConvolutionalNetwork(nn.Module):
     if tokens and tokens[0][0] == 'I':
       channels = tokens[0][1]
     if x.shape[-1] != channels:
-      raise UserError(f'arch {self.arch!r} takes {channels} input channels, the images have {x.shape[-1]}')
+      raise UserError(
+        f'arch {self.arch!r} takes {channels} input channels, the images have {x.shape[-1]}'
+      )
     first = True  # of the convolutions: it sees the raw image
     for i, (kind, *arguments) in enumerate(tokens):
       if kind == 'C':
         width, features, *stride = arguments
         if not first:
           x = activation(x if norm is None else norm(name=f'norm_{i}')(x, mask))
-        x = layers.conv(x, features, width, name=f'conv_{i}', stride=stride[0] if stride else 1,
-                        padding=_padding(width, self.padding))
+        x = layers.conv(
+          x,
+          features,
+          width,
+          name=f'conv_{i}',
+          stride=stride[0] if stride else 1,
+          padding=_padding(width, self.padding),
+        )
         first = False
       elif kind == 'R':
         if _padding(3, self.padding) == 0:
-          raise UserError(f"arch {self.arch!r}: a residual block needs padding 'same', found {self.padding!r}")
+          raise UserError(
+            f"arch {self.arch!r}: a residual block needs padding 'same', found {self.padding!r}"
+          )
         x = ResidualBlock(None if first else norm, activation, name=f'residual_{i}')(x, mask)
         first = False
       elif kind == 'U':
@@ -120,9 +142,14 @@ class ConvolutionalNetwork(nn.Module):
         x = layers.average_pool(x, arguments[0])
       elif kind == 'FC':
         if x.ndim == 4:
-          x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)  # the published weights expect channels first
+          x = x.transpose(0, 3, 1, 2).reshape(
+            x.shape[0], -1
+          )  # the published weights expect channels first
         if x.shape[-1] != arguments[0]:
-          raise UserError(f'arch {self.arch!r}: token {i + 1} takes {arguments[0]} features, it gets {x.shape[-1]}')
+          raise UserError(
+            f'arch {self.arch!r}: token {i + 1} takes {arguments[0]} features, it gets '
+            f'{x.shape[-1]}'
+          )
         x = layers.dense(x, arguments[1], name=f'linear_{i}')
         if i + 1 < len(tokens):
           x = activation(x)
@@ -133,10 +160,12 @@ class ImageDiscriminator(nn.Module):
   """Scores patches of an image.
 
   Attributes:
-    classifier: end in a 1x1 convolution to one score, as the paper says. The published code has that layer, and its
-      checkpoints the arrays, but never applies it: every channel of the feature map is a score.
+    classifier: end in a 1x1 convolution to one score, as the paper says. The published code has
+      that layer, and its checkpoints the arrays, but never applies it: every channel of the feature
+      map is a score.
     dtype: what to compute in.
   """
+
   arch: str
   normalization: str
   activation: str
@@ -146,9 +175,12 @@ class ImageDiscriminator(nn.Module):
 
   @nn.compact
   def __call__(self, image: jax.Array, example_mask: jax.Array, *, train: bool) -> jax.Array:
-    """image: float32[B, H, W, 3], example_mask: bool[B] -> scores float32[B, h, w, c], or c = 1 with the classifier."""
-    x = ConvolutionalNetwork(self.arch, self.normalization, self.activation, self.padding, name='cnn')(
-        image.astype(self.dtype), example_mask, train=train)
+    """image: float32[B, H, W, 3], example_mask: bool[B] -> scores float32[B, h, w, c], or c = 1
+    with the classifier.
+    """
+    x = ConvolutionalNetwork(
+      self.arch, self.normalization, self.activation, self.padding, name='cnn'
+    )(image.astype(self.dtype), example_mask, train=train)
     x = layers.conv(x, 1, 1, name='classifier') if self.classifier else x
     return at_least_float32(x)
 
@@ -162,6 +194,7 @@ class ObjectDiscriminator(nn.Module):
     align_corners: as for `crop_objects`.
     dtype: what to compute in; crops are cut out in float32, and scores and logits are.
   """
+
   num_objects: int
   crop_size: int
   align_corners: bool
@@ -172,8 +205,9 @@ class ObjectDiscriminator(nn.Module):
   dtype: str
 
   @nn.compact
-  def __call__(self, image: jax.Array, boxes: jax.Array, object_mask: jax.Array, *,
-               train: bool) -> tuple[jax.Array, jax.Array]:
+  def __call__(
+    self, image: jax.Array, boxes: jax.Array, object_mask: jax.Array, *, train: bool
+  ) -> tuple[jax.Array, jax.Array]:
     """Crops each box (that of `__image__` too) out of its image and judges it.
 
     Args:
@@ -184,10 +218,15 @@ class ObjectDiscriminator(nn.Module):
     Returns:
       Scores float32[B, O] and class logits float32[B, O, V].
     """
-    crops = crop_objects(image, jnp.where(object_mask[..., None], boxes, 0), self.crop_size,
-                         align_corners=self.align_corners)
-    x = ConvolutionalNetwork(self.arch, self.normalization, self.activation, self.padding, name='cnn')(
-        crops.reshape(-1, *crops.shape[2:]).astype(self.dtype), object_mask.reshape(-1), train=train)
+    crops = crop_objects(
+      image,
+      jnp.where(object_mask[..., None], boxes, 0),
+      self.crop_size,
+      align_corners=self.align_corners,
+    )
+    x = ConvolutionalNetwork(
+      self.arch, self.normalization, self.activation, self.padding, name='cnn'
+    )(crops.reshape(-1, *crops.shape[2:]).astype(self.dtype), object_mask.reshape(-1), train=train)
     x = layers.dense(at_least_float32(x).mean(tuple(range(1, x.ndim - 1))), 1024, name='linear')
     x = x.reshape(*object_mask.shape, 1024)
     scores = layers.dense(x, 1, name='score')[..., 0]

@@ -1,4 +1,6 @@
-"""What is predicted from object vectors: boxes, masks and (as an auxiliary) relations (paper section 3)."""
+"""What is predicted from object vectors: boxes, masks and (as an auxiliary) relations (paper
+section 3).
+"""
 
 from collections.abc import Callable
 
@@ -17,6 +19,7 @@ class MaskHead(nn.Module):
     mask_size: M, a power of two.
     norm: constructor of a masked BatchNorm.
   """
+
   mask_size: int
   norm: Callable[..., Callable]
 
@@ -27,7 +30,8 @@ class MaskHead(nn.Module):
     x = object_vectors.reshape(-1, 1, 1, features)
     mask = object_mask.reshape(-1, 1, 1, 1)
     for i in range(self.mask_size.bit_length() - 1):
-      # As published, normalisation follows the upsampling. Before it, the pixels and their moments are the same.
+      # As published, normalisation follows the upsampling. Before it, the pixels and their moments
+      # are the same.
       x = self.norm(repeats=4, name=f'norm_{i}')(x, mask)
       convolution = layers.Convolution(features, features, 3, name=f'conv_{i}')
       x = nn.relu(convolution(lambda kernel, x=x: convolve_upsampled(x, kernel.astype(x.dtype))))

@@ -1,15 +1,18 @@
 """Bilinear warping between boxes and the canvas, as matrix products.
 
-Warping into (or out of) an axis-aligned box is separable. Along one axis, bilinear sampling at texel position p gives
-texel m the weight max(0, 1 - |p - m|), and zero padding is what that formula does outside. So no gathers: every
-operator is a pair of small matrices, and gradients reach boxes, masks and vectors alike.
+Warping into (or out of) an axis-aligned box is separable. Along one axis, bilinear sampling at
+texel position p gives texel m the weight max(0, 1 - |p - m|), and zero padding is what that formula
+does outside. So no gathers: every operator is a pair of small matrices, and gradients reach boxes,
+masks and vectors alike.
 
-With `align_corners`, the only behaviour of the PyTorch that trained the published checkpoints, the first and the last
-texel have their centres on the very edges. Without, which newer versions of PyTorch make of the same code, a texel's
-centre lies in the middle of its n-th part. Canvas pixels and crop samples are at linspace(0, 1, n) either way.
+With `align_corners`, the only behaviour of the PyTorch that trained the published checkpoints, the
+first and the last texel have their centres on the very edges. Without, which newer versions of
+PyTorch make of the same code, a texel's centre lies in the middle of its n-th part. Canvas pixels
+and crop samples are at linspace(0, 1, n) either way.
 
-Coordinates go through [-1, 1], as PyTorch's grid_sample has them: the same rounding keeps the operators within a few
-1e-7 of the published ones, where the shortest way would be off by 1e-5 at 64 pixels.
+Coordinates go through [-1, 1], as PyTorch's grid_sample has them: the same rounding keeps the
+operators within a few 1e-7 of the published ones, where the shortest way would be off by 1e-5 at 64
+pixels.
 """
 
 import jax
@@ -23,8 +26,14 @@ def triangular_weights(positions: jax.Array, texels: int) -> jax.Array:
 
 
 def texel_positions(coordinates: jax.Array, texels: int, align_corners: bool) -> jax.Array:
-  """float32[...] coordinates, [-1, 1] being a row of texels from edge to edge -> float32[...] positions, in texels."""
-  return (coordinates + 1) * ((texels - 1) / 2) if align_corners else (coordinates + 1) * (texels / 2) - 0.5
+  """float32[...] coordinates, [-1, 1] being a row of texels from edge to edge -> float32[...]
+  positions, in texels.
+  """
+  return (
+    (coordinates + 1) * ((texels - 1) / 2)
+    if align_corners
+    else (coordinates + 1) * (texels / 2) - 0.5
+  )
 
 
 def unit_steps(count: int) -> np.ndarray:
@@ -33,16 +42,23 @@ def unit_steps(count: int) -> np.ndarray:
   return np.where(np.arange(count) < max(count // 2, 1), steps, 1 - steps[::-1]).astype(np.float32)
 
 
-def _canvas_weights(start: jax.Array, end: jax.Array, pixels: int, texels: int, align_corners: bool) -> jax.Array:
-  """Weights that stretch `texels` over [start, end] of a canvas row: float32[B, O] twice -> [B, O, pixels, texels]."""
+def _canvas_weights(
+  start: jax.Array, end: jax.Array, pixels: int, texels: int, align_corners: bool
+) -> jax.Array:
+  """Weights that stretch `texels` over [start, end] of a canvas row: float32[B, O] twice -> [B, O,
+  pixels, texels].
+  """
   extent = end - start
-  extent = jnp.where(extent == 0, jnp.finfo(extent.dtype).tiny ** 0.5, extent)  # no width: finite, one column at most
+  extent = jnp.where(
+    extent == 0, jnp.finfo(extent.dtype).tiny ** 0.5, extent
+  )  # no width: finite, one column at most
   coordinates = (unit_steps(pixels) - start[..., None]) / extent[..., None] * 2 - 1
   return triangular_weights(texel_positions(coordinates, texels, align_corners), texels)
 
 
-def object_canvases(boxes: jax.Array, masks: jax.Array, image_size: tuple[int, int], *,
-                    align_corners: bool) -> jax.Array:
+def object_canvases(
+  boxes: jax.Array, masks: jax.Array, image_size: tuple[int, int], *, align_corners: bool
+) -> jax.Array:
   """Each object's mask warped into its box.
 
   Args:

@@ -1,7 +1,8 @@
 """Batch and instance normalisation, with what reduces over pixels spelled so that it is fast.
 
-A network of convolutions spends as long on sums over pixels as on anything else where these are badly compiled: the
-moments, and the gradients of everything that has one number a channel. All of them are `channel_sums` here.
+A network of convolutions spends as long on sums over pixels as on anything else where these are
+badly compiled: the moments, and the gradients of everything that has one number a channel. All of
+them are `channel_sums` here.
 """
 
 import math
@@ -22,12 +23,16 @@ def at_least_float32(x: jax.Array) -> jax.Array:
 
 def channel_sums(x: jax.Array) -> jax.Array:
   """Sums over all axes but the last: float32[..., C] -> float32[C]."""
+
   def as_products(images: jax.Array) -> jax.Array:
-    # XLA:CPU sums columns up to ten times slower; and products image by image round less than a single one would.
+    # XLA:CPU sums columns up to ten times slower; and products image by image round less than a
+    # single one would.
     return jnp.einsum('bpc,bp->bc', images, jnp.ones(images.shape[:2], images.dtype)).sum(0)
 
   images = x.reshape(x.shape[0], -1, x.shape[-1])
-  return jax.lax.platform_dependent(images, cpu=as_products, default=lambda images: images.sum((0, 1)))
+  return jax.lax.platform_dependent(
+    images, cpu=as_products, default=lambda images: images.sum((0, 1))
+  )
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -36,22 +41,26 @@ def spread(values: jax.Array, shape: tuple[int, ...]) -> jax.Array:
   return jnp.broadcast_to(values, shape)
 
 
-spread.defvjp(lambda values, shape: (jnp.broadcast_to(values, shape), None),
-              lambda shape, _, gradient: (channel_sums(gradient),))
+spread.defvjp(
+  lambda values, shape: (jnp.broadcast_to(values, shape), None),
+  lambda shape, _, gradient: (channel_sums(gradient),),
+)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
-def normalize(x: jax.Array, scale: jax.Array, bias: jax.Array, mask: jax.Array | None,
-              epsilon: float) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+def normalize(
+  x: jax.Array, scale: jax.Array, bias: jax.Array, mask: jax.Array | None, epsilon: float
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
   """Batch normalisation by the moments of the real entries.
 
-  With n real entries, m their mask and z = (x - mean) / sqrt(var + epsilon), the output is y = scale z + bias. Both
-  moments depend on every real x, which makes the gradient, with g that of y and sums over all entries,
+  With n real entries, m their mask and z = (x - mean) / sqrt(var + epsilon), the output is y =
+  scale z + bias. Both moments depend on every real x, which makes the gradient, with g that of y
+  and sums over all entries,
 
       scale / sqrt(var + epsilon) (g - m (sum g + z sum g z) / n)
 
-  in two sums, which are the gradients of bias and scale as well, and one pass over x. What is derived term by term
-  takes three sums and keeps more arrays.
+  in two sums, which are the gradients of bias and scale as well, and one pass over x. What is
+  derived term by term takes three sums and keeps more arrays.
 
   Args:
     x: float[..., C].
@@ -60,7 +69,8 @@ def normalize(x: jax.Array, scale: jax.Array, bias: jax.Array, mask: jax.Array |
     epsilon: added to the variance.
 
   Returns:
-    y: float[..., C]; mean and biased variance, float32[C] both, and the number n: float32[]. These three are for
+    y: float[..., C]; mean and biased variance, float32[C] both, and the number n: float32[]. These
+    three are for
     running statistics: no gradient goes through them.
   """
   return _normalize(x, scale, bias, mask, epsilon)[0]
@@ -97,16 +107,19 @@ normalize.defvjp(_normalize, _normalize_gradients)
 
 
 class BatchNorm(nn.Module):
-  """Batch normalisation whose statistics count real entries only, with PyTorch's running statistics.
+  """Batch normalisation whose statistics count real entries only, with PyTorch's running
+  statistics.
 
-  The mean and the biased variance are taken over every axis but the last, of the whole (global) batch; the running
-  variance is moved towards the unbiased one, which flax.linen.BatchNorm does not do.
+  The mean and the biased variance are taken over every axis but the last, of the whole (global)
+  batch; the running variance is moved towards the unbiased one, which flax.linen.BatchNorm does not
+  do.
 
   Attributes:
     use_running_average: normalise by the running statistics and leave them as they are.
-    repeats: how often each entry of the input stands in the array that is meant: 4 where x is normalised before it is
-      upsampled instead of afterwards. Only the unbiased variance notices.
+    repeats: how often each entry of the input stands in the array that is meant: 4 where x is
+      normalised before it is upsampled instead of afterwards. Only the unbiased variance notices.
   """
+
   use_running_average: bool
   repeats: int = 1
   momentum: float = 0.9
@@ -136,7 +149,10 @@ class BatchNorm(nn.Module):
 
 
 class InstanceNorm(nn.Module):
-  """Zero mean and unit variance over the pixels of each image and channel; no parameters, no statistics."""
+  """Zero mean and unit variance over the pixels of each image and channel; no parameters, no
+  statistics.
+  """
+
   epsilon: float = 1e-5
 
   def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:

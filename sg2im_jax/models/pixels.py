@@ -23,8 +23,9 @@ def denormalize(image: Array, stretch: bool = False) -> jax.Array:
 
   Args:
     image: float32[..., H, W, 3] ImageNet-normalised.
-    stretch: do what published sampling does instead: spread each image over its own darkest to brightest value, and
-      cut fractions off. Contrast and every score that is computed from the pixels change.
+    stretch: do what published sampling does instead: spread each image over its own darkest to
+      brightest value, and cut fractions off. Contrast and every score that is computed from the
+      pixels change.
   """
   image = jnp.asarray(image, jnp.float32) * jnp.array(STD) + jnp.array(MEAN)
   if stretch:

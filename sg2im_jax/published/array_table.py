@@ -1,6 +1,7 @@
 """Which array of a published checkpoint is which array here: one table a network.
 
-A row names a layer twice, as published and as here, and its kind, which tells what arrays the layer has:
+A row names a layer twice, as published and as here, and its kind, which tells what arrays the layer
+has:
 
     kind        published                                  here
     embedding   weight [N, D]                              embedding [N, D]
@@ -8,8 +9,9 @@ A row names a layer twice, as published and as here, and its kind, which tells w
     conv        weight [out, in, h, w], bias               kernel [h, w, in, out], bias
     norm        weight, bias, running_mean, running_var    scale, bias, and mean, var among the batch statistics
 
-Much of the published network is in `nn.Sequential`s, whose layers are named by their numbers. Those are spelled here as
-lists of their layers in order, `None` for each that has no arrays (activations, resizing, instance normalisation).
+Much of the published network is in `nn.Sequential`s, whose layers are named by their numbers. Those
+are spelled here as lists of their layers in order, `None` for each that has no arrays (activations,
+resizing, instance normalisation).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,10 +25,11 @@ from sg2im_jax.models.discriminators import parse_arch
 
 class Row(NamedTuple):
   """Attributes:
-    published: name of the layer in the published state dict.
-    here: path of the module in the parameters of the network, separated by slashes.
-    kind: embedding | linear | conv | norm.
+  published: name of the layer in the published state dict.
+  here: path of the module in the parameters of the network, separated by slashes.
+  kind: embedding | linear | conv | norm.
   """
+
   published: str
   here: str
   kind: str
@@ -41,6 +44,7 @@ class Array(NamedTuple):
     path: where it is in that collection.
     axes: the published axes in the order that they have here.
   """
+
   published: str
   collection: str
   path: tuple[str, ...]
@@ -49,14 +53,19 @@ class Array(NamedTuple):
 
 _BIAS = ('bias', 'params', 'bias', (0,))
 _ARRAYS_OF_KIND = {
-    'embedding': (('weight', 'params', 'embedding', (0, 1)),),
-    'linear': (('weight', 'params', 'kernel', (1, 0)), _BIAS),
-    'conv': (('weight', 'params', 'kernel', (2, 3, 1, 0)), _BIAS),
-    'norm': (('weight', 'params', 'scale', (0,)), _BIAS,
-             ('running_mean', 'batch_stats', 'mean', (0,)), ('running_var', 'batch_stats', 'var', (0,))),
+  'embedding': (('weight', 'params', 'embedding', (0, 1)),),
+  'linear': (('weight', 'params', 'kernel', (1, 0)), _BIAS),
+  'conv': (('weight', 'params', 'kernel', (2, 3, 1, 0)), _BIAS),
+  'norm': (
+    ('weight', 'params', 'scale', (0,)),
+    _BIAS,
+    ('running_mean', 'batch_stats', 'mean', (0,)),
+    ('running_var', 'batch_stats', 'var', (0,)),
+  ),
 }
 
-# (module here, kind); the layers of a residual block, which hold a Sequential named `net`; or a layer without arrays
+# (module here, kind); the layers of a residual block, which hold a Sequential named `net`; or a
+# layer without arrays
 _Layer = tuple[str, str] | list | None
 
 
@@ -67,11 +76,17 @@ def generator_table(config: ConfigDict) -> list[Row]:
   def mlp(published: str, here: str) -> Iterator[Row]:
     layers = []
     for i in range(2):
-      layers += [(f'{here}/dense_{i}', 'linear'), *_norm(f'{here}/norm_{i}', model.mlp_normalization), None]
+      layers += [
+        (f'{here}/dense_{i}', 'linear'),
+        *_norm(f'{here}/norm_{i}', model.mlp_normalization),
+        None,
+      ]
     return _sequential(published, layers)
 
-  rows = [Row('obj_embeddings', 'object_embedding', 'embedding'),
-          Row('pred_embeddings', 'predicate_embedding', 'embedding')]
+  rows = [
+    Row('obj_embeddings', 'object_embedding', 'embedding'),
+    Row('pred_embeddings', 'predicate_embedding', 'embedding'),
+  ]
   if model.gconv_num_layers == 0:
     rows.append(Row('gconv', 'linear', 'linear'))
   for i in range(model.gconv_num_layers):
@@ -91,10 +106,16 @@ def generator_table(config: ConfigDict) -> list[Row]:
     layers = []
     for j in range(2):
       module = f'refinement/module_{i}'
-      layers += [(f'{module}/conv_{j}', 'conv'), *_norm(f'{module}/norm_{j}', model.normalization), None]
+      layers += [
+        (f'{module}/conv_{j}', 'conv'),
+        *_norm(f'{module}/norm_{j}', model.normalization),
+        None,
+      ]
     rows += _sequential(f'refinement_net.refinement_modules.{i}.net', layers)
-  rows += _sequential('refinement_net.output_conv',
-                      [('refinement/output_conv', 'conv'), None, ('refinement/rgb', 'conv')])
+  rows += _sequential(
+    'refinement_net.output_conv',
+    [('refinement/output_conv', 'conv'), None, ('refinement/rgb', 'conv')],
+  )
   return rows
 
 
@@ -108,10 +129,12 @@ def image_discriminator_table(config: ConfigDict) -> list[Row]:
 
 def object_discriminator_table(config: ConfigDict) -> list[Row]:
   """Every layer of the published `AcCropDiscriminator`."""
-  return [*_cnn('discriminator.cnn.0', config.object_discriminator),
-          Row('discriminator.cnn.2', 'linear', 'linear'),
-          Row('discriminator.real_classifier', 'score', 'linear'),
-          Row('discriminator.obj_classifier', 'class', 'linear')]
+  return [
+    *_cnn('discriminator.cnn.0', config.object_discriminator),
+    Row('discriminator.cnn.2', 'linear', 'linear'),
+    Row('discriminator.real_classifier', 'score', 'linear'),
+    Row('discriminator.obj_classifier', 'class', 'linear'),
+  ]
 
 
 def tables(config: ConfigDict) -> dict[str, list[Row]]:
@@ -182,8 +205,11 @@ def _cnn(published: str, settings: ConfigDict) -> Iterator[Row]:
     elif kind == 'R':
       block = []
       for j in range(2):
-        block += [*_norm(f'cnn/residual_{i}/norm_{j}', 'none' if first else settings.normalization), None,
-                  (f'cnn/residual_{i}/conv_{j}', 'conv')]
+        block += [
+          *_norm(f'cnn/residual_{i}/norm_{j}', 'none' if first else settings.normalization),
+          None,
+          (f'cnn/residual_{i}/conv_{j}', 'conv'),
+        ]
       layers.append(block)
       first = False
     elif kind in ('U', 'P'):

@@ -1,4 +1,5 @@
-"""Reads the checkpoints of the published PyTorch code: config, vocabulary and arrays, and nothing that would run.
+"""Reads the checkpoints of the published PyTorch code: config, vocabulary and arrays, and nothing
+that would run.
 
 Needs PyTorch.
 """
@@ -23,42 +24,77 @@ from sg2im_jax.published import array_table
 from sg2im_jax.training.state import create_train_state
 
 # Where a checkpoint has each network.
-_PUBLISHED_NETWORKS = {'generator': 'model', 'image_discriminator': 'd_img', 'object_discriminator': 'd_obj'}
+_PUBLISHED_NETWORKS = {
+  'generator': 'model',
+  'image_discriminator': 'd_img',
+  'object_discriminator': 'd_obj',
+}
 
 # Arguments of the published constructors and what they are when a checkpoint leaves them out.
 _GENERATOR_DEFAULTS = {
-    'embedding_dim': 64, 'gconv_dim': 128, 'gconv_hidden_dim': 512, 'gconv_pooling': 'avg', 'gconv_num_layers': 5,
-    'refinement_dims': (1024, 512, 256, 128, 64), 'normalization': 'batch', 'activation': 'leakyrelu-0.2',
-    'mask_size': 0, 'mlp_normalization': 'none', 'layout_noise_dim': 0}
+  'embedding_dim': 64,
+  'gconv_dim': 128,
+  'gconv_hidden_dim': 512,
+  'gconv_pooling': 'avg',
+  'gconv_num_layers': 5,
+  'refinement_dims': (1024, 512, 256, 128, 64),
+  'normalization': 'batch',
+  'activation': 'leakyrelu-0.2',
+  'mask_size': 0,
+  'mlp_normalization': 'none',
+  'layout_noise_dim': 0,
+}
 _IMAGE_DISCRIMINATOR_DEFAULTS = {
-    'arch': '', 'normalization': 'batch', 'activation': 'leakyrelu-0.2', 'padding': 'same'}
+  'arch': '',
+  'normalization': 'batch',
+  'activation': 'leakyrelu-0.2',
+  'padding': 'same',
+}
 _OBJECT_DISCRIMINATOR_DEFAULTS = {
-    'arch': '', 'normalization': 'none', 'activation': 'relu', 'padding': 'same', 'object_size': 64}
+  'arch': '',
+  'normalization': 'none',
+  'activation': 'relu',
+  'padding': 'same',
+  'object_size': 64,
+}
 
-# Command-line arguments of the published training, which its checkpoints keep, and the settings that they are here.
+# Command-line arguments of the published training, which its checkpoints keep, and the settings
+# that they are here.
 _TRAINING_ARGUMENTS = {
-    'batch_size': 'batch_size', 'num_iterations': 'num_steps', 'learning_rate': 'optimizer.learning_rate',
-    'gan_loss_type': 'losses.gan_type', 'l1_pixel_loss_weight': 'losses.l1_pixel_weight',
-    'bbox_pred_loss_weight': 'losses.bbox_weight', 'mask_loss_weight': 'losses.mask_weight',
-    'predicate_pred_loss_weight': 'losses.predicate_weight', 'discriminator_loss_weight': 'losses.gan_weight',
-    'd_img_weight': 'losses.image_gan_weight', 'd_obj_weight': 'losses.object_gan_weight',
-    'ac_loss_weight': 'losses.auxiliary_class_weight', 'eval_mode_after': 'freeze_batch_norm_after'}
+  'batch_size': 'batch_size',
+  'num_iterations': 'num_steps',
+  'learning_rate': 'optimizer.learning_rate',
+  'gan_loss_type': 'losses.gan_type',
+  'l1_pixel_loss_weight': 'losses.l1_pixel_weight',
+  'bbox_pred_loss_weight': 'losses.bbox_weight',
+  'mask_loss_weight': 'losses.mask_weight',
+  'predicate_pred_loss_weight': 'losses.predicate_weight',
+  'discriminator_loss_weight': 'losses.gan_weight',
+  'd_img_weight': 'losses.image_gan_weight',
+  'd_obj_weight': 'losses.object_gan_weight',
+  'ac_loss_weight': 'losses.auxiliary_class_weight',
+  'eval_mode_after': 'freeze_batch_norm_after',
+}
 _COCO_ARGUMENTS = {
-    'min_object_size': 'data.options.min_object_area', 'min_objects_per_image': 'data.options.min_objects',
-    'coco_include_other': 'data.options.include_other', 'num_val_samples': 'data.options.num_val',
-    'instance_whitelist': 'data.options.instance_whitelist', 'stuff_whitelist': 'data.options.stuff_whitelist'}
+  'min_object_size': 'data.options.min_object_area',
+  'min_objects_per_image': 'data.options.min_objects',
+  'coco_include_other': 'data.options.include_other',
+  'num_val_samples': 'data.options.num_val',
+  'instance_whitelist': 'data.options.instance_whitelist',
+  'stuff_whitelist': 'data.options.stuff_whitelist',
+}
 _NEVER = 1_000_000_000  # steps
 
 
 @dataclass(frozen=True)
 class PublishedCheckpoint:
-  """Attributes:
-    config: describes the model, and the training as far as the checkpoint does; the rest is as in coco64 or vg64.
-    vocabulary: the names that the model was trained with.
-    step: training iterations; 0 where the checkpoint does not say, as those stripped for publication.
-    variables: {'params': ..., 'batch_stats': ...} of each network that there is, by the names of TrainState's fields.
-    notes: what of the checkpoint is left out, and why.
+  """Attributes: config: describes the model, and the training as far as the checkpoint does; the
+  rest is as in coco64 or vg64. vocabulary: the names that the model was trained with. step:
+  training iterations; 0 where the checkpoint does not say, as those stripped for publication.
+  variables: {'params': ..., 'batch_stats': ...} of each network that there is, by the names of
+  TrainState's fields. notes: what of the checkpoint is left out, and why.
   """
+
   config: ConfigDict
   vocabulary: Vocabulary
   step: int
@@ -71,18 +107,24 @@ def read(path: str | os.PathLike, align_corners: bool = True) -> PublishedCheckp
 
   Args:
     path: a .pt file.
-    align_corners: config.model.align_corners, which depends on the PyTorch that trained it and is not in the file.
+    align_corners: config.model.align_corners, which depends on the PyTorch that trained it and is
+      not in the file.
 
   Raises:
-    UserError: it cannot be read, or is none of the published code, or its arrays are not those of the model that it
-      describes.
+    UserError: it cannot be read, or is none of the published code, or its arrays are not those of
+      the model that it describes.
   """
   checkpoint = _load(path)
   where = f'{path}: '
   if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('model_kwargs'), dict):
-    raise UserError(f'{where}no checkpoint of the published code, which has "model_kwargs" and "model_state"')
+    raise UserError(
+      f'{where}no checkpoint of the published code, which has "model_kwargs" and "model_state"'
+    )
   if not checkpoint.get('model_state'):
-    raise UserError(f'{where}holds the history of a training but no model; take the file "..._with_model.pt" beside it')
+    raise UserError(
+      f'{where}holds the history of a training but no model; take the file "..._with_model.pt" '
+      'beside it'
+    )
 
   def section(name: str) -> Mapping[str, Any]:
     found = checkpoint.get(name) or {}
@@ -91,13 +133,18 @@ def read(path: str | os.PathLike, align_corners: bool = True) -> PublishedCheckp
     return found
 
   kwargs = {network: section(f'{name}_kwargs') for network, name in _PUBLISHED_NETWORKS.items()}
-  states = {network: _state(section(f'{name}_state'), f'{where}{name}_state')
-            for network, name in _PUBLISHED_NETWORKS.items()}
+  states = {
+    network: _state(section(f'{name}_state'), f'{where}{name}_state')
+    for network, name in _PUBLISHED_NETWORKS.items()
+  }
   notes = []
 
   names = checkpoint['model_kwargs'].get('vocab') or checkpoint.get('vocab')
   if not isinstance(names, dict):
-    raise UserError(f'{where}has no vocabulary; expected the names of objects and predicates in model_kwargs["vocab"]')
+    raise UserError(
+      f'{where}has no vocabulary; expected the names of objects and predicates in '
+      'model_kwargs["vocab"]'
+    )
   vocabulary = Vocabulary.from_dict(names)
   config = _base_config(section('args'), vocabulary, where)
   _set_generator(config, kwargs['generator'], where, notes)
@@ -106,7 +153,9 @@ def read(path: str | os.PathLike, align_corners: bool = True) -> PublishedCheckp
     settings = config[network]
     settings.enabled = bool(states[network])
     if settings.enabled:
-      _set_discriminator(settings, kwargs[network], f'{where}{_PUBLISHED_NETWORKS[network]}_kwargs', notes)
+      _set_discriminator(
+        settings, kwargs[network], f'{where}{_PUBLISHED_NETWORKS[network]}_kwargs', notes
+      )
     else:
       notes.append(f'there is no {network.replace("_", " ")}: fine-tuning goes on without one')
 
@@ -117,47 +166,76 @@ def read(path: str | os.PathLike, align_corners: bool = True) -> PublishedCheckp
     arrays, name = states[network], _PUBLISHED_NETWORKS[network]
     dropped = [array for array in arrays if _takes_no_part(network, array)]
     if any(array.startswith('classifier') for array in dropped):
-      notes.append(f'{name}_state: the classifier, which the published code never applies, is left out')
+      notes.append(
+        f'{name}_state: the classifier, which the published code never applies, is left out'
+      )
     arrays = {array: values for array, values in arrays.items() if array not in dropped}
-    faults += [f'{name}_state: {fault}' for fault in _faults(arrays, table, getattr(abstract, network).variables)]
+    faults += [
+      f'{name}_state: {fault}'
+      for fault in _faults(arrays, table, getattr(abstract, network).variables)
+    ]
     if not faults:
       variables[network] = array_table.to_flax(arrays, table)
   if faults:
-    raise UserError(f'{where}its arrays are not those of the model that it describes: {"; ".join(faults)}')
+    raise UserError(
+      f'{where}its arrays are not those of the model that it describes: {"; ".join(faults)}'
+    )
   counters = section('counters')
   if counters.get('t') is None:
-    notes.append('it does not say how long it was trained, as those that were stripped: steps count from 0')
+    notes.append(
+      'it does not say how long it was trained, as those that were stripped: steps count from 0'
+    )
   step = _argument(counters, 't', 0, f'{where}counters')
   return PublishedCheckpoint(config.lock(), vocabulary, step, variables, tuple(notes))
 
 
 def _load(path: str | os.PathLike) -> Any:
-  """What torch.load returns, on the CPU; a file that holds anything but tensors, containers and numbers is refused."""
+  """What torch.load returns, on the CPU; a file that holds anything but tensors, containers and
+  numbers is refused.
+  """
   try:
     import torch
   except ImportError as error:
-    raise UserError('PyTorch is needed to read its checkpoints and is not installed; install it with '
-                    "pip install -e '.[convert]' (its build for CPUs is enough)") from error
-  # Histories of losses are defaultdicts of NumPy numbers. PyTorch's reader fills plain dicts only, and the numbers are
-  # not needed here.
+    raise UserError(
+      'PyTorch is needed to read its checkpoints and is not installed; install it with '
+      "pip install -e '.[convert]' (its build for CPUs is enough)"
+    ) from error
+  # Histories of losses are defaultdicts of NumPy numbers. PyTorch's reader fills plain dicts only,
+  # and the numbers are not needed here.
   harmless = [(_plain_dict, 'collections.defaultdict'), (list, 'builtins.list')]
-  harmless += [(_PassedOver, name) for name in (
-      'numpy.dtype', 'numpy.core.multiarray.scalar', 'numpy._core.multiarray.scalar')]
+  harmless += [
+    (_PassedOver, name)
+    for name in ('numpy.dtype', 'numpy.core.multiarray.scalar', 'numpy._core.multiarray.scalar')
+  ]
   try:
     file = open(path, 'rb')
   except OSError as error:
-    raise UserError(f'{path}: cannot be read ({error.strerror}); expected a published checkpoint') from error
+    raise UserError(
+      f'{path}: cannot be read ({error.strerror}); expected a published checkpoint'
+    ) from error
   with file, torch.serialization.safe_globals(harmless):
     try:
       return torch.load(file, map_location='cpu', weights_only=True)
-    except Exception as error:  # whatever PyTorch makes of a file that is cut off or none of its own
-      unsafe = re.search(r'GLOBAL (\S+)', str(error)) if isinstance(error, pickle.UnpicklingError) else None
+    except (
+      Exception
+    ) as error:  # whatever PyTorch makes of a file that is cut off or none of its own
+      unsafe = (
+        re.search(r'GLOBAL (\S+)', str(error))
+        if isinstance(error, pickle.UnpicklingError)
+        else None
+      )
       if unsafe:
-        raise UserError(f'{path}: refused, for it names {unsafe[1]}, which a checkpoint has no need of and which could '
-                        'run code; nothing of it was run; take the file from where it is published') from error
+        raise UserError(
+          f'{path}: refused, for it names {unsafe[1]}, which a checkpoint has no need of and which '
+          'could '
+          'run code; nothing of it was run; take the file from where it is published'
+        ) from error
       reason = str(error).strip().split('\n')[0] or type(error).__name__
-      raise UserError(f'{path}: no whole PyTorch checkpoint ({reason[:120]}); it may have been cut off: compare its '
-                      f'size ({os.path.getsize(path)} bytes) and download it again') from error
+      raise UserError(
+        f'{path}: no whole PyTorch checkpoint ({reason[:120]}); it may have been cut off: compare '
+        'its '
+        f'size ({os.path.getsize(path)} bytes) and download it again'
+      ) from error
 
 
 def _plain_dict(*_) -> dict:
@@ -181,14 +259,18 @@ def _naming(path: str | os.PathLike):
   except UserError as error:
     raise UserError(f'{path}: {error}') from error
   except Exception as error:  # sizes that no layer can have
-    raise UserError(f'{path}: describes a model that cannot be built ({type(error).__name__}: {error})') from error
+    raise UserError(
+      f'{path}: describes a model that cannot be built ({type(error).__name__}: {error})'
+    ) from error
 
 
 def _state(state: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
   """The arrays of a state dict by name, without the prefix that torch.nn.DataParallel gives them."""
   if not all(hasattr(array, 'detach') for array in state.values()):
     raise UserError(f'{where}: expected tensors by name')
-  return {name.removeprefix('module.'): array.detach().float().numpy() for name, array in state.items()}
+  return {
+    name.removeprefix('module.'): array.detach().float().numpy() for name, array in state.items()
+  }
 
 
 def _base_config(arguments: Mapping[str, Any], vocabulary: Vocabulary, where: str) -> ConfigDict:
@@ -204,7 +286,9 @@ def _base_config(arguments: Mapping[str, Any], vocabulary: Vocabulary, where: st
     if arguments.get(name) is not None:
       section[key] = _typed(arguments[name], section[key], f'{where}args["{name}"]')
   if is_coco and 'min_object_size' in arguments and 'coco_include_other' not in arguments:
-    config.data.options.include_other = True  # what the published code takes for checkpoints older than that argument
+    config.data.options.include_other = (
+      True  # what the published code takes for checkpoints older than that argument
+    )
   if config.freeze_batch_norm_after < 0:
     config.freeze_batch_norm_after = _NEVER
   if not arguments.get('include_relationships', True):
@@ -226,7 +310,9 @@ def _set_generator(config: ConfigDict, kwargs: Mapping[str, Any], where: str, no
   _note_retired(kwargs, {*_GENERATOR_DEFAULTS, 'image_size', 'vocab'}, where, notes)
 
 
-def _set_discriminator(settings: ConfigDict, kwargs: Mapping[str, Any], where: str, notes: list[str]):
+def _set_discriminator(
+  settings: ConfigDict, kwargs: Mapping[str, Any], where: str, notes: list[str]
+):
   has_crops = 'crop_size' in settings
   defaults = _OBJECT_DISCRIMINATOR_DEFAULTS if has_crops else _IMAGE_DISCRIMINATOR_DEFAULTS
   arguments = {name: _argument(kwargs, name, default, where) for name, default in defaults.items()}
@@ -260,7 +346,9 @@ def _typed(value: Any, like: Any, where: str) -> Any:
 
 
 def _activation(name: str) -> str:
-  """The published code takes any name, and makes a LeakyReLU of it; those it does not know have the default slope."""
+  """The published code takes any name, and makes a LeakyReLU of it; those it does not know have the
+  default slope.
+  """
   name = name.lower()
   return name if name.split('-')[0] in LEAKY_SLOPES else 'leakyrelu'
 
@@ -272,18 +360,24 @@ def _note_retired(kwargs: Mapping[str, Any], known: set[str], where: str, notes:
 
 
 def _takes_no_part(network: str, name: str) -> bool:
-  return name.endswith('.num_batches_tracked') or (network == 'image_discriminator' and name.startswith('classifier.'))
+  return name.endswith('.num_batches_tracked') or (
+    network == 'image_discriminator' and name.startswith('classifier.')
+  )
 
 
-def _faults(arrays: dict[str, np.ndarray], table: list[array_table.Row], abstract: dict[str, Any]) -> list[str]:
+def _faults(
+  arrays: dict[str, np.ndarray], table: list[array_table.Row], abstract: dict[str, Any]
+) -> list[str]:
   """What is wrong with the arrays of a network, by their published names."""
   expected = {}
   for array in array_table.arrays_of(table):
     shape = array_table.look_up(abstract, array).shape
     expected[array.published] = tuple(shape[array.axes.index(axis)] for axis in range(len(shape)))
   faults = []
-  for complaint, names in (('missing', [name for name in expected if name not in arrays]),
-                           ('unexpected', [name for name in arrays if name not in expected])):
+  for complaint, names in (
+    ('missing', [name for name in expected if name not in arrays]),
+    ('unexpected', [name for name in arrays if name not in expected]),
+  ):
     if names:
       faults.append(f'{complaint} {", ".join(names)}')
   for name, shape in expected.items():

@@ -1,19 +1,21 @@
-"""Compares a model with vectors that were recorded from the published PyTorch code running the same weights.
+"""Compares a model with vectors that were recorded from the published PyTorch code running the same
+weights.
 
 A recording is an .npz file whose names are paths:
 
     settings_json   the options of the recording, among them the weights and the kind of its losses
     in/*            scenes, flat as the published code has them: `objs` [N], `boxes` [N, 4], `masks` [N, M, M],
-                    `obj_to_img` [N], `triples` [T, 3] with indices among all N objects; `imgs` [B, 3, H, W],
-                    normalised; `noise` [B, C, H, W], the layout noise that was drawn
+                    `obj_to_img` [N], `triples` [T, 3] with indices among all N objects; `imgs` [B,
+                    3, H, W], normalised; `noise` [B, C, H, W], the layout noise that was drawn
     state/*         the weights, by network: model, d_obj, d_img
     ops/*           the layout and crop operators alone
     eval/*          outputs in evaluation mode, with ground-truth boxes and masks, boxes alone, and predictions
     train/*         one training step: outputs, weighted losses, gradients before the update, running statistics after
 
-Losses, gradients and statistics of the step are computed in float64, all else in float32 as users run it. Gradients can
-be ill-conditioned: through BatchNorms over 16 rows, two float32 programs, this one and the original, each stray from
-the exact gradient by 8e-5 of it, and whether they meet within 1e-4 is then up to the processor's order of summing.
+Losses, gradients and statistics of the step are computed in float64, all else in float32 as users
+run it. Gradients can be ill-conditioned: through BatchNorms over 16 rows, two float32 programs,
+this one and the original, each stray from the exact gradient by 8e-5 of it, and whether they meet
+within 1e-4 is then up to the processor's order of summing.
 """
 
 import dataclasses
@@ -43,35 +45,54 @@ from sg2im_jax.training import losses
 from sg2im_jax.training.state import Networks, TrainState, build_networks
 from sg2im_jax.training.step import losses_and_gradients
 
-# Largest differences that count as equal, on values of order 1; of larger arrays, relative to their largest entry.
+# Largest differences that count as equal, on values of order 1; of larger arrays, relative to their
+# largest entry.
 OUTPUT_TOLERANCE = 1e-4
 OPERATOR_TOLERANCE = 1e-5
 STATISTIC_TOLERANCE = 1e-5
 LOSS_TOLERANCE = 1e-5  # relative
 GRADIENT_TOLERANCE = 1e-4  # relative to the largest entry of the gradient
-# The gradient of a bias that normalisation takes away again is zero in exact arithmetic and round-off in every program.
-# A recorded one is taken for that, and ours has to be, below this share of the gradient of the weights beside it.
+# The gradient of a bias that normalisation takes away again is zero in exact arithmetic and
+# round-off in every program. A recorded one is taken for that, and ours has to be, below this share
+# of the gradient of the weights beside it.
 ROUND_OFF = 1e-5
 
-_MODES = {'gt': (True, True), 'gt_boxes': (True, False), 'pred': (False, False)}  # use_boxes, use_masks
+_MODES = {
+  'gt': (True, True),
+  'gt_boxes': (True, False),
+  'pred': (False, False),
+}  # use_boxes, use_masks
 _EXTRA_SLOTS = 2  # so that padding takes part
 
 # Recorded losses: the metric that they are here, and the weight that they were recorded with.
 _LOSSES = {
-    'g_loss/l1_pixel': ('generator/l1_pixel', 'l1_pixel'), 'g_loss/bbox': ('generator/bbox', 'bbox'),
-    'g_loss/predicate': ('generator/predicate', 'predicate'), 'g_loss/mask': ('generator/mask', 'mask'),
-    'g_loss/ac': ('generator/auxiliary_class', 'ac'), 'g_loss/g_gan_obj': ('generator/object_gan', 'g_gan'),
-    'g_loss/g_gan_img': ('generator/image_gan', 'g_gan'), 'g_loss/total': ('generator/total', None),
-    'd_obj/gan': ('object_discriminator/gan', None), 'd_obj/ac_real': ('object_discriminator/class_real', None),
-    'd_obj/ac_fake': ('object_discriminator/class_fake', None), 'd_img/gan': ('image_discriminator/gan', None),
+  'g_loss/l1_pixel': ('generator/l1_pixel', 'l1_pixel'),
+  'g_loss/bbox': ('generator/bbox', 'bbox'),
+  'g_loss/predicate': ('generator/predicate', 'predicate'),
+  'g_loss/mask': ('generator/mask', 'mask'),
+  'g_loss/ac': ('generator/auxiliary_class', 'ac'),
+  'g_loss/g_gan_obj': ('generator/object_gan', 'g_gan'),
+  'g_loss/g_gan_img': ('generator/image_gan', 'g_gan'),
+  'g_loss/total': ('generator/total', None),
+  'd_obj/gan': ('object_discriminator/gan', None),
+  'd_obj/ac_real': ('object_discriminator/class_real', None),
+  'd_obj/ac_fake': ('object_discriminator/class_fake', None),
+  'd_img/gan': ('image_discriminator/gan', None),
 }
 _LOSS_WEIGHTS = {  # name in the recording -> in config.losses
-    'l1_pixel': 'l1_pixel_weight', 'bbox': 'bbox_weight', 'predicate': 'predicate_weight', 'mask': 'mask_weight',
-    'ac': 'auxiliary_class_weight', 'g_gan': 'gan_weight'}
-_NETWORKS = {  # name here -> (of its weights, of its gradients, where its statistics are after the step)
-    'generator': ('model', 'g_grad', 'stats_after_g/model'),
-    'object_discriminator': ('d_obj', 'd_obj_grad', 'stats_after_step/d_obj'),
-    'image_discriminator': ('d_img', 'd_img_grad', 'stats_after_step/d_img')}
+  'l1_pixel': 'l1_pixel_weight',
+  'bbox': 'bbox_weight',
+  'predicate': 'predicate_weight',
+  'mask': 'mask_weight',
+  'ac': 'auxiliary_class_weight',
+  'g_gan': 'gan_weight',
+}
+# name here -> (of its weights, of its gradients, where its statistics are after the step)
+_NETWORKS = {
+  'generator': ('model', 'g_grad', 'stats_after_g/model'),
+  'object_discriminator': ('d_obj', 'd_obj_grad', 'stats_after_step/d_obj'),
+  'image_discriminator': ('d_img', 'd_img_grad', 'stats_after_step/d_img'),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +106,7 @@ class Comparison:
     tolerance: of the difference.
     remark: what to know of the comparison; mostly empty.
   """
+
   name: str
   difference: float
   scale: float
@@ -114,11 +136,24 @@ class Recording:
       self.batch = self._make_batch()
       self.noise = jnp.asarray(self._arrays['in/noise'].transpose(0, 2, 3, 1))
     except OSError as error:
-      raise UserError(f'{path}: cannot be read ({error.strerror or error}); expected vectors of the original in an '
-                      '.npz file') from error
-    except (ValueError, KeyError, zipfile.BadZipFile, EOFError, TypeError, AttributeError, IndexError) as error:
-      raise UserError(f'{path}: no recording of the original ({type(error).__name__}: {error}); see '
-                      'sg2im_jax/verification.py for what it holds') from error
+      raise UserError(
+        f'{path}: cannot be read ({error.strerror or error}); expected vectors of the original in '
+        'an '
+        '.npz file'
+      ) from error
+    except (
+      ValueError,
+      KeyError,
+      zipfile.BadZipFile,
+      EOFError,
+      TypeError,
+      AttributeError,
+      IndexError,
+    ) as error:
+      raise UserError(
+        f'{path}: no recording of the original ({type(error).__name__}: {error}); see '
+        'sg2im_jax/verification.py for what it holds'
+      ) from error
 
   def __contains__(self, name: str) -> bool:
     return name in self._arrays
@@ -128,7 +163,9 @@ class Recording:
 
   def names(self, prefix: str) -> list[str]:
     """The arrays under a prefix, without it."""
-    return [name.removeprefix(prefix + '/') for name in self._arrays if name.startswith(prefix + '/')]
+    return [
+      name.removeprefix(prefix + '/') for name in self._arrays if name.startswith(prefix + '/')
+    ]
 
   def scatter(self, values: np.ndarray) -> np.ndarray:
     """Values of each recorded object [N, ...] -> [B, O, ...]."""
@@ -151,7 +188,10 @@ class Recording:
       slots[members[np.argsort(classes[members] != 0, kind='stable')]] = np.arange(len(members))
     self._object_slots = image_of, slots
     rows = image_of[self._arrays['in/triples'][:, 0]]
-    self._triple_slots = rows, np.array([np.sum(rows[:i] == row) for i, row in enumerate(rows)], int)
+    self._triple_slots = (
+      rows,
+      np.array([np.sum(rows[:i] == row) for i, row in enumerate(rows)], int),
+    )
     self._shape = image_of.max() + 1, slots.max() + 1 + _EXTRA_SLOTS
 
   def _make_batch(self) -> SceneBatch:
@@ -161,17 +201,19 @@ class Recording:
     shape = self._shape[0], self._triple_slots[1].max() + 1 + _EXTRA_SLOTS
     image = arrays['in/imgs'].transpose(0, 2, 3, 1)
     return SceneBatch(
-        object_class=self.scatter(arrays['in/objs'].astype(np.int32)),
-        object_mask=self.scatter(np.ones(len(slots), bool)),
-        triples=_scatter(triples, *self._triple_slots, shape),
-        triple_mask=_scatter(np.ones(len(triples), bool), *self._triple_slots, shape),
-        boxes=self.scatter(arrays['in/boxes']),
-        masks=self.scatter(arrays['in/masks'].astype(np.float32)) if self.settings['masks'] else None,
-        image=(image * np.float32(pixels.STD) + np.float32(pixels.MEAN)) * 255)
+      object_class=self.scatter(arrays['in/objs'].astype(np.int32)),
+      object_mask=self.scatter(np.ones(len(slots), bool)),
+      triples=_scatter(triples, *self._triple_slots, shape),
+      triple_mask=_scatter(np.ones(len(triples), bool), *self._triple_slots, shape),
+      boxes=self.scatter(arrays['in/boxes']),
+      masks=self.scatter(arrays['in/masks'].astype(np.float32)) if self.settings['masks'] else None,
+      image=(image * np.float32(pixels.STD) + np.float32(pixels.MEAN)) * 255,
+    )
 
 
-def verify(config: ConfigDict, vocabulary: Vocabulary, state: TrainState,
-           path: str | os.PathLike) -> list[Comparison]:
+def verify(
+  config: ConfigDict, vocabulary: Vocabulary, state: TrainState, path: str | os.PathLike
+) -> list[Comparison]:
   """Runs the model on the vectors of a file and compares everything that is recorded there.
 
   Raises:
@@ -181,10 +223,14 @@ def verify(config: ConfigDict, vocabulary: Vocabulary, state: TrainState,
   _check_same_model(recording, config, path)
   networks = build_networks(config, vocabulary)
   with jax.default_matmul_precision('highest'):
-    return [*_compare_weights(recording, config, state), *_compare_operators(recording, config),
-            *compare_outputs(recording, Sampler(networks.generator, state.generator.variables)),
-            *_compare_scores(recording, networks, state), *_compare_training(recording, networks, state),
-            *compare_step(recording, config, networks, state, 'float64')]
+    return [
+      *_compare_weights(recording, config, state),
+      *_compare_operators(recording, config),
+      *compare_outputs(recording, Sampler(networks.generator, state.generator.variables)),
+      *_compare_scores(recording, networks, state),
+      *_compare_training(recording, networks, state),
+      *compare_step(recording, config, networks, state, 'float64'),
+    ]
 
 
 def report(comparisons: list[Comparison]) -> str:
@@ -194,14 +240,21 @@ def report(comparisons: list[Comparison]) -> str:
   for comparison in comparisons:
     end = '' if comparison.passed else '  OUT OF TOLERANCE'
     end += f'  ({comparison.remark})' if comparison.remark else ''
-    lines.append(f'{comparison.name:{width}}  {comparison.difference:18.2e}  {comparison.tolerance:9.0e}{end}')
+    lines.append(
+      f'{comparison.name:{width}}  {comparison.difference:18.2e}  {comparison.tolerance:9.0e}{end}'
+    )
   num_failed = sum(not comparison.passed for comparison in comparisons)
-  lines.append(f'{len(comparisons)} comparisons, {num_failed or "none"} out of tolerance. Differences are relative to '
-               'the largest entry of a gradient or an output above 1, and to the value of a loss.')
+  lines.append(
+    f'{len(comparisons)} comparisons, {num_failed or "none"} out of tolerance. Differences are '
+    'relative to '
+    'the largest entry of a gradient or an output above 1, and to the value of a loss.'
+  )
   return '\n'.join(lines)
 
 
-def _compare_weights(recording: Recording, config: ConfigDict, state: TrainState) -> Iterator[Comparison]:
+def _compare_weights(
+  recording: Recording, config: ConfigDict, state: TrainState
+) -> Iterator[Comparison]:
   for network, table in array_table.tables(config).items():
     prefix = f'state/{_NETWORKS[network][0]}'
     for array in array_table.arrays_of(table):
@@ -215,13 +268,21 @@ def _compare_operators(recording: Recording, config: ConfigDict) -> Iterator[Com
   batch, align_corners = recording.batch, config.model.align_corners
   if 'ops/crops' in recording:
     expected = recording['ops/crops']
-    crops = crop_objects(pixels.normalize(batch.image), batch.boxes, expected.shape[-1], align_corners=align_corners)
-    yield _compare('ops/crops', recording.objects(crops), expected.transpose(0, 2, 3, 1), OPERATOR_TOLERANCE)
+    crops = crop_objects(
+      pixels.normalize(batch.image), batch.boxes, expected.shape[-1], align_corners=align_corners
+    )
+    yield _compare(
+      'ops/crops', recording.objects(crops), expected.transpose(0, 2, 3, 1), OPERATOR_TOLERANCE
+    )
   ones = np.ones((*batch.object_mask.shape, BOX_TEXTURE_SIZE, BOX_TEXTURE_SIZE), np.float32)
-  for name, masks in (('ops/boxes_to_layout', ones),
-                      ('ops/masks_to_layout', recording.scatter(recording['in/masks'].astype(np.float32)))):
+  for name, masks in (
+    ('ops/boxes_to_layout', ones),
+    ('ops/masks_to_layout', recording.scatter(recording['in/masks'].astype(np.float32))),
+  ):
     if name in recording:
-      canvases = object_canvases(batch.boxes, masks, config.data.image_size, align_corners=align_corners)
+      canvases = object_canvases(
+        batch.boxes, masks, config.data.image_size, align_corners=align_corners
+      )
       layout = np.einsum('bhwo,bod->bhwd', canvases, recording.scatter(recording['ops/vecs']))
       yield _compare(name, layout, recording[name].transpose(0, 2, 3, 1), OPERATOR_TOLERANCE)
   if 'ops/iou_sum' in recording:
@@ -233,19 +294,34 @@ def compare_outputs(recording: Recording, sampler: Sampler) -> Iterator[Comparis
   """Pictures, boxes, masks and relation scores in evaluation mode, with the recorded noise."""
   for mode, (use_boxes, use_masks) in _MODES.items():
     if f'eval/{mode}/img' in recording:
-      outputs = sampler(recording.batch, recording.noise, use_boxes=use_boxes,
-                        use_masks=use_masks and recording.batch.masks is not None)
-      yield from _compare_generator_outputs(recording, f'eval/{mode}', outputs, predicted_boxes=not use_boxes)
+      outputs = sampler(
+        recording.batch,
+        recording.noise,
+        use_boxes=use_boxes,
+        use_masks=use_masks and recording.batch.masks is not None,
+      )
+      yield from _compare_generator_outputs(
+        recording, f'eval/{mode}', outputs, predicted_boxes=not use_boxes
+      )
 
 
-def _compare_generator_outputs(recording: Recording, prefix: str, outputs: GeneratorOutputs,
-                               predicted_boxes: bool) -> Iterator[Comparison]:
-  found = {'boxes': recording.objects(outputs.boxes), 'rel': recording.triples(outputs.predicate_logits)}
+def _compare_generator_outputs(
+  recording: Recording, prefix: str, outputs: GeneratorOutputs, predicted_boxes: bool
+) -> Iterator[Comparison]:
+  found = {
+    'boxes': recording.objects(outputs.boxes),
+    'rel': recording.triples(outputs.predicate_logits),
+  }
   if outputs.masks is not None:
     found['masks'] = recording.objects(outputs.masks)
-  image, expected, remark = np.asarray(outputs.image), recording[f'{prefix}/img'].transpose(0, 2, 3, 1), ''
+  image, expected, remark = (
+    np.asarray(outputs.image),
+    recording[f'{prefix}/img'].transpose(0, 2, 3, 1),
+    '',
+  )
   if predicted_boxes:
-    # The published layout divides by the extent of a box; where a predicted box has none, its whole image is NaN.
+    # The published layout divides by the extent of a box; where a predicted box has none, its whole
+    # image is NaN.
     boxes = recording[f'{prefix}/boxes']
     without_extent = (boxes[:, 2:] == boxes[:, :2]).any(-1)
     defined = ~np.isin(np.arange(len(image)), recording['in/obj_to_img'][without_extent])
@@ -258,33 +334,53 @@ def _compare_generator_outputs(recording: Recording, prefix: str, outputs: Gener
       yield _compare(f'{prefix}/{name}', values, recording[f'{prefix}/{name}'], OUTPUT_TOLERANCE)
 
 
-def _compare_scores(recording: Recording, networks: Networks, state: TrainState) -> Iterator[Comparison]:
+def _compare_scores(
+  recording: Recording, networks: Networks, state: TrainState
+) -> Iterator[Comparison]:
   batch, image = recording.batch, pixels.normalize(recording.batch.image)
   if networks.object_discriminator is not None and 'eval/d_obj/scores' in recording:
-    scores, class_logits = jax.jit(functools.partial(networks.object_discriminator.apply, train=False))(
-        state.object_discriminator.variables, image, batch.boxes, batch.object_mask)
-    yield _compare('eval/d_obj/scores', recording.objects(scores)[:, None], recording['eval/d_obj/scores'],
-                   OUTPUT_TOLERANCE)
-    yield _compare('eval/d_obj/ac_loss', losses.object_class(class_logits, batch.object_class, batch.object_mask),
-                   recording['eval/d_obj/ac_loss'], OUTPUT_TOLERANCE)
+    scores, class_logits = jax.jit(
+      functools.partial(networks.object_discriminator.apply, train=False)
+    )(state.object_discriminator.variables, image, batch.boxes, batch.object_mask)
+    yield _compare(
+      'eval/d_obj/scores',
+      recording.objects(scores)[:, None],
+      recording['eval/d_obj/scores'],
+      OUTPUT_TOLERANCE,
+    )
+    yield _compare(
+      'eval/d_obj/ac_loss',
+      losses.object_class(class_logits, batch.object_class, batch.object_mask),
+      recording['eval/d_obj/ac_loss'],
+      OUTPUT_TOLERANCE,
+    )
   if networks.image_discriminator is not None and 'eval/d_img/scores' in recording:
     scores = jax.jit(functools.partial(networks.image_discriminator.apply, train=False))(
-        state.image_discriminator.variables, image, batch.example_mask)
+      state.image_discriminator.variables, image, batch.example_mask
+    )
     expected = recording['eval/d_img/scores']
     yield _compare('eval/d_img/scores', scores, np.moveaxis(expected, 1, -1), OUTPUT_TOLERANCE)
 
 
-def _compare_training(recording: Recording, networks: Networks, state: TrainState) -> Iterator[Comparison]:
+def _compare_training(
+  recording: Recording, networks: Networks, state: TrainState
+) -> Iterator[Comparison]:
   """The generator's outputs in training mode."""
   if 'train/gt/img' in recording:
-    apply = functools.partial(networks.generator.apply, use_boxes=True, use_masks=recording.batch.masks is not None,
-                              train=True, mutable=['batch_stats'])
+    apply = functools.partial(
+      networks.generator.apply,
+      use_boxes=True,
+      use_masks=recording.batch.masks is not None,
+      train=True,
+      mutable=['batch_stats'],
+    )
     outputs, _ = jax.jit(apply)(state.generator.variables, recording.batch, recording.noise)
     yield from _compare_generator_outputs(recording, 'train/gt', outputs, predicted_boxes=False)
 
 
-def compare_step(recording: Recording, config: ConfigDict, networks: Networks, state: TrainState,
-                 dtype: str) -> Iterator[Comparison]:
+def compare_step(
+  recording: Recording, config: ConfigDict, networks: Networks, state: TrainState, dtype: str
+) -> Iterator[Comparison]:
   """Losses, gradients and running statistics of one training step, computed in float32 or float64."""
   recorded_losses = [name for name in _LOSSES if f'train/{name}' in recording]
   if not recorded_losses:
@@ -295,19 +391,29 @@ def compare_step(recording: Recording, config: ConfigDict, networks: Networks, s
   settings.update(gan_type=recording.settings['gan'], image_gan_weight=1.0, object_gan_weight=1.0)
 
   def cast(tree: Any) -> Any:
-    return jax.tree.map(lambda array: np.asarray(array, dtype if array.dtype.kind == 'f' else None), tree)
+    return jax.tree.map(
+      lambda array: np.asarray(array, dtype if array.dtype.kind == 'f' else None), tree
+    )
 
   networks = Networks(*(network and network.clone(dtype=dtype) for network in networks))
   on_cpu = jax.default_device(jax.local_devices(backend='cpu')[0])  # TPUs have no float64
   with jax.enable_x64(dtype == 'float64'), on_cpu:
-    step = jax.jit(functools.partial(losses_and_gradients, networks, settings=settings, batch_norm_frozen=False))
+    step = jax.jit(
+      functools.partial(losses_and_gradients, networks, settings=settings, batch_norm_frozen=False)
+    )
     gradients, statistics, terms = jax.device_get(
-        step(cast(state), cast(recording.batch), noise=cast(recording.noise)))
+      step(cast(state), cast(recording.batch), noise=cast(recording.noise))
+    )
   for name in recorded_losses:
     term, weight = _LOSSES[name]
     expected = recording[f'train/{name}']
-    yield _compare(f'train/{name}', terms[term] * (weights[weight] if weight else 1), expected, LOSS_TOLERANCE,
-                   scale=abs(float(expected)))
+    yield _compare(
+      f'train/{name}',
+      terms[term] * (weights[weight] if weight else 1),
+      expected,
+      LOSS_TOLERANCE,
+      scale=abs(float(expected)),
+    )
   for network, table in array_table.tables(config).items():
     _, gradient, statistic = _NETWORKS[network]
     yield from _compare_gradients(recording, f'train/{gradient}', gradients[network], table)
@@ -318,8 +424,9 @@ def compare_step(recording: Recording, config: ConfigDict, networks: Networks, s
         yield _compare(name, actual, recording[name], STATISTIC_TOLERANCE)
 
 
-def _compare_gradients(recording: Recording, prefix: str, gradients: Mapping[str, Any],
-                       table: list[array_table.Row]) -> Iterator[Comparison]:
+def _compare_gradients(
+  recording: Recording, prefix: str, gradients: Mapping[str, Any], table: list[array_table.Row]
+) -> Iterator[Comparison]:
   if not recording.names(prefix):
     return
   weight_size = 0.0
@@ -327,7 +434,9 @@ def _compare_gradients(recording: Recording, prefix: str, gradients: Mapping[str
     if array.collection != 'params':
       continue
     name, actual = f'{prefix}/{array.published}', array_table.look_up({'params': gradients}, array)
-    if name not in recording:  # the original has no gradient at all where nothing depends on a parameter
+    if (
+      name not in recording
+    ):  # the original has no gradient at all where nothing depends on a parameter
       yield _compare(name, actual, np.zeros_like(actual), 0.0, 'none in the original')
       continue
     expected = recording[name].transpose(array.axes)
@@ -335,17 +444,32 @@ def _compare_gradients(recording: Recording, prefix: str, gradients: Mapping[str
     if array.path[-1] != 'bias':
       weight_size = size
     if array.path[-1] == 'bias' and size < ROUND_OFF * weight_size:
-      yield _compare(name, actual, expected, ROUND_OFF, 'zero but for round-off; relative to the weights', weight_size)
+      yield _compare(
+        name,
+        actual,
+        expected,
+        ROUND_OFF,
+        'zero but for round-off; relative to the weights',
+        weight_size,
+      )
     else:
       yield _compare(name, actual, expected, GRADIENT_TOLERANCE if size else 0.0, scale=size)
 
 
-def _compare(name: str, actual: Any, expected: np.ndarray, tolerance: float, remark: str = '',
-             scale: float | None = None) -> Comparison:
+def _compare(
+  name: str,
+  actual: Any,
+  expected: np.ndarray,
+  tolerance: float,
+  remark: str = '',
+  scale: float | None = None,
+) -> Comparison:
   actual, expected = np.asarray(actual), np.asarray(expected)
   if actual.shape != expected.shape:
-    raise UserError(f'{name} was recorded from another model: it is {expected.shape}, here {actual.shape} '
-                    '(axes in the order used here)')
+    raise UserError(
+      f'{name} was recorded from another model: it is {expected.shape}, here {actual.shape} '
+      '(axes in the order used here)'
+    )
   if scale is None:
     scale = max(1.0, float(np.abs(expected).max(initial=0)))
   difference = float(np.abs(actual - expected).max(initial=0)) / (scale or 1.0)
@@ -355,13 +479,19 @@ def _compare(name: str, actual: Any, expected: np.ndarray, tolerance: float, rem
 def _check_same_model(recording: Recording, config: ConfigDict, path: str | os.PathLike):
   """The settings that decide on shapes of what is computed."""
   height, width = recording['in/imgs'].shape[2:]
-  for what, recorded, here in (('images', (height, width), tuple(config.data.image_size)),
-                               ('noise', recording.noise.shape[-1], config.model.layout_noise_dim)):
+  for what, recorded, here in (
+    ('images', (height, width), tuple(config.data.image_size)),
+    ('noise', recording.noise.shape[-1], config.model.layout_noise_dim),
+  ):
     if recorded != here:
-      raise UserError(f'{path}: recorded from another model, with {what} of {recorded}; the checkpoint has {here}')
+      raise UserError(
+        f'{path}: recorded from another model, with {what} of {recorded}; the checkpoint has {here}'
+      )
 
 
-def _scatter(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _scatter(
+  values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
   out = np.zeros((*shape, *values.shape[1:]), values.dtype)
   out[rows, columns] = values
   return out

@@ -1,4 +1,6 @@
-"""The flag --config=FILE with its overrides --config.KEY=VALUE, and what to say when one of them is mistaken."""
+"""The flag --config=FILE with its overrides --config.KEY=VALUE, and what to say when one of them is
+mistaken.
+"""
 
 import difflib
 import pathlib
@@ -14,12 +16,16 @@ from data_pipelines.scene_graphs.graph import UserError
 
 def define(flag_values: flags.FlagValues = flags.FLAGS):
   """Defines the flag --config=FILE, which must be given."""
-  config_flags.DEFINE_config_file('config', None, 'One of the files in configs/.', flag_values, lock_config=True)
+  config_flags.DEFINE_config_file(
+    'config', None, 'One of the files in configs/.', flag_values, lock_config=True
+  )
   flags.mark_flag_as_required('config', flag_values)
 
 
 def parse_flags(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS) -> list[str]:
-  """Parses the command line, with or without a --config; returns what is not a flag, the program's name first."""
+  """Parses the command line, with or without a --config; returns what is not a flag, the program's
+  name first.
+  """
   original = _original_config(argv) if 'config' in flag_values else None
   try:
     arguments = flag_values(argv)
@@ -31,13 +37,18 @@ def parse_flags(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
 
 
 def _original_config(argv: Sequence[str]) -> ConfigDict | None:
-  """The config before the overrides, whose names are checked: what config_flags raises is a stack trace."""
+  """The config before the overrides, whose names are checked: what config_flags raises is a stack
+  trace.
+  """
   path = _config_path(argv)
   if path is None:
     return None
   file = pathlib.Path(path.split(':', 1)[0])
   if not file.is_file():
-    known = ', '.join(str(found) for found in sorted(pathlib.Path('configs').glob('[!_]*.py'))) or 'none in configs/'
+    known = (
+      ', '.join(str(found) for found in sorted(pathlib.Path('configs').glob('[!_]*.py')))
+      or 'none in configs/'
+    )
     raise UserError(f'--config={path}: no such file; there are: {known}')
   try:
     config = runpy.run_path(str(file))['get_config'](*path.split(':', 1)[1:])
@@ -49,7 +60,9 @@ def _original_config(argv: Sequence[str]) -> ConfigDict | None:
   for argument in argv:
     override = re.match(r'--?(?:no)?config\.([^=]+)', argument)
     if override and override[1] not in names:
-      raise UserError(f'{path} has no key "{override[1]}"; the nearest is --config.{_nearest(override[1], names)}')
+      raise UserError(
+        f'{path} has no key "{override[1]}"; the nearest is --config.{_nearest(override[1], names)}'
+      )
   return config
 
 
@@ -70,18 +83,27 @@ def _names(config: ConfigDict, prefix: str = '') -> Iterator[str]:
 
 def _nearest(asked: str, names: Sequence[str]) -> str:
   """A key that is right but for its section comes first, then the key that is spelled most alike."""
+
   def likeness(name: str) -> tuple[bool, float]:
-    return (name.split('.')[-1] == asked.split('.')[-1], difflib.SequenceMatcher(None, asked, name).ratio())
+    return (
+      name.split('.')[-1] == asked.split('.')[-1],
+      difflib.SequenceMatcher(None, asked, name).ratio(),
+    )
 
   return max(names, key=likeness)
 
 
 def _check_tuples(original: ConfigDict, config: ConfigDict):
-  """config_flags takes any text for a tuple: `--config.data.image_size=64x64` would be the tuple ('64x64',)."""
+  """config_flags takes any text for a tuple: `--config.data.image_size=64x64` would be the tuple
+  ('64x64',).
+  """
   for name in _names(original):
     before, after = (_value(tree, name) for tree in (original, config))
     if isinstance(before, tuple) and before and {type(item) for item in after} != {type(before[0])}:
-      raise UserError(f'--config.{name}={after}: expected values of type {type(before[0]).__name__}, such as {before}')
+      raise UserError(
+        f'--config.{name}={after}: expected values of type {type(before[0]).__name__}, such as '
+        f'{before}'
+      )
 
 
 def _value(config: ConfigDict, name: str):

@@ -1,4 +1,6 @@
-"""The mesh and the shardings of data-parallel training: batches split over "data", everything else replicated."""
+"""The mesh and the shardings of data-parallel training: batches split over "data", everything else
+replicated.
+"""
 
 import collections
 from collections.abc import Sequence
@@ -14,19 +16,26 @@ Tree = TypeVar('Tree')
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-  """A mesh of one axis, "data", over the given devices (all there are, of all processes, by default).
+  """A mesh of one axis, "data", over the given devices (all there are, of all processes, by
+  default).
 
-  The devices of a process are adjacent, and the processes in order, so that what process k reads is the k-th
-  contiguous part of a batch.
+  The devices of a process are adjacent, and the processes in order, so that what process k reads is
+  the k-th contiguous part of a batch.
 
   Raises:
     UserError: the processes have unequal numbers of devices.
   """
-  devices = sorted(jax.devices() if devices is None else devices, key=lambda device: (device.process_index, device.id))
+  devices = sorted(
+    jax.devices() if devices is None else devices,
+    key=lambda device: (device.process_index, device.id),
+  )
   counts = collections.Counter(device.process_index for device in devices)
   if len(set(counts.values())) > 1:
-    raise UserError(f'the processes have {", ".join(map(str, counts.values()))} devices; expected equally many of '
-                    'each; choose them with CUDA_VISIBLE_DEVICES')
+    raise UserError(
+      f'the processes have {", ".join(map(str, counts.values()))} devices; expected equally many '
+      'of '
+      'each; choose them with CUDA_VISIBLE_DEVICES'
+    )
   return Mesh(np.asarray(devices), ('data',))
 
 
@@ -46,5 +55,9 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def assemble(rows: Tree, batch_sharding: NamedSharding) -> Tree:
-  """The global arrays of which this process has read the part `rows`; returns while they are being copied."""
-  return jax.tree.map(lambda array: jax.make_array_from_process_local_data(batch_sharding, array), rows)
+  """The global arrays of which this process has read the part `rows`; returns while they are being
+  copied.
+  """
+  return jax.tree.map(
+    lambda array: jax.make_array_from_process_local_data(batch_sharding, array), rows
+  )

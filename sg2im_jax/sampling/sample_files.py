@@ -1,7 +1,7 @@
 """The output directory of `sample`: what it holds of a file of graphs, and how it is filled.
 
-A file appears under its name when it is whole, and a graph's graph.json after all its other files: whenever the program
-is killed, a graph with graph.json is complete, and any other is drawn again.
+A file appears under its name when it is whole, and a graph's graph.json after all its other files:
+whenever the program is killed, a graph with graph.json is complete, and any other is drawn again.
 """
 
 import dataclasses
@@ -29,6 +29,7 @@ _DRAWINGS = ('graph.png', 'layout.png', 'sheet.png')
 
 class State(enum.Enum):
   """What is there of a graph: all that was asked for, something else, or nothing that is complete."""
+
   COMPLETE = enum.auto()
   OUTDATED = enum.auto()
   MISSING = enum.auto()
@@ -45,6 +46,7 @@ class SampleFiles:
     drawings: whether graph.png, layout.png, sheet.png and overviews are drawn besides.
     facts: what graph.json says of the run, fit for JSON; a graph with other facts is outdated.
   """
+
   directory: pathlib.Path
   num_graphs: int
   samples_per_graph: int
@@ -75,7 +77,11 @@ class SampleFiles:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'graph.json').unlink(missing_ok=True)
     for name in os.listdir(folder):
-      if name.endswith(atomic_files.WRITING) or name in _DRAWINGS or re.fullmatch(r'sample_\d+\.png', name):
+      if (
+        name.endswith(atomic_files.WRITING)
+        or name in _DRAWINGS
+        or re.fullmatch(r'sample_\d+\.png', name)
+      ):
         (folder / name).unlink()
     for name, picture in zip(self._samples(), samples.pictures, strict=True):
       _write_picture(folder / name, Image.fromarray(picture))
@@ -90,16 +96,31 @@ class SampleFiles:
     atomic_files.write(folder / 'graph.json', _to_json(record).encode())
 
   def write_overviews(self) -> list[pathlib.Path]:
-    """Draws every graph beside its pictures, _OVERVIEW_ROWS graphs a file, from the files of the graphs."""
+    """Draws every graph beside its pictures, _OVERVIEW_ROWS graphs a file, from the files of the
+    graphs.
+    """
     starts = range(0, self.num_graphs, _OVERVIEW_ROWS)
     digits = len(str(len(starts) - 1))
     paths = []
     for number, start in enumerate(starts):
-      folders = [self.folder(index) for index in range(start, min(start + _OVERVIEW_ROWS, self.num_graphs))]
-      rows = [(_read(folder / 'graph.png'), _read(folder / 'layout.png'),
-               np.stack([_read(folder / name) for name in self._samples()])) for folder in folders]
-      paths.append(self.directory / (f'overview_{number:0{digits}}.png' if len(starts) > 1 else 'overview.png'))
-      _write_picture(paths[-1], drawing.overview(*zip(*rows, strict=True), titles=[folder.name for folder in folders]))
+      folders = [
+        self.folder(index) for index in range(start, min(start + _OVERVIEW_ROWS, self.num_graphs))
+      ]
+      rows = [
+        (
+          _read(folder / 'graph.png'),
+          _read(folder / 'layout.png'),
+          np.stack([_read(folder / name) for name in self._samples()]),
+        )
+        for folder in folders
+      ]
+      paths.append(
+        self.directory / (f'overview_{number:0{digits}}.png' if len(starts) > 1 else 'overview.png')
+      )
+      _write_picture(
+        paths[-1],
+        drawing.overview(*zip(*rows, strict=True), titles=[folder.name for folder in folders]),
+      )
     return paths
 
   def _samples(self) -> list[str]:
@@ -110,30 +131,44 @@ class SampleFiles:
 
   def _record(self, index: int, graph: SceneGraph) -> dict[str, Any]:
     """What graph.json says, but for the boxes."""
-    return {'objects': [{'name': name} for name in graph.objects], 'relationships': graph.relationships,
-            'samples': self._samples(), 'graph': index, **self.facts}
+    return {
+      'objects': [{'name': name} for name in graph.objects],
+      'relationships': graph.relationships,
+      'samples': self._samples(),
+      'graph': index,
+      **self.facts,
+    }
 
 
 def _without_boxes(record: dict[str, Any]) -> dict[str, Any]:
   objects = record.get('objects')
   if not isinstance(objects, list) or not all(isinstance(entry, dict) for entry in objects):
     return {}
-  return {**record, 'objects': [{key: value for key, value in entry.items() if key != 'box'} for entry in objects]}
+  return {
+    **record,
+    'objects': [{key: value for key, value in entry.items() if key != 'box'} for entry in objects],
+  }
 
 
 def _to_json(record: dict[str, Any]) -> str:
   """JSON with an object, a relationship or a picture a line."""
+
   def text(value: Any) -> str:
     if not isinstance(value, list | tuple):
       return json.dumps(value)
     return '[\n    ' + ',\n    '.join(map(json.dumps, value)) + '\n  ]'
 
-  return '{\n  ' + ',\n  '.join(f'"{key}": {text(value)}' for key, value in record.items()) + '\n}\n'
+  return (
+    '{\n  ' + ',\n  '.join(f'"{key}": {text(value)}' for key, value in record.items()) + '\n}\n'
+  )
 
 
 def _draw_layout(samples: GraphSamples) -> Image.Image:
   height, width = samples.pictures.shape[1:3]
-  size = (round(_LAYOUT_SIDE * height / max(height, width)), round(_LAYOUT_SIDE * width / max(height, width)))
+  size = (
+    round(_LAYOUT_SIDE * height / max(height, width)),
+    round(_LAYOUT_SIDE * width / max(height, width)),
+  )
   return drawing.draw_layout(samples.graph.objects, samples.boxes, samples.masks, size)
 
 

@@ -10,8 +10,12 @@ import absl.logging
 def enable():
   """Drops what orbax and its threads log and print when a read or a write fails."""
   # The stack trace of each thread that met the failure.
-  absl.logging.get_absl_handler().addFilter(lambda record: f'{os.sep}orbax{os.sep}' not in record.pathname)
-  logging.getLogger('asyncio').addFilter(lambda record: 'exception was never retrieved' not in record.getMessage())
+  absl.logging.get_absl_handler().addFilter(
+    lambda record: f'{os.sep}orbax{os.sep}' not in record.pathname
+  )
+  logging.getLogger('asyncio').addFilter(
+    lambda record: 'exception was never retrieved' not in record.getMessage()
+  )
   sys.unraisablehook = _without_late_writes(sys.unraisablehook)
 
 

@@ -1,4 +1,6 @@
-"""What a run says about itself: speed and time left, and metrics.jsonl and TensorBoard under its work directory."""
+"""What a run says about itself: speed and time left, and metrics.jsonl and TensorBoard under its
+work directory.
+"""
 
 import contextlib
 import json
@@ -15,14 +17,21 @@ from data_pipelines.command_line import duration
 from data_pipelines.scene_graphs.graph import UserError
 from sg2im_jax.runtime import atomic_files, hosts
 
-_SHOWN = {'generator/total': 'loss', 'generator/l1_pixel': 'pixel', 'generator/bbox': 'box',
-          'image_discriminator/gan': 'image D', 'object_discriminator/total': 'object D'}
+_SHOWN = {
+  'generator/total': 'loss',
+  'generator/l1_pixel': 'pixel',
+  'generator/bbox': 'box',
+  'image_discriminator/gan': 'image D',
+  'object_discriminator/total': 'object D',
+}
 
 
 class Progress:
   """Times the training steps; compiling, validation and checkpoints do not count."""
 
-  def __init__(self, num_steps: int, batch_size: int, step: int, clock: Callable[[], float] = time.perf_counter):
+  def __init__(
+    self, num_steps: int, batch_size: int, step: int, clock: Callable[[], float] = time.perf_counter
+  ):
     self._num_steps, self._batch_size, self._clock = num_steps, batch_size, clock
     self._start_window(step)
 
@@ -43,10 +52,17 @@ class Progress:
     seconds = max(self._clock() - self._start, 1e-9)
     num_steps = step - self._first
     left = (self._num_steps - step) * seconds / max(num_steps, 1)
-    shown = '  '.join(f'{label} {losses[name]:.4g}' for name, label in _SHOWN.items() if name in losses)
-    skipped = f'  SKIPPED {losses["skipped"]:.0f} steps: loss not finite' if losses.get('skipped') else ''
-    text = (f'step {step}/{self._num_steps}  {shown}{skipped}  {num_steps * self._batch_size / seconds:.3g} images/s  '
-            f'{duration(left)} left  {self._waited / seconds:.1%} waiting for input')
+    shown = '  '.join(
+      f'{label} {losses[name]:.4g}' for name, label in _SHOWN.items() if name in losses
+    )
+    skipped = (
+      f'  SKIPPED {losses["skipped"]:.0f} steps: loss not finite' if losses.get('skipped') else ''
+    )
+    text = (
+      f'step {step}/{self._num_steps}  {shown}{skipped}  '
+      f'{num_steps * self._batch_size / seconds:.3g} images/s  '
+      f'{duration(left)} left  {self._waited / seconds:.1%} waiting for input'
+    )
     self._start_window(step)
     return text
 
@@ -55,10 +71,14 @@ class Progress:
 
 
 class TrainingLog:
-  """WORKDIR/metrics.jsonl, one JSON object a record, and WORKDIR/tensorboard/; of the first process alone."""
+  """WORKDIR/metrics.jsonl, one JSON object a record, and WORKDIR/tensorboard/; of the first process
+  alone.
+  """
 
   def __init__(self, workdir: str | os.PathLike, step: int):
-    """Opens the log of a run that continues after `step`: later records, of steps that are run again, are dropped."""
+    """Opens the log of a run that continues after `step`: later records, of steps that are run
+    again, are dropped.
+    """
     self._workdir = workdir
     self._enabled = hosts.is_first()
     if not self._enabled:
@@ -98,8 +118,11 @@ class TrainingLog:
     try:
       yield
     except Exception as error:  # OSError from the file, TensorFlow's own errors from the other
-      raise UserError(f'cannot write the logs in {self._workdir}: {str(error).split("[Op:")[0]}; free space and run '
-                      'the same command to continue from the newest checkpoint') from error
+      raise UserError(
+        f'cannot write the logs in {self._workdir}: {str(error).split("[Op:")[0]}; free space and '
+        'run '
+        'the same command to continue from the newest checkpoint'
+      ) from error
 
   def __enter__(self) -> 'TrainingLog':
     return self

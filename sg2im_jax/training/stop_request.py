@@ -10,7 +10,8 @@ from sg2im_jax.runtime import hosts
 
 
 class StopRequest:
-  """A context in which SIGINT and SIGTERM are noted; a second one ends the process at once, as it would outside.
+  """A context in which SIGINT and SIGTERM are noted; a second one ends the process at once, as it
+  would outside.
 
   Attributes:
     signal: the signal that came to this process, or that the processes have agreed on; None before.
@@ -18,10 +19,16 @@ class StopRequest:
 
   def __init__(self):
     self.signal: signal.Signals | None = None
-    self._when = 'after this step' if jax.process_count() == 1 else 'with the other processes after the next metrics'
+    self._when = (
+      'after this step'
+      if jax.process_count() == 1
+      else 'with the other processes after the next metrics'
+    )
 
   def __enter__(self) -> 'StopRequest':
-    self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+    self._previous = {
+      number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     return self
 
   def __exit__(self, *_):
@@ -45,5 +52,7 @@ class StopRequest:
     for other in self._previous:
       signal.signal(other, signal.SIG_DFL)
     # Not print: a handler may have interrupted one.
-    os.write(1, f'{self.signal.name}: saving {self._when}; once more to leave at once without saving\n'
-             .encode())
+    os.write(
+      1,
+      f'{self.signal.name}: saving {self._when}; once more to leave at once without saving\n'.encode(),
+    )

@@ -1,4 +1,6 @@
-"""Every command at the size of configs/debug.py, with one short turn; what is measured here means nothing."""
+"""Every command at the size of configs/debug.py, with one short turn; what is measured here means
+nothing.
+"""
 
 import os
 import re
@@ -19,12 +21,22 @@ BRIEF = ('--config=configs/debug.py', '--rounds=1', '--turn_seconds=0')
 
 
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess:
-  return subprocess.run([sys.executable, '-m', f'benchmarks.{module}', *arguments], cwd=ROOT, text=True,
-                        capture_output=True, timeout=300, env={**os.environ, **ENVIRONMENT})
+  return subprocess.run(
+    [sys.executable, '-m', f'benchmarks.{module}', *arguments],
+    cwd=ROOT,
+    text=True,
+    capture_output=True,
+    timeout=300,
+    env={**os.environ, **ENVIRONMENT},
+  )
 
 
 def small(directory) -> list[str]:
-  return [f'--config.{name}={value}' for name, value in small_settings(directory).items() if 'data' not in name]
+  return [
+    f'--config.{name}={value}'
+    for name, value in small_settings(directory).items()
+    if 'data' not in name
+  ]
 
 
 def test_train_step_with_the_peer(tmp_path):
@@ -32,7 +44,11 @@ def test_train_step_with_the_peer(tmp_path):
   done = run('train_step', *BRIEF, '--peer', *small(tmp_path))
   assert done.returncode == 0, done.stderr
   rows = [line.split('  ') for line in done.stdout.splitlines()]
-  ours, eager = ([cell.strip() for cell in row if cell] for row in rows if row[0] in ('sg2im_jax', 'PyTorch eager'))
+  ours, eager = (
+    [cell.strip() for cell in row if cell]
+    for row in rows
+    if row[0] in ('sg2im_jax', 'PyTorch eager')
+  )
   assert ours[1:4] == eager[1:4] == ['float32', '4', '32']
   assert float(ours[5]) == pytest.approx(4 / float(ours[4]) * 1e3, rel=0.02)  # images/s and ms/step
   assert ours[7] == '-' and float(ours[8]) > 0 and float(ours[9]) > 0 and eager[8:10] == ['-', '-']
@@ -43,12 +59,20 @@ def test_train_step_with_the_peer(tmp_path):
 def test_sampling_at_another_size(tmp_path):
   done = run('sampling', *BRIEF, '--batch_sizes=3', '--image_sizes=16', *small(tmp_path))
   assert done.returncode == 0, done.stderr
-  assert [line.split()[2:4] for line in done.stdout.splitlines() if line.startswith('sg2im_jax')] == [['3', '16']]
+  assert [
+    line.split()[2:4] for line in done.stdout.splitlines() if line.startswith('sg2im_jax')
+  ] == [['3', '16']]
 
 
 def test_scaling_reduces_gradients_over_forced_devices(tmp_path):
-  done = run('scaling', *BRIEF, '--devices=2', '--noconfig.image_discriminator.enabled',
-             '--noconfig.object_discriminator.enabled', *small(tmp_path))
+  done = run(
+    'scaling',
+    *BRIEF,
+    '--devices=2',
+    '--noconfig.image_discriminator.enabled',
+    '--noconfig.object_discriminator.enabled',
+    *small(tmp_path),
+  )
   assert done.returncode == 0, done.stderr
   row = done.stdout.splitlines()[-1].split()
   assert 'share its cores' in done.stdout and row[:2] == ['2', '8']
@@ -56,10 +80,14 @@ def test_scaling_reduces_gradients_over_forced_devices(tmp_path):
   assert list(scaling._doublings(6)) == [1, 2, 4, 6] and list(scaling._doublings(1)) == [1]
 
 
-@pytest.mark.parametrize('module, arguments, message', [
+@pytest.mark.parametrize(
+  'module, arguments, message',
+  [
     ('train_step', (*BRIEF, '--batch_sizes=0'), '--batch_sizes=0: expected whole numbers'),
     ('gpu', ('--output=somewhere/RESULTS.md',), 'there is no directory somewhere'),
-    ('gpu', (), 'JAX finds no GPU, only 1 x cpu')])
+    ('gpu', (), 'JAX finds no GPU, only 1 x cpu'),
+  ],
+)
 def test_mistakes_are_one_line(module, arguments, message):
   before = (ROOT / 'benchmarks/RESULTS.md').read_text()
   done = run(module, *arguments)
@@ -72,8 +100,12 @@ def test_the_gpu_s_table_goes_on_where_a_contestant_fails(monkeypatch, tmp_path)
 
   def race(contestants, entrants, deadline):
     raced.append(set(contestants))
-    return {name: ContestantFailed('out of memory') if name == comparison.EAGER else Outcome(0.01, 2**30, None)
-            for name in contestants}
+    return {
+      name: ContestantFailed('out of memory')
+      if name == comparison.EAGER
+      else Outcome(0.01, 2**30, None)
+      for name in contestants
+    }
 
   class NoProcess:
     def __init__(self, contestant):
@@ -88,14 +120,26 @@ def test_the_gpu_s_table_goes_on_where_a_contestant_fails(monkeypatch, tmp_path)
   monkeypatch.setattr(gpu, 'Entrant', NoProcess)
   monkeypatch.setattr(gpu, '_race', race)
   lines = []
-  groups = list(gpu.groups(debug.get_config(), image_sizes=(32,), dtypes=('bfloat16', 'float32'), batch_sizes=(4, 8)))
+  groups = list(
+    gpu.groups(
+      debug.get_config(), image_sizes=(32,), dtypes=('bfloat16', 'float32'), batch_sizes=(4, 8)
+    )
+  )
   gpu.measure_all(groups, Devices('gpu', 'NVIDIA H200', 1), time.monotonic() + 60, lines.append)
   text = '\n'.join(lines)
   ours, eager, compiled = comparison.OURS, comparison.EAGER, comparison.COMPILED
-  assert raced == 2 * [{ours, eager, compiled}, {ours, eager}, {ours, eager, compiled}, {ours, eager}]
+  assert raced == 2 * [
+    {ours, eager, compiled},
+    {ours, eager},
+    {ours, eager, compiled},
+    {ours, eager},
+  ]
   assert '| training | PyTorch eager | bfloat16 | 4 | 32 | out of memory |' in text
   assert len({line.count('|') for line in text.splitlines() if line.startswith('|')}) == 1
-  assert '- sampling, float32, batch 4, 32 px: sg2im_jax is 1.00 times as fast as PyTorch compiled' in text
+  assert (
+    '- sampling, float32, batch 4, 32 px: sg2im_jax is 1.00 times as fast as PyTorch compiled'
+    in text
+  )
 
   lines.clear()
   gpu.measure_all(groups, Devices('gpu', 'NVIDIA H200', 1), time.monotonic(), lines.append)
@@ -117,11 +161,20 @@ def test_a_contestant_that_finds_no_memory_beside_others_is_tried_alone(monkeypa
       pass
 
   monkeypatch.setattr(gpu, 'Entrant', Sized)
-  monkeypatch.setattr(gpu, 'take_turns', lambda entrants, **_: {
-      name: ContestantFailed('out of memory') if entrant.contestant + len(entrants) > 3 else Outcome(1, 1, None)
-      for name, entrant in entrants.items()})
+  monkeypatch.setattr(
+    gpu,
+    'take_turns',
+    lambda entrants, **_: {
+      name: ContestantFailed('out of memory')
+      if entrant.contestant + len(entrants) > 3
+      else Outcome(1, 1, None)
+      for name, entrant in entrants.items()
+    },
+  )
   contestants = {'small': 1, 'large': 2, 'too large': 3}
-  outcomes = gpu._race(contestants, {name: Sized(size) for name, size in contestants.items()}, time.monotonic() + 60)
+  outcomes = gpu._race(
+    contestants, {name: Sized(size) for name, size in contestants.items()}, time.monotonic() + 60
+  )
   assert isinstance(outcomes['large'], Outcome) and isinstance(outcomes['small'], Outcome)
   assert outcomes['too large'].out_of_memory
 
@@ -131,19 +184,25 @@ def test_growth_fits_what_it_draws(tmp_path):
   assert growth.exponent(linear) == pytest.approx(1)
   assert 'exponent 1.00, 10 times the size costs 2.67 times' in growth._describe('step', linear)
   pytest.importorskip('matplotlib')
-  growth.draw({name: {'forward': linear, 'step': []} for name in ('objects', 'triples', 'pixels', 'images')},
-              tmp_path / 'growth.png')
+  growth.draw(
+    {name: {'forward': linear, 'step': []} for name in ('objects', 'triples', 'pixels', 'images')},
+    tmp_path / 'growth.png',
+  )
   from PIL import Image
+
   assert np.asarray(Image.open(tmp_path / 'growth.png')).std() > 0
 
 
 def test_growth_sweeps_one_size_at_a_time():
   sweeps = growth.sweeps(coco64.get_config())
-  sizes = {name: {(c.data.max_objects, c.data.max_triples, c.data.image_size, c.batch_size) for c in configs.values()}
-           for name, configs in sweeps.items()}
+  sizes = {
+    name: {
+      (c.data.max_objects, c.data.max_triples, c.data.image_size, c.batch_size)
+      for c in configs.values()
+    }
+    for name, configs in sweeps.items()
+  }
   assert (81, 160, (64, 64), 32) in sizes['objects'] and (9, 160, (64, 64), 32) in sizes['triples']
   assert list(sweeps['pixels']) == [32 * 32, 64 * 64, 128 * 128, 192 * 192]
   assert list(sweeps['images']) == [8, 16, 32, 64]
   assert all((9, 16, (64, 64), 32) in found for found in sizes.values())
-
-

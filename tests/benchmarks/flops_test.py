@@ -16,15 +16,23 @@ def counted(function, *arguments) -> float:
 @pytest.mark.parametrize('padding', [0, 1])
 def test_a_convolution_is_what_xla_counts(stride, padding):
   def convolve(image, kernel):
-    return jax.lax.conv_general_dilated(image, kernel, (stride, stride), [(padding, padding)] * 2,
-                                        dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    return jax.lax.conv_general_dilated(
+      image,
+      kernel,
+      (stride, stride),
+      [(padding, padding)] * 2,
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    )
+
   assert counted(convolve, jnp.ones((1, 10, 13, 6)), jnp.ones((3, 3, 6, 7))) == (
-      flops.convolution(10, 13, 3, 6, 7, stride=stride, padding=padding))
+    flops.convolution(10, 13, 3, 6, 7, stride=stride, padding=padding)
+  )
 
 
 def test_linear_layers_are_what_xla_counts():
-  assert counted(lambda x, a, b: x @ a @ b, jnp.ones((1, 5)), jnp.ones((5, 7)), jnp.ones((7, 3))) == (
-      flops.linear(5, 7, 3))
+  assert counted(
+    lambda x, a, b: x @ a @ b, jnp.ones((1, 5)), jnp.ones((5, 7)), jnp.ones((7, 3))
+  ) == (flops.linear(5, 7, 3))
 
 
 def test_discriminators_are_their_layers():
@@ -37,9 +45,16 @@ def test_discriminators_are_their_layers():
   assert flops.object_discriminator_flops(config, batch) == 2 * 2 * 9 * layers
 
 
-@pytest.mark.parametrize('arch, operations', [
-    ('I3,C3-8,R,P2,U2,C3-4', 2 * 94 * 94 * (3 * 8 + 2 * 8 * 8 + 8 * 4)),  # 32 places of 3 taps, 2 of them outside
-    ('C3-8-2,FC-2048-7', 2 * (47 * 47 * 3 * 8 + 2048 * 7))])
+@pytest.mark.parametrize(
+  'arch, operations',
+  [
+    (
+      'I3,C3-8,R,P2,U2,C3-4',
+      2 * 94 * 94 * (3 * 8 + 2 * 8 * 8 + 8 * 4),
+    ),  # 32 places of 3 taps, 2 of them outside
+    ('C3-8-2,FC-2048-7', 2 * (47 * 47 * 3 * 8 + 2048 * 7)),
+  ],
+)
 def test_every_token_counts(arch, operations):
   config = debug.get_config()
   config.image_discriminator.update(arch=arch, padding='same')
@@ -51,7 +66,8 @@ def test_the_count_is_that_of_a_plain_implementation():
   config = coco64.get_config()
   config.batch_size = 2
   batch = random_batch(config, seed=0, full=True)
-  # XLA's counts, before it optimises, of an implementation that builds layouts and upsampled maps as the paper says.
+  # XLA's counts, before it optimises, of an implementation that builds layouts and upsampled maps
+  # as the paper says.
   assert flops.sampling_flops(config, batch) == pytest.approx(12.465e9, rel=0.01)
   assert flops.training_flops(config, batch) == pytest.approx(41.765e9, rel=0.02)
   config.object_discriminator.enabled = False

@@ -12,6 +12,7 @@ from data_pipelines.scene_graphs.graph import UserError
 @dataclasses.dataclass
 class Sleeper:
   """A contestant that writes down when it works."""
+
   name: str
   log: str
   fails: str = ''
@@ -47,8 +48,14 @@ def race(*sleepers, **options):
 
 def test_contestants_take_turns_and_failures_stop_nobody(tmp_path):
   log = str(tmp_path / 'log')
-  outcomes = race(Sleeper('a', log), Sleeper('b', log, 'start'), Sleeper('c', log), Sleeper('d', log, 'dies'))
-  assert isinstance(outcomes['a'], Outcome) and outcomes['a'].peak_memory == 7 and outcomes['a'].compile_seconds == 1.5
+  outcomes = race(
+    Sleeper('a', log), Sleeper('b', log, 'start'), Sleeper('c', log), Sleeper('d', log, 'dies')
+  )
+  assert (
+    isinstance(outcomes['a'], Outcome)
+    and outcomes['a'].peak_memory == 7
+    and outcomes['a'].compile_seconds == 1.5
+  )
   assert outcomes['a'].step_seconds > 0.004  # two steps in each run of 0.01 s
   assert outcomes['b'].out_of_memory and str(outcomes['b']) == 'out of memory'
   assert 'ended with status -9' in str(outcomes['d']) and not outcomes['d'].out_of_memory

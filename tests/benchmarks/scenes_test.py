@@ -13,14 +13,20 @@ def test_scenes_keep_the_contract_of_batches():
   counts = batch.object_mask.sum(1) - 1
   assert set(counts) == set(range(3, 9))  # as many objects as COCO-Stuff's filter leaves
   assert np.array_equal(batch.triple_mask.sum(1), 2 * counts)
-  assert (batch.boxes[..., 2:] >= batch.boxes[..., :2]).all() and batch.boxes.min() >= 0 and batch.boxes.max() <= 1
+  assert (
+    (batch.boxes[..., 2:] >= batch.boxes[..., :2]).all()
+    and batch.boxes.min() >= 0
+    and batch.boxes.max() <= 1
+  )
   assert not batch.boxes[~batch.object_mask].any() and not batch.triples[~batch.triple_mask].any()
   for count, triples, mask in zip(counts, batch.triples, batch.triple_mask):
     subjects, predicates, objects = triples[mask].T
     in_image = predicates == 0
     assert sorted(subjects[in_image]) == list(range(1, count + 1)) and not objects[in_image].any()
     assert (subjects != objects).all() and objects.max() <= count and objects[~in_image].min() > 0
-  assert (batch.object_class[:, 0] == 0).all() and batch.object_class.max() < VOCABULARY.num_objects == 184
+  assert (
+    batch.object_class[:, 0] == 0
+  ).all() and batch.object_class.max() < VOCABULARY.num_objects == 184
   assert {array.dtype.name for array in (batch.object_class, batch.triples)} == {'int32'}
 
 

@@ -6,15 +6,15 @@ import pytest
 from data_pipelines.scene_graphs.graph import UserError
 from sg2im_jax.published import checkpoint as published_checkpoint
 from sg2im_jax.published.verification import (
-    _LOSS_WEIGHTS,
-    _LOSSES,
-    _NETWORKS,
-    GRADIENT_TOLERANCE,
-    LOSS_TOLERANCE,
-    OUTPUT_TOLERANCE,
-    ROUND_OFF,
-    STATISTIC_TOLERANCE,
-    Recording,
+  _LOSS_WEIGHTS,
+  _LOSSES,
+  _NETWORKS,
+  GRADIENT_TOLERANCE,
+  LOSS_TOLERANCE,
+  OUTPUT_TOLERANCE,
+  ROUND_OFF,
+  STATISTIC_TOLERANCE,
+  Recording,
 )
 from tests.small_scenes import VOCABULARY, random_batch, tiny_config
 
@@ -32,14 +32,19 @@ class Case:
   def __init__(self, name):
     self.recording = Recording(GOLDEN / f'{name}.npz')
     published = published_checkpoint.read(GOLDEN / f'{name}.pt')
-    published.config.losses.update({_LOSS_WEIGHTS[loss]: weight
-                                    for loss, weight in self.recording.settings['weights'].items()})
+    published.config.losses.update(
+      {_LOSS_WEIGHTS[loss]: weight for loss, weight in self.recording.settings['weights'].items()}
+    )
     self.peer = Peer(published.config, published.vocabulary, device='cpu')
     checkpoint = checkpoint_of(name)
     for network, (recorded, *_) in _NETWORKS.items():
-      getattr(self.peer, network).load_state_dict({
-          key.removeprefix(_PREFIX): value for key, value in checkpoint[f'{recorded}_state'].items()
-          if not key.startswith('classifier.')})  # a layer that is never applied
+      getattr(self.peer, network).load_state_dict(
+        {
+          key.removeprefix(_PREFIX): value
+          for key, value in checkpoint[f'{recorded}_state'].items()
+          if not key.startswith('classifier.')
+        }
+      )  # a layer that is never applied
     self.peer.load_batch(self.recording.batch)
     self.noise = torch.from_numpy(self.recording['in/noise'])
 
@@ -48,12 +53,20 @@ class Case:
     return self.recording.scatter(self.recording[name])[self.recording.batch.object_mask]
 
   def recorded(self, prefix, name):
-    return next((self.recording[key] for key in (f'{prefix}/{name}', f'{prefix}/{_PREFIX}{name}')
-                 if key in self.recording), None)
+    return next(
+      (
+        self.recording[key]
+        for key in (f'{prefix}/{name}', f'{prefix}/{_PREFIX}{name}')
+        if key in self.recording
+      ),
+      None,
+    )
 
 
 def assert_close(actual, expected, tolerance, name=''):
-  np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * max(1, np.abs(expected).max()), err_msg=name)
+  np.testing.assert_allclose(
+    actual, expected, rtol=0, atol=tolerance * max(1, np.abs(expected).max()), err_msg=name
+  )
 
 
 @pytest.fixture(scope='module', params=['coco', 'vg'])
@@ -65,16 +78,23 @@ def test_painting_from_given_layouts(case):
   scenes = case.peer.scenes
   for mode, masks in (('gt', scenes.masks), ('gt_boxes', None)):
     with torch.inference_mode():
-      image, boxes, mask_logits, predicate_logits = case.peer.generator.eval()(scenes, case.noise, scenes.boxes, masks)
+      image, boxes, mask_logits, predicate_logits = case.peer.generator.eval()(
+        scenes, case.noise, scenes.boxes, masks
+      )
     prefix = f'eval/{mode}'
     assert_close(image, case.recording[f'{prefix}/img'], OUTPUT_TOLERANCE)
     assert_close(boxes, case.expected_of_objects(f'{prefix}/boxes'), OUTPUT_TOLERANCE)
-    assert_close(mask_logits.sigmoid(), case.expected_of_objects(f'{prefix}/masks'), OUTPUT_TOLERANCE)
+    assert_close(
+      mask_logits.sigmoid(), case.expected_of_objects(f'{prefix}/masks'), OUTPUT_TOLERANCE
+    )
     assert_close(predicate_logits, case.recording[f'{prefix}/rel'], OUTPUT_TOLERANCE)
 
 
 def test_sampling_needs_nothing_but_graphs():
-  case = Case('vg')  # of the coco recording, every image has a predicted box of no extent, where the original is NaN
+  case = Case(
+    'vg'
+    # of the coco recording, every image has a predicted box of no extent, where the original is NaN
+  )
   case.peer.load_batch(case.recording.batch.replace(boxes=None, masks=None, image=None))
   assert_close(case.peer.sample(case.noise), case.recording['eval/pred/img'], OUTPUT_TOLERANCE)
   assert not torch.equal(case.peer.sample(), case.peer.sample())  # the noise is fresh
@@ -110,7 +130,9 @@ def compare_gradients(case, prefix, module):
     if not name.endswith('bias'):
       weight_size = size
     tolerance = GRADIENT_TOLERANCE * size
-    if name.endswith('bias') and size < ROUND_OFF * weight_size:  # zero, as normalisation takes the bias away again
+    if (
+      name.endswith('bias') and size < ROUND_OFF * weight_size
+    ):  # zero, as normalisation takes the bias away again
       tolerance = ROUND_OFF * weight_size
     np.testing.assert_allclose(parameter.grad, expected, rtol=0, atol=tolerance, err_msg=name)
 
@@ -122,7 +144,11 @@ def tiny_peer(**options):
 
 
 def parameters(peer):
-  return [parameter.detach().clone() for network in _NETWORKS for parameter in getattr(peer, network).parameters()]
+  return [
+    parameter.detach().clone()
+    for network in _NETWORKS
+    for parameter in getattr(peer, network).parameters()
+  ]
 
 
 def test_steps_learn():
@@ -153,11 +179,15 @@ def test_bfloat16_keeps_parameters_and_losses_in_float32():
 def test_what_the_peer_does_not_know_is_named():
   config = tiny_config()
   config.losses.gan_type = 'wgan'
-  with pytest.raises(UserError, match="config.losses.gan_type is 'wgan', the PyTorch peer knows 'gan' alone"):
+  with pytest.raises(
+    UserError, match="config.losses.gan_type is 'wgan', the PyTorch peer knows 'gan' alone"
+  ):
     Peer(config, VOCABULARY, device='cpu')
   config = tiny_config()
   config.model.mask_size = 0
-  with pytest.raises(UserError, match='config.model.mask_size is 0, the PyTorch peer needs 1 or more'):
+  with pytest.raises(
+    UserError, match='config.model.mask_size is 0, the PyTorch peer needs 1 or more'
+  ):
     Peer(config, VOCABULARY, device='cpu')
   config = tiny_config()
   config.image_discriminator.arch = 'C4-4-2,R'

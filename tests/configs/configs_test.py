@@ -18,8 +18,10 @@ from sg2im_jax.training.state import create_train_state
 from sg2im_jax.training.step import make_train_step
 
 COCO = Vocabulary(('__image__', *(f'class {i}' for i in range(1, 184))), COCO_PREDICATES)
-VISUAL_GENOME = Vocabulary(('__image__', *(f'class {i}' for i in range(1, 179))),
-                           ('__in_image__', *(f'predicate {i}' for i in range(1, 46))))
+VISUAL_GENOME = Vocabulary(
+  ('__image__', *(f'class {i}' for i in range(1, 179))),
+  ('__in_image__', *(f'predicate {i}' for i in range(1, 46))),
+)
 
 
 def config_named(name: str) -> ConfigDict:
@@ -30,9 +32,15 @@ def num_parameters(network) -> int:
   return sum(leaf.size for leaf in jax.tree.leaves(network.params))
 
 
-@pytest.mark.parametrize('name, vocabulary, size', [
-    ('coco64', COCO, (64, 64)), ('coco128', COCO, (128, 128)),
-    ('vg64', VISUAL_GENOME, (64, 64)), ('vg128', VISUAL_GENOME, (128, 128))])
+@pytest.mark.parametrize(
+  'name, vocabulary, size',
+  [
+    ('coco64', COCO, (64, 64)),
+    ('coco128', COCO, (128, 128)),
+    ('vg64', VISUAL_GENOME, (64, 64)),
+    ('vg128', VISUAL_GENOME, (128, 128)),
+  ],
+)
 def test_full_size_models_initialise(name, vocabulary, size):
   config = config_named(name)
   assert config.data.image_size == size
@@ -50,7 +58,9 @@ def test_full_size_models_initialise(name, vocabulary, size):
 def test_every_config_has_the_keys_of_the_base_and_no_others(name):
   def keys(config, prefix=''):
     for key, value in config.items():
-      if isinstance(value, ConfigDict) and key != 'options':  # the options are those of the data set
+      if (
+        isinstance(value, ConfigDict) and key != 'options'
+      ):  # the options are those of the data set
         yield from keys(value, f'{prefix}{key}.')
       else:
         yield f'{prefix}{key}'
@@ -62,20 +72,28 @@ def test_every_config_has_the_keys_of_the_base_and_no_others(name):
 @pytest.mark.parametrize('prefix, base', [('', 'coco64'), ('vg64_', 'vg64')])
 def test_ablations_change_what_they_name(prefix, base, row):
   full = {
-      'no_gconv': {'model.gconv_num_layers': (5, 0)},
-      'no_relationships': {'data.relations': ('geometric', 'none')},
-      'no_discriminators': {'image_discriminator.enabled': (True, False),
-                            'object_discriminator.enabled': (True, False)},
-      'no_object_discriminator': {'object_discriminator.enabled': (True, False)},
-      'no_image_discriminator': {'image_discriminator.enabled': (True, False)},
-      'full': {},
-      'gt_layout': {'losses.bbox_weight': (10.0, 0.0), 'losses.mask_weight': (0.1, 0.0)},
-      'gt_layout_no_gconv': {'losses.bbox_weight': (10.0, 0.0), 'losses.mask_weight': (0.1, 0.0),
-                             'model.gconv_num_layers': (5, 0)},
+    'no_gconv': {'model.gconv_num_layers': (5, 0)},
+    'no_relationships': {'data.relations': ('geometric', 'none')},
+    'no_discriminators': {
+      'image_discriminator.enabled': (True, False),
+      'object_discriminator.enabled': (True, False),
+    },
+    'no_object_discriminator': {'object_discriminator.enabled': (True, False)},
+    'no_image_discriminator': {'image_discriminator.enabled': (True, False)},
+    'full': {},
+    'gt_layout': {'losses.bbox_weight': (10.0, 0.0), 'losses.mask_weight': (0.1, 0.0)},
+    'gt_layout_no_gconv': {
+      'losses.bbox_weight': (10.0, 0.0),
+      'losses.mask_weight': (0.1, 0.0),
+      'model.gconv_num_layers': (5, 0),
+    },
   }[row]
   if base == 'vg64':  # has no masks to learn from, and stored relations
     full.pop('losses.mask_weight', None)
-    full = {name: ('stored', 'none') if name == 'data.relations' else values for name, values in full.items()}
+    full = {
+      name: ('stored', 'none') if name == 'data.relations' else values
+      for name, values in full.items()
+    }
   config = ablations.get_config(prefix + row)
   assert work_directory.changed_settings(config_named(base), config) == full
 
@@ -84,8 +102,12 @@ def test_ablations_change_what_they_name(prefix, base, row):
 def test_ablations_build_their_training_step(row):
   config, vocabulary = ablations.get_config(row), COCO
   state = jax.eval_shape(lambda: create_train_state(config, vocabulary))
-  assert (state.object_discriminator is None) == (row in ('no_discriminators', 'no_object_discriminator'))
-  assert (state.image_discriminator is None) == (row in ('no_discriminators', 'no_image_discriminator'))
+  assert (state.object_discriminator is None) == (
+    row in ('no_discriminators', 'no_object_discriminator')
+  )
+  assert (state.image_discriminator is None) == (
+    row in ('no_discriminators', 'no_image_discriminator')
+  )
   batch = jax.eval_shape(lambda: scenes(config))
   _, metrics = jax.eval_shape(make_train_step(config, vocabulary), state, batch, jax.random.key(0))
   assert ('generator/object_gan' in metrics) == (state.object_discriminator is not None)
@@ -96,10 +118,14 @@ def scenes(config) -> SceneBatch:
   """Two padded scenes as the config has them."""
   slots, triples, size = config.data.max_objects, config.data.max_triples, config.data.mask_size
   return SceneBatch(
-      object_class=jnp.zeros((2, slots), jnp.int32), object_mask=jnp.ones((2, slots), bool),
-      triples=jnp.zeros((2, triples, 3), jnp.int32), triple_mask=jnp.ones((2, triples), bool),
-      boxes=jnp.zeros((2, slots, 4)), masks=jnp.ones((2, slots, size, size), jnp.uint8),
-      image=jnp.zeros((2, *config.data.image_size, 3), jnp.uint8))
+    object_class=jnp.zeros((2, slots), jnp.int32),
+    object_mask=jnp.ones((2, slots), bool),
+    triples=jnp.zeros((2, triples, 3), jnp.int32),
+    triple_mask=jnp.ones((2, triples), bool),
+    boxes=jnp.zeros((2, slots, 4)),
+    masks=jnp.ones((2, slots, size, size), jnp.uint8),
+    image=jnp.zeros((2, *config.data.image_size, 3), jnp.uint8),
+  )
 
 
 @pytest.mark.parametrize('name', ['', 'no_gcon', 'vg64_', 'coco64_no_gconv'])
@@ -116,12 +142,29 @@ def test_the_config_of_a_work_directory(tmp_path):
 
 def test_published_hyper_parameters():
   config = config_named('coco64')
-  assert (config.batch_size, config.num_steps, config.freeze_batch_norm_after) == (32, 1_000_000, 100_000)
-  assert config.optimizer.to_dict() == {'learning_rate': 1e-4, 'schedule': 'constant', 'b1': 0.9, 'b2': 0.999,
-                                        'eps': 1e-8}
+  assert (config.batch_size, config.num_steps, config.freeze_batch_norm_after) == (
+    32,
+    1_000_000,
+    100_000,
+  )
+  assert config.optimizer.to_dict() == {
+    'learning_rate': 1e-4,
+    'schedule': 'constant',
+    'b1': 0.9,
+    'b2': 0.999,
+    'eps': 1e-8,
+  }
   assert config.losses.to_dict() == {
-      'gan_type': 'gan', 'l1_pixel_weight': 1.0, 'bbox_weight': 10.0, 'mask_weight': 0.1, 'predicate_weight': 0.0,
-      'gan_weight': 0.01, 'image_gan_weight': 1.0, 'object_gan_weight': 1.0, 'auxiliary_class_weight': 0.1}
+    'gan_type': 'gan',
+    'l1_pixel_weight': 1.0,
+    'bbox_weight': 10.0,
+    'mask_weight': 0.1,
+    'predicate_weight': 0.0,
+    'gan_weight': 0.01,
+    'image_gan_weight': 1.0,
+    'object_gan_weight': 1.0,
+    'auxiliary_class_weight': 0.1,
+  }
   assert config_named('vg64').losses.mask_weight == 0
 
 

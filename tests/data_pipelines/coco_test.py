@@ -17,7 +17,9 @@ SHARED = pathlib.Path(__file__).parents[2] / '..' / 'shared'
 
 
 def records(builder, split):
-  return {int(record['image_id']): record for record in tfds.as_numpy(builder.as_dataset(split=split))}
+  return {
+    int(record['image_id']): record for record in tfds.as_numpy(builder.as_dataset(split=split))
+  }
 
 
 def test_keeps_what_passes_the_filter_and_can_be_read(builder):
@@ -26,7 +28,11 @@ def test_keeps_what_passes_the_filter_and_can_be_read(builder):
   assert sorted(records(builder, 'val')) == [1, 2, 3, 4]
   assert sorted(records(builder, 'test')) == [5, 6]
   metadata = builder.info.metadata
-  assert (metadata['num_skipped_images'], metadata['max_objects'], metadata['max_relations']) == (2, 4, 0)
+  assert (metadata['num_skipped_images'], metadata['max_objects'], metadata['max_relations']) == (
+    2,
+    4,
+    0,
+  )
 
 
 def test_record(builder, coco_root):
@@ -56,9 +62,16 @@ def test_prepares_once_and_needs_no_source_afterwards(data_config, monkeypatch):
 
 def test_another_filter_is_another_data_set(data_config, builder):
   data_dirs = {builder.data_dir}
-  for name, value in (('include_other', True), ('min_object_area', 0.1), ('num_val', 2), ('min_objects', 2),
-                      ('keep_crowds', False), ('stuff_whitelist', ('sky',)), ('stuff_whitelist', ('sky', 'other')),
-                      ('instance_whitelist', ('car',))):
+  for name, value in (
+    ('include_other', True),
+    ('min_object_area', 0.1),
+    ('num_val', 2),
+    ('min_objects', 2),
+    ('keep_crowds', False),
+    ('stuff_whitelist', ('sky',)),
+    ('stuff_whitelist', ('sky', 'other')),
+    ('instance_whitelist', ('car',)),
+  ):
     changed = data_config.copy_and_resolve_references()
     changed.options[name] = value
     data_dirs.add(coco.make_builder(changed).data_dir)
@@ -68,7 +81,9 @@ def test_another_filter_is_another_data_set(data_config, builder):
 def test_refuses_records_of_other_annotations(data_config, tmp_path):
   conftest.write_coco_files(tmp_path / 'other', num_train=6)
   data_config.source_dir = str(tmp_path / 'other')
-  with pytest.raises(UserError, match='prepared from other annotation files than those in .*--config.data.data_dir'):
+  with pytest.raises(
+    UserError, match='prepared from other annotation files than those in .*--config.data.data_dir'
+  ):
     input_pipeline.prepare(data_config)
 
 
@@ -94,19 +109,31 @@ def test_lists_every_missing_file_and_its_archive(tmp_path):
   for name in ('stuff_train2017.json', 'instances_val2017.json'):
     (tmp_path / 'source/annotations' / name).unlink()
   (tmp_path / 'source/images/val2017').rename(tmp_path / 'val2017')
-  expected = ('^missing in .*/source: annotations/stuff_train2017.json .in stuff_annotations_trainval2017.zip., '
-              'annotations/instances_val2017.json .in annotations_trainval2017.zip., val2017/ .in val2017.zip.; '
-              'expected COCO 2017: .* --config.data.source_dir$')
+  expected = (
+    '^missing in .*/source: annotations/stuff_train2017.json .in '
+    'stuff_annotations_trainval2017.zip., '
+    'annotations/instances_val2017.json .in annotations_trainval2017.zip., val2017/ .in '
+    'val2017.zip.; '
+    'expected COCO 2017: .* --config.data.source_dir$'
+  )
   with pytest.raises(UserError, match=expected):
     input_pipeline.prepare(conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared'))
 
 
 def test_reads_the_official_archives(coco_root, builder, tmp_path):
-  conftest.zip_files(coco_root / 'source', tmp_path / 'source', {
+  conftest.zip_files(
+    coco_root / 'source',
+    tmp_path / 'source',
+    {
       'annotations_trainval2017.zip': ('annotations/instances_*', 'annotations'),
       'stuff_annotations_trainval2017.zip': ('annotations/stuff_*', 'annotations'),
-      'train2017.zip': ('images/train2017/*', 'train2017'), 'val2017.zip': ('images/val2017/*', 'val2017')})
-  zipped = input_pipeline.prepare(conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared'))
+      'train2017.zip': ('images/train2017/*', 'train2017'),
+      'val2017.zip': ('images/val2017/*', 'val2017'),
+    },
+  )
+  zipped = input_pipeline.prepare(
+    conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared')
+  )
   assert dict(zipped.info.metadata) == dict(builder.info.metadata)
   for split in ('train', 'val', 'test'):
     found, expected = records(zipped, split), records(builder, split)
@@ -139,18 +166,28 @@ def test_trains_on_the_published_images_where_they_are_listed(tmp_path):
 def test_says_that_the_lists_of_the_published_images_are_missing(data_config, tmp_path, caplog):
   data_config.data_dir = str(tmp_path)
   input_pipeline.prepare(data_config)
-  assert 'lacks annotations/deprecated-challenge2017/train-ids.txt (in stuff_annotations_trainval2017' in caplog.text
+  assert (
+    'lacks annotations/deprecated-challenge2017/train-ids.txt (in stuff_annotations_trainval2017'
+    in caplog.text
+  )
   data_config.options.train_images = 'stuff40k'
-  with pytest.raises(UserError, match='train-ids.txt, .*val-ids.txt .*; put .*--config.data.options.train_images=all'):
+  with pytest.raises(
+    UserError, match='train-ids.txt, .*val-ids.txt .*; put .*--config.data.options.train_images=all'
+  ):
     input_pipeline.prepare(data_config)
   data_config.options.train_images = 'some'
   with pytest.raises(UserError, match='train_images is "some"; expected auto, stuff40k or all'):
     input_pipeline.prepare(data_config)
 
 
-@pytest.mark.parametrize(('ids', 'expected'), [
+@pytest.mark.parametrize(
+  ('ids', 'expected'),
+  [
     (['a.jpg'], 'train-ids.txt: found "a.jpg"; expected the id of an image in each line'),
-    ([], 'train-ids.txt: found ""; expected the id'), ([999], 'no image of train2017 passes the filter')])
+    ([], 'train-ids.txt: found ""; expected the id'),
+    ([999], 'no image of train2017 passes the filter'),
+  ],
+)
 def test_names_a_damaged_list(tmp_path, ids, expected):
   conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=2)
   write_id_lists(tmp_path / 'source', ids, [1, 2])
@@ -161,11 +198,23 @@ def test_names_a_damaged_list(tmp_path, ids, expected):
 def kept_classes(source_dir, **changes):
   """Classes of the objects of each training image that is kept."""
   options = conftest.make_data_config(source_dir, source_dir).options
-  filters = coco_annotations.Filters(**{field.name: changes.get(field.name, options[field.name])
-                                        for field in dataclasses.fields(coco_annotations.Filters)})
-  annotations = coco_annotations.read(Source(source_dir), 'annotations/instances_train2017.json',
-                                      'annotations/stuff_train2017.json', filters, None)
-  return {image.image_id: [object_.category_id for object_ in image.objects] for image in annotations.images}
+  filters = coco_annotations.Filters(
+    **{
+      field.name: changes.get(field.name, options[field.name])
+      for field in dataclasses.fields(coco_annotations.Filters)
+    }
+  )
+  annotations = coco_annotations.read(
+    Source(source_dir),
+    'annotations/instances_train2017.json',
+    'annotations/stuff_train2017.json',
+    filters,
+    None,
+  )
+  return {
+    image.image_id: [object_.category_id for object_ in image.objects]
+    for image in annotations.images
+  }
 
 
 def test_filters(coco_root, tmp_path):
@@ -178,12 +227,16 @@ def test_filters(coco_root, tmp_path):
   assert kept_classes(source, min_object_area=0.4, min_objects=1)[1] == [5]
   assert sorted(kept_classes(source, min_objects=4)) == [1, 3, 5, 7, 9, 11, 13]
   assert sorted(kept_classes(source, max_objects=3)) == [2, 4, 6, 8, 10, 12, 14]
-  with pytest.raises(UserError, match='options.stuff_whitelist: unknown object name "car"; .* "sky"'):
+  with pytest.raises(
+    UserError, match='options.stuff_whitelist: unknown object name "car"; .* "sky"'
+  ):
     kept_classes(source, stuff_whitelist=('car',))
 
   conftest.write_coco_files(tmp_path)
-  change_annotations(tmp_path / 'annotations/instances_train2017.json', lambda annotations: annotations[0].update(
-      iscrowd=1))
+  change_annotations(
+    tmp_path / 'annotations/instances_train2017.json',
+    lambda annotations: annotations[0].update(iscrowd=1),
+  )
   assert kept_classes(tmp_path) == kept_classes(source)
   assert kept_classes(tmp_path, keep_crowds=False)[1] == [3, 1, 5]
 
@@ -194,7 +247,9 @@ def change_annotations(path, change):
   path.write_text(json.dumps(document))
 
 
-@pytest.mark.parametrize(('change', 'kind', 'classes'), [
+@pytest.mark.parametrize(
+  ('change', 'kind', 'classes'),
+  [
     (dict(bbox=[5, 5, 0, 20]), 'boxes without area, left out', [3, 1, 5]),
     (dict(bbox=[-5, -5, -20, -20]), 'boxes without area, left out', [3, 1, 5]),
     (dict(bbox=[60, 5, 20, 20]), 'boxes out of the frame, left out', [3, 1, 5]),
@@ -205,12 +260,17 @@ def change_annotations(path, change):
     (dict(image_id=77), 'annotations whose image is not listed, left out', [3, 1, 5]),
     (dict(category_id=77), 'objects of a category that is not listed, left out', [3, 1, 5]),
     (dict(id=4711), None, [1, 3, 1, 5]),
-])
+  ],
+)
 def test_uses_what_a_fault_leaves(tmp_path, caplog, change, kind, classes):
   conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=1)
-  change_annotations(tmp_path / 'source/annotations/instances_train2017.json',
-                     lambda annotations: annotations[0].update(change))
-  builder = input_pipeline.prepare(conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared'))
+  change_annotations(
+    tmp_path / 'source/annotations/instances_train2017.json',
+    lambda annotations: annotations[0].update(change),
+  )
+  builder = input_pipeline.prepare(
+    conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared')
+  )
   record = records(builder, 'train')[1]
   assert builder.info.metadata['faults'] == ({kind: 1} if kind else {})
   assert (f'{kind}: 1' in caplog.text) == bool(kind)
@@ -222,9 +282,13 @@ def test_uses_what_a_fault_leaves(tmp_path, caplog, change, kind, classes):
 
 def test_an_image_that_empty_masks_leave_too_few_objects_is_skipped(tmp_path, caplog):
   conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=1)
-  change_annotations(tmp_path / 'source/annotations/instances_train2017.json',
-                     lambda annotations: [annotations[index].update(segmentation=[]) for index in (0, 1)])
-  builder = input_pipeline.prepare(conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared'))
+  change_annotations(
+    tmp_path / 'source/annotations/instances_train2017.json',
+    lambda annotations: [annotations[index].update(segmentation=[]) for index in (0, 1)],
+  )
+  builder = input_pipeline.prepare(
+    conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared')
+  )
   assert list(records(builder, 'train')) == [2] and builder.info.metadata['num_skipped_images'] == 1
   assert '000000000001.jpg: 2 of its 4 objects have an empty mask' in caplog.text
 
@@ -240,19 +304,37 @@ def test_the_first_of_those_with_one_id_is_used(tmp_path):
   path.write_text(json.dumps(document))
   assert kept_classes(tmp_path) == {1: [1, 3, 1, 5], 2: [1, 3, 5]}
   annotations = coco_annotations.read(
-      Source(tmp_path), 'annotations/instances_train2017.json', 'annotations/stuff_train2017.json',
-      coco_annotations.Filters(0.02, 3, 8, False, True, (), ()), None)
+    Source(tmp_path),
+    'annotations/instances_train2017.json',
+    'annotations/stuff_train2017.json',
+    coco_annotations.Filters(0.02, 3, 8, False, True, (), ()),
+    None,
+  )
   assert annotations.images[0].file_name == '000000000001.jpg'
-  assert sorted(annotations.faults.values()) == [1, 1] and all('listed twice' in kind for kind in annotations.faults)
+  assert sorted(annotations.faults.values()) == [1, 1] and all(
+    'listed twice' in kind for kind in annotations.faults
+  )
 
 
-@pytest.mark.parametrize(('damage', 'expected'), [
+@pytest.mark.parametrize(
+  ('damage', 'expected'),
+  [
     (lambda text: text[:300], 'not whole JSON .* download or unzip it again'),
     (lambda text: '[]', 'not in the layout of COCO annotations .TypeError'),
-    (lambda text: text.replace('"bbox"', '"box"'), "not in the layout of COCO annotations .KeyError: 'bbox'"),
-    (lambda text: text.replace('"counts"', '"runs"'), 'image 1: the segmentation .* of category 5 is not usable'),
-    (lambda text: text.replace('"image_id": ', '"image_id": 9'), 'no image of train2017 passes the filter'),
-])
+    (
+      lambda text: text.replace('"bbox"', '"box"'),
+      "not in the layout of COCO annotations .KeyError: 'bbox'",
+    ),
+    (
+      lambda text: text.replace('"counts"', '"runs"'),
+      'image 1: the segmentation .* of category 5 is not usable',
+    ),
+    (
+      lambda text: text.replace('"image_id": ', '"image_id": 9'),
+      'no image of train2017 passes the filter',
+    ),
+  ],
+)
 def test_names_a_damaged_annotation_file(tmp_path, damage, expected):
   conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=2)
   path = tmp_path / 'source/annotations/stuff_train2017.json'
@@ -265,7 +347,9 @@ def test_reports_that_no_image_can_be_read(tmp_path):
   conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=2)
   for path in (tmp_path / 'source/images/train2017').iterdir():
     path.write_bytes(b'')
-  with pytest.raises(UserError, match='none of the 2 images of train2017 that pass the filter could be read'):
+  with pytest.raises(
+    UserError, match='none of the 2 images of train2017 that pass the filter could be read'
+  ):
     input_pipeline.prepare(conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared'))
 
 
@@ -273,7 +357,9 @@ def test_reports_that_no_image_can_be_read(tmp_path):
 def mini_builder(tmp_path_factory):
   if not (SHARED / 'data/coco_mini').is_dir():
     pytest.skip('needs ../shared/data/coco_mini')
-  data_config = conftest.make_data_config(SHARED / 'data/coco_mini', tmp_path_factory.mktemp('mini'))
+  data_config = conftest.make_data_config(
+    SHARED / 'data/coco_mini', tmp_path_factory.mktemp('mini')
+  )
   data_config.image_size, data_config.mask_size, data_config.options.num_val = (64, 64), 16, 1024
   return input_pipeline.prepare(data_config)
 
@@ -291,14 +377,22 @@ def test_equals_the_published_preprocessing(mini_builder, split):
   ordered = [found[image_id] for image_id in golden['image_ids']]
   is_image = golden['object_class'] == 0  # the golden arrays hold __image__ too
   np.testing.assert_array_equal(
-      [len(record['object_class']) + 1 for record in ordered], golden['num_objects_with_image'])
+    [len(record['object_class']) + 1 for record in ordered], golden['num_objects_with_image']
+  )
   np.testing.assert_array_equal(
-      np.concatenate([record['object_class'] for record in ordered]), golden['object_class'][~is_image])
+    np.concatenate([record['object_class'] for record in ordered]),
+    golden['object_class'][~is_image],
+  )
   np.testing.assert_allclose(
-      np.concatenate([record['boxes'] for record in ordered]), golden['boxes_xyxy'][~is_image], atol=1e-6)
+    np.concatenate([record['boxes'] for record in ordered]),
+    golden['boxes_xyxy'][~is_image],
+    atol=1e-6,
+  )
 
   shape = golden['masks_shape']
-  golden_masks = np.unpackbits(golden['masks_packed'])[:np.prod(shape)].reshape(shape)[~is_image] == 1
+  golden_masks = (
+    np.unpackbits(golden['masks_packed'])[: np.prod(shape)].reshape(shape)[~is_image] == 1
+  )
   masks = np.concatenate([record['masks'] for record in ordered]) == 1
   union = (masks | golden_masks).sum((1, 2))
   overlap = (masks & golden_masks).sum((1, 2))

@@ -45,7 +45,6 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-
   def do_GET(self):
     server, asked = self.server, self.headers['Range']
     server.requested.append((self.path, asked))
@@ -66,7 +65,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     self.end_headers()
     body = content[start:]
     if server.cuts:
-      body = body[:server.cuts.pop(0)]
+      body = body[: server.cuts.pop(0)]
     self.wfile.write(body)
 
   def log_message(self, *_):
@@ -108,10 +107,17 @@ def archive(content: bytes = CONTENT) -> bytes:
 
 
 def test_fetches_and_checks_once(server, tmp_path, capsys):
-  files = [server.file('a.zip', CONTENT, **known(CONTENT)), server.file('b.zip', archive()), server.file('c.txt', b'c')]
+  files = [
+    server.file('a.zip', CONTENT, **known(CONTENT)),
+    server.file('b.zip', archive()),
+    server.file('c.txt', b'c'),
+  ]
   fetch(tmp_path / 'new' / 'directory', *files)
   assert {path.name: path.read_bytes() for path in (tmp_path / 'new/directory').iterdir()} == {
-      'a.zip': CONTENT, 'b.zip': archive(), 'c.txt': b'c'}
+    'a.zip': CONTENT,
+    'b.zip': archive(),
+    'c.txt': b'c',
+  }
   printed = capsys.readouterr()
   assert printed.out == ''
   assert 'a.zip, b.zip, c.txt: 6.0 MB to download into' in printed.err
@@ -129,7 +135,10 @@ def test_goes_on_after_a_cut_connection(server, tmp_path, waits, capsys):
   assert (tmp_path / 'a.zip').read_bytes() == CONTENT
   assert [asked for _, asked in server.requested] == [None, 'bytes=1000000-', 'bytes=1500000-']
   assert waits == [1, 1]  # bytes came each time, so patience begins anew
-  assert 'a.zip: the connection broke off at 1.0 MB of 3.0 MB; trying again in 1 s' in capsys.readouterr().err
+  assert (
+    'a.zip: the connection broke off at 1.0 MB of 3.0 MB; trying again in 1 s'
+    in capsys.readouterr().err
+  )
 
 
 def test_goes_on_in_a_later_run(server, tmp_path, capsys):
@@ -164,7 +173,9 @@ def test_a_server_that_tells_no_size(server, tmp_path):
 
 def test_gives_up_when_nothing_comes_and_keeps_what_has(server, tmp_path, waits):
   server.cuts = [1_000_000] + [0] * 5
-  with pytest.raises(UserError, match=r'the connection broke off at 1\.0 MB of 3\.0 MB, 5 times in a row; check the'):
+  with pytest.raises(
+    UserError, match=r'the connection broke off at 1\.0 MB of 3\.0 MB, 5 times in a row; check the'
+  ):
     fetch(tmp_path, server.file('a.zip', CONTENT, **known(CONTENT)))
   assert (tmp_path / 'a.zip.part').read_bytes() == CONTENT[:1_000_000]
   assert waits == [1, 2, 4, 8]
@@ -182,7 +193,10 @@ def test_a_busy_server(server, tmp_path, waits):
 def test_a_file_that_is_gone(server, tmp_path, waits, content):
   file = server.file('a.zip', CONTENT, **content)
   server.files.clear()
-  with pytest.raises(UserError, match=f'a.zip: HTTP 404 Not Found; the file may have moved: look for it on {HOMEPAGE}'):
+  with pytest.raises(
+    UserError,
+    match=f'a.zip: HTTP 404 Not Found; the file may have moved: look for it on {HOMEPAGE}',
+  ):
     fetch(tmp_path, file)
   assert not waits
 
@@ -190,7 +204,9 @@ def test_a_file_that_is_gone(server, tmp_path, waits, content):
 def test_no_network(tmp_path, waits):
   with Server() as server:
     file = server.file('a.zip', CONTENT)
-  with pytest.raises(UserError, match=r'a\.zip: cannot be reached \(.*refused.*\), 5 times in a row; check'):
+  with pytest.raises(
+    UserError, match=r'a\.zip: cannot be reached \(.*refused.*\), 5 times in a row; check'
+  ):
     fetch(tmp_path, file)
   assert waits == [1, 2, 4, 8]
 
@@ -198,7 +214,9 @@ def test_no_network(tmp_path, waits):
 def test_a_wrong_checksum(server, tmp_path):
   file = server.file('a.zip', CONTENT, **known(CONTENT))
   server.files['/a.zip'] = CONTENT[:-1] + b'?'
-  with pytest.raises(UserError, match=rf'has SHA-256 [0-9a-f]+, expected {file.sha256}; it was deleted: run again'):
+  with pytest.raises(
+    UserError, match=rf'has SHA-256 [0-9a-f]+, expected {file.sha256}; it was deleted: run again'
+  ):
     fetch(tmp_path, file)
   assert not list(tmp_path.iterdir())
 
@@ -208,14 +226,18 @@ def test_damage_in_an_archive_without_a_checksum(server, tmp_path):
   content[1000] ^= 1
   with pytest.raises(UserError, match=r'a\.bin in it is damaged; it was deleted'):
     fetch(tmp_path, server.file('a.zip', bytes(content)))
-  with pytest.raises(UserError, match=r'is no whole zip archive \(File is not a zip file\); it was deleted'):
+  with pytest.raises(
+    UserError, match=r'is no whole zip archive \(File is not a zip file\); it was deleted'
+  ):
     fetch(tmp_path, server.file('a.zip', CONTENT))
   assert not list(tmp_path.iterdir())
 
 
 def test_another_size_than_the_official_one(server, tmp_path):
   (tmp_path / 'a.zip.part').write_bytes(CONTENT[:100])
-  with pytest.raises(UserError, match=r'a\.zip: is 3000000 bytes long, expected 4000000; the file has changed'):
+  with pytest.raises(
+    UserError, match=r'a\.zip: is 3000000 bytes long, expected 4000000; the file has changed'
+  ):
     fetch(tmp_path, server.file('a.zip', CONTENT, size=4_000_000))
   assert (tmp_path / 'a.zip.part').read_bytes() == CONTENT[:100]
 
@@ -230,13 +252,17 @@ def test_a_web_page_in_place_of_the_file(server, tmp_path):
 def test_files_that_lie_there_already(server, tmp_path):
   file = server.file('a.zip', CONTENT, **known(CONTENT))
   (tmp_path / 'a.zip').write_bytes(CONTENT[:100])
-  with pytest.raises(UserError, match=r'has 100 bytes, the official file 3000000; .* rename it to a\.zip\.part'):
+  with pytest.raises(
+    UserError, match=r'has 100 bytes, the official file 3000000; .* rename it to a\.zip\.part'
+  ):
     fetch(tmp_path, file)
   (tmp_path / 'a.zip').rename(tmp_path / 'a.zip.part')
   fetch(tmp_path, file)
   assert (tmp_path / 'a.zip').read_bytes() == CONTENT
   (tmp_path / 'b.zip.part').write_bytes(CONTENT + b'more')
-  with pytest.raises(UserError, match=r'b\.zip\.part: has 3000004 bytes, more than the 3000000 of the whole file'):
+  with pytest.raises(
+    UserError, match=r'b\.zip\.part: has 3000004 bytes, more than the 3000000 of the whole file'
+  ):
     fetch(tmp_path, server.file('b.zip', CONTENT, **known(CONTENT)))
 
 
@@ -244,7 +270,9 @@ def test_no_room_is_said_before_anything_is_fetched(server, tmp_path, monkeypatc
   usage = shutil.disk_usage(tmp_path)
   monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage._replace(free=1_500_000))
   file = server.file('a.zip', CONTENT, **known(CONTENT))
-  with pytest.raises(UserError, match=r'has room for 1\.5 MB, but 3\.0 MB are to be downloaded; make room'):
+  with pytest.raises(
+    UserError, match=r'has room for 1\.5 MB, but 3\.0 MB are to be downloaded; make room'
+  ):
     fetch(tmp_path, file)
   assert not server.requested
   (tmp_path / 'a.zip.part').write_bytes(CONTENT[:1_500_000])  # the rest has room
@@ -252,16 +280,22 @@ def test_no_room_is_said_before_anything_is_fetched(server, tmp_path, monkeypatc
   assert (tmp_path / 'a.zip').read_bytes() == CONTENT
 
 
-@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs /dev/full, a device without room')
+@pytest.mark.skipif(
+  not os.path.exists('/dev/full'), reason='needs /dev/full, a device without room'
+)
 def test_the_disk_fills_up(server, tmp_path, monkeypatch):
   open_file = type(tmp_path).open
 
   def full(path, mode='r', *arguments):
-    return open('/dev/full', mode) if 'b' in mode and mode != 'rb' else open_file(path, mode, *arguments)
+    return (
+      open('/dev/full', mode) if 'b' in mode and mode != 'rb' else open_file(path, mode, *arguments)
+    )
 
   (tmp_path / 'a.zip.part').write_bytes(CONTENT[:100])
   monkeypatch.setattr(type(tmp_path), 'open', full)
-  with pytest.raises(UserError, match=r'a\.zip\.part: cannot be written \(No space left on device\); make room'):
+  with pytest.raises(
+    UserError, match=r'a\.zip\.part: cannot be written \(No space left on device\); make room'
+  ):
     fetch(tmp_path, server.file('a.zip', CONTENT, **known(CONTENT)))
   assert (tmp_path / 'a.zip.part').read_bytes() == CONTENT[:100]
 
@@ -280,8 +314,13 @@ def test_the_official_files():
     for file in data_set.files:
       assert urlsplit(file.url).scheme in ('http', 'https')
       assert (file.sha256 is None) == (file.size is None)
-      # What comes over http is not protected on its way, so it is checked, or is an archive that is never run.
-      assert file.sha256 or file.url.startswith('https://') or file.name == 'stuff_annotations_trainval2017.zip'
+      # What comes over http is not protected on its way, so it is checked, or is an archive that is
+      # never run.
+      assert (
+        file.sha256
+        or file.url.startswith('https://')
+        or file.name == 'stuff_annotations_trainval2017.zip'
+      )
       assert file.sha256 is None or (len(file.sha256) == 64 and int(file.sha256, 16))
 
 
@@ -290,15 +329,26 @@ def test_sums_of_coco_are_those_of_tensorflow_datasets():
   if not path.exists():
     pytest.skip(f'this version of tensorflow-datasets has no {path}')
   recorded = dict(line.split('\t', 1) for line in path.read_text().splitlines())
-  files = {file for name in ('coco_stuff', 'coco_panoptic') for file in download.DATA_SETS[name].files}
+  files = {
+    file for name in ('coco_stuff', 'coco_panoptic') for file in download.DATA_SETS[name].files
+  }
   compared = [file for file in files if file.sha256]
   assert len(compared) == 4
   for file in compared:
     assert recorded[file.url].split('\t')[:2] == [str(file.size), file.sha256]
 
 
-@pytest.mark.parametrize('count, text', [(0, '0 bytes'), (999, '999 bytes'), (1500, '1.5 kB'), (815585330, '816 MB'),
-                                         (19336861798, '19.3 GB'), (2e12, '2000 GB')])
+@pytest.mark.parametrize(
+  'count, text',
+  [
+    (0, '0 bytes'),
+    (999, '999 bytes'),
+    (1500, '1.5 kB'),
+    (815585330, '816 MB'),
+    (19336861798, '19.3 GB'),
+    (2e12, '2000 GB'),
+  ],
+)
 def test_sizes_are_readable(count, text):
   assert download._readable(count) == text
 

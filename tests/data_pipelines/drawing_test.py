@@ -22,7 +22,9 @@ def test_a_class_keeps_its_color():
   assert drawing.class_color('sky') != drawing.class_color('grass')
 
 
-@pytest.mark.parametrize('name', ['sky', 'grass', 'sheep', 'person', 'sea', 'boat', 'tree', 'traffic light'])
+@pytest.mark.parametrize(
+  'name', ['sky', 'grass', 'sheep', 'person', 'sea', 'boat', 'tree', 'traffic light']
+)
 def test_names_are_legible_on_their_color(name):
   def luminance(color):
     return np.dot((np.array(color) / 255) ** 2.2, (0.2126, 0.7152, 0.0722))
@@ -39,7 +41,9 @@ def test_layout_has_the_size_and_the_outlines_of_the_boxes():
   for corner in ((50, 89), (149, 89), (100, 89), (149, 70)):
     assert picture.getpixel(corner) == sheep
   assert picture.getpixel((199, 20)) == sky
-  assert picture.getpixel((100, 95)) == picture.getpixel((5, 70))  # background: __image__ is not drawn
+  assert picture.getpixel((100, 95)) == picture.getpixel(
+    (5, 70)
+  )  # background: __image__ is not drawn
 
 
 def test_boxes_are_drawn_on_a_copy_of_the_picture():
@@ -47,7 +51,9 @@ def test_boxes_are_drawn_on_a_copy_of_the_picture():
   drawn = drawing.draw_boxes(picture, NAMES, BOXES)
   for corner in ((50, 89), (149, 89), (149, 70)):
     assert drawn.getpixel(corner) == drawing.class_color('sheep')
-  assert drawn.getpixel((100, 82)) == drawn.getpixel((100, 95)) == (9, 9, 9)  # inside a box and outside of all
+  assert (
+    drawn.getpixel((100, 82)) == drawn.getpixel((100, 95)) == (9, 9, 9)
+  )  # inside a box and outside of all
   assert picture.getcolors() == [(200 * 100, (9, 9, 9))]
 
 
@@ -57,8 +63,12 @@ def test_objects_are_placed_large_ones_first_with_room_for_their_names():
   assert (sheep.index, sheep.name, sheep.box) == (2, 'sheep', (50, 50, 150, 90))
   width, height = drawing.text_size('sheep', drawing.LABEL_TEXT)
   assert sheep.label == (50, 50, 50 + width + 8, 50 + height + 2)
-  first, second = drawing.place_objects(('sky', 'sky'), BOXES[[0, 0]], (100, 200))  # in the same box
-  assert second.label[:2] == (0, 0) and first.label[1:3] == (0, 200) and second.label[2] < first.label[0]
+  first, second = drawing.place_objects(
+    ('sky', 'sky'), BOXES[[0, 0]], (100, 200)
+  )  # in the same box
+  assert (
+    second.label[:2] == (0, 0) and first.label[1:3] == (0, 200) and second.label[2] < first.label[0]
+  )
 
 
 def test_masks_are_as_dense_as_they_are_sure():
@@ -91,15 +101,29 @@ def test_layout_without_masks_fills_the_boxes():
   assert picture.getpixel((64, 105)) != picture.getpixel((5, 105))
 
 
-@pytest.mark.parametrize('box', [(0.8, 0.8, 0.2, 0.2), (2, 2, 3, 3), (0, 0, 50, 50), (0.5, 0.5, 0.5, 0.5),
-                                 (float('nan'), 0, float('inf'), 1), (-3, -3, -2, -2)])
+@pytest.mark.parametrize(
+  'box',
+  [
+    (0.8, 0.8, 0.2, 0.2),
+    (2, 2, 3, 3),
+    (0, 0, 50, 50),
+    (0.5, 0.5, 0.5, 0.5),
+    (float('nan'), 0, float('inf'), 1),
+    (-3, -3, -2, -2),
+  ],
+)
 def test_layout_bears_any_box(box):
-  assert drawing.draw_layout(('boat',), np.array([box], np.float32), MASKS[:1], (64, 64)).size == (64, 64)
+  assert drawing.draw_layout(('boat',), np.array([box], np.float32), MASKS[:1], (64, 64)).size == (
+    64,
+    64,
+  )
 
 
 def test_layout_bears_many_objects():
   rng = np.random.default_rng(0)
-  picture = drawing.draw_layout(['person'] * 60, rng.random((60, 4)), rng.random((60, 16, 16)), (256, 256))
+  picture = drawing.draw_layout(
+    ['person'] * 60, rng.random((60, 4)), rng.random((60, 16, 16)), (256, 256)
+  )
   assert _has_color(picture, drawing.class_color('person'))
 
 
@@ -115,26 +139,44 @@ def test_image_grid_fills_row_by_row():
   images = np.stack([np.full((64, 64, 3), value, np.uint8) for value in (10, 60, 110, 160, 210)])
   grid = drawing.image_grid(images, columns=3)
   assert grid.size == (3 * 256 + 2 * 8, 2 * 256 + 8)
-  assert [grid.getpixel((x, y))[0] for y in (128, 392) for x in (128, 392, 656)] == [10, 60, 110, 160, 210, 255]
+  assert [grid.getpixel((x, y))[0] for y in (128, 392) for x in (128, 392, 656)] == [
+    10,
+    60,
+    110,
+    160,
+    210,
+    255,
+  ]
 
 
 def test_contact_sheet_holds_graph_layout_and_samples():
-  graph, layout = Image.new('RGB', (90, 120), (255, 0, 0)), Image.new('RGB', (256, 256), (0, 0, 255))
+  graph, layout = (
+    Image.new('RGB', (90, 120), (255, 0, 0)),
+    Image.new('RGB', (256, 256), (0, 0, 255)),
+  )
   samples = np.full((4, 64, 64, 3), (0, 255, 0), np.uint8)
   sheet = np.asarray(drawing.contact_sheet(graph, layout, samples))
-  for color, pixels in (((255, 0, 0), 90 * 120), ((0, 0, 255), 256 * 256), ((0, 255, 0), 4 * 256 * 256)):
+  for color, pixels in (
+    ((255, 0, 0), 90 * 120),
+    ((0, 0, 255), 256 * 256),
+    ((0, 255, 0), 4 * 256 * 256),
+  ):
     assert (sheet == color).all(-1).sum() == pixels
 
 
 def test_contact_sheet_uses_the_height_of_a_tall_graph():
-  sheet = drawing.contact_sheet(Image.new('RGB', (200, 600)), Image.new('RGB', (256, 256)), _samples(4))
+  sheet = drawing.contact_sheet(
+    Image.new('RGB', (200, 600)), Image.new('RGB', (256, 256)), _samples(4)
+  )
   assert sheet.width < 200 + 3 * 256 + 100
 
 
 def test_overview_has_a_row_for_each_graph_and_shrinks_large_graphs():
   graphs = [Image.new('RGB', (2000, 1000), (255, 0, 0)), Image.new('RGB', (100, 50), (255, 0, 0))]
   layouts = [Image.new('RGB', (256, 256), (0, 0, 255))] * 2
-  picture = drawing.overview(graphs, layouts, [np.full((2, 64, 64, 3), (0, 255, 0), np.uint8)] * 2, ['a', 'b'])
+  picture = drawing.overview(
+    graphs, layouts, [np.full((2, 64, 64, 3), (0, 255, 0), np.uint8)] * 2, ['a', 'b']
+  )
   pixels = np.asarray(picture)
   assert (pixels == (0, 0, 255)).all(-1).sum() == 2 * 256 * 256
   assert (pixels == (0, 255, 0)).all(-1).sum() == 4 * 256 * 256

@@ -27,11 +27,21 @@ def test_resizes_bilinearly_and_ignores_the_aspect():
   image = gradient()
   found = read_image(encoded(image, 'PNG'), SIZE)
   assert found.dtype == np.uint8 and found.shape == (*SIZE, 3)
-  np.testing.assert_array_equal(found, np.asarray(image.resize(SIZE[::-1], PIL.Image.Resampling.BILINEAR)))
+  np.testing.assert_array_equal(
+    found, np.asarray(image.resize(SIZE[::-1], PIL.Image.Resampling.BILINEAR))
+  )
 
 
-@pytest.mark.parametrize(('mode', 'file_format', 'options'), [
-    ('CMYK', 'JPEG', {'quality': 95}), ('P', 'PNG', {}), ('P', 'GIF', {}), ('RGBA', 'PNG', {}), ('RGB', 'JPEG', {})])
+@pytest.mark.parametrize(
+  ('mode', 'file_format', 'options'),
+  [
+    ('CMYK', 'JPEG', {'quality': 95}),
+    ('P', 'PNG', {}),
+    ('P', 'GIF', {}),
+    ('RGBA', 'PNG', {}),
+    ('RGB', 'JPEG', {}),
+  ],
+)
 def test_any_mode_becomes_rgb(mode, file_format, options):
   image = PIL.Image.new('RGB', (60, 40), COLOUR).convert(mode, palette=PIL.Image.Palette.ADAPTIVE)
   found = read_image(encoded(image, file_format, **options), SIZE)
@@ -59,11 +69,17 @@ def test_what_is_transparent_becomes_white():
 
 def cut_off(file_format, share):
   content = encoded(gradient(), file_format).getvalue()
-  return content[:int(share * len(content))]
+  return content[: int(share * len(content))]
 
 
-@pytest.mark.parametrize('content', [
-    b'', b'no image', *(cut_off(kind, share) for kind in ('PNG', 'JPEG', 'GIF') for share in (0.05, 0.7))])
+@pytest.mark.parametrize(
+  'content',
+  [
+    b'',
+    b'no image',
+    *(cut_off(kind, share) for kind in ('PNG', 'JPEG', 'GIF') for share in (0.05, 0.7)),
+  ],
+)
 def test_says_why_a_file_is_unreadable(content):
   with pytest.raises(UnreadableImage, match='.') as caught:
     read_image(io.BytesIO(content), SIZE)

@@ -16,7 +16,11 @@ FIELDS = {'object_class', 'object_mask', 'triples', 'triple_mask', 'boxes', 'mas
 def training_batches(builder, data_config, count, vocabulary=None, **options):
   vocabulary = vocabulary or input_pipeline.stored_vocabulary(builder)
   options = {'batch_size': 5, 'seed': 0, 'first_step': 0} | options
-  return list(itertools.islice(input_pipeline.training_batches(builder, data_config, vocabulary, **options), count))
+  return list(
+    itertools.islice(
+      input_pipeline.training_batches(builder, data_config, vocabulary, **options), count
+    )
+  )
 
 
 def rows(batches, field='image'):
@@ -39,8 +43,11 @@ def store_relations(builder, monkeypatch, stored):
   """Gives every record the relation_ops."""
   deserialize = builder.info.features.deserialize_example
   monkeypatch.setitem(builder.info.metadata, 'max_relations', len(stored))
-  monkeypatch.setattr(builder.info.features, 'deserialize_example',
-                      lambda record: deserialize(record) | {'relations': tf.constant(stored)})
+  monkeypatch.setattr(
+    builder.info.features,
+    'deserialize_example',
+    lambda record: deserialize(record) | {'relations': tf.constant(stored)},
+  )
 
 
 def test_shapes_and_dtypes(builder, data_config):
@@ -48,9 +55,14 @@ def test_shapes_and_dtypes(builder, data_config):
   height, width = conftest.IMAGE_SIZE
   found = {field: (values.dtype.name, values.shape) for field, values in batch.items()}
   assert found == {
-      'object_class': ('int32', (5, 6)), 'object_mask': ('bool', (5, 6)), 'triples': ('int32', (5, 10, 3)),
-      'triple_mask': ('bool', (5, 10)), 'boxes': ('float32', (5, 6, 4)), 'masks': ('uint8', (5, 6, 8, 8)),
-      'image': ('uint8', (5, height, width, 3))}
+    'object_class': ('int32', (5, 6)),
+    'object_mask': ('bool', (5, 6)),
+    'triples': ('int32', (5, 10, 3)),
+    'triple_mask': ('bool', (5, 10)),
+    'boxes': ('float32', (5, 6, 4)),
+    'masks': ('uint8', (5, 6, 8, 8)),
+    'image': ('uint8', (5, height, width, 3)),
+  }
 
 
 def test_layout_of_a_batch(builder, data_config):
@@ -70,7 +82,11 @@ def test_layout_of_a_batch(builder, data_config):
       centres = relation_ops.mask_centres(batch['boxes'][row], batch['masks'][row])
       for subject, predicate, object_ in drawn:
         expected = relation_ops.geometric_predicate(
-            batch['boxes'][row, subject], batch['boxes'][row, object_], centres[subject], centres[object_])
+          batch['boxes'][row, subject],
+          batch['boxes'][row, object_],
+          centres[subject],
+          centres[object_],
+        )
         assert names.predicate_names[predicate] == GEOMETRIC_PREDICATES[expected]
 
 
@@ -91,13 +107,20 @@ def test_relations_are_drawn_anew_at_each_visit(builder, data_config):
   assert sum(first != second for first, second in visits.values()) > NUM_TRAIN / 2
 
 
-@pytest.mark.parametrize(('first_step', 'shuffle_buffer'), [(1, 100), (2, 100), (12, 100), (17, 100), (17, 5)])
-def test_a_restart_continues_with_the_next_batch(builder, data_config, monkeypatch, first_step, shuffle_buffer):
-  # Batches of 5 of 12 examples: steps 1, 2 and 17 begin in the middle of an epoch, 12 at its start; 2 spans two.
+@pytest.mark.parametrize(
+  ('first_step', 'shuffle_buffer'), [(1, 100), (2, 100), (12, 100), (17, 100), (17, 5)]
+)
+def test_a_restart_continues_with_the_next_batch(
+  builder, data_config, monkeypatch, first_step, shuffle_buffer
+):
+  # Batches of 5 of 12 examples: steps 1, 2 and 17 begin in the middle of an epoch, 12 at its start;
+  # 2 spans two.
   monkeypatch.setattr(input_pipeline, 'SHUFFLE_BUFFER', shuffle_buffer)
   data_config.flip = True
   whole = training_batches(builder, data_config, first_step + 4)
-  assert_equal_batches(training_batches(builder, data_config, 4, first_step=first_step), whole[first_step:])
+  assert_equal_batches(
+    training_batches(builder, data_config, 4, first_step=first_step), whole[first_step:]
+  )
 
 
 def test_shards_one_after_the_other_are_the_whole_batch(builder, data_config):
@@ -106,14 +129,21 @@ def test_shards_one_after_the_other_are_the_whole_batch(builder, data_config):
   def train(**options):
     return training_batches(builder, data_config, 3, batch_size=6, first_step=1, **options)
 
-  def evaluate(**options):  # of 9 examples: in the last batch the second shard begins with one and ends in padding
-    return list(input_pipeline.evaluation_batches(
-        builder, data_config, names, split='train', batch_size=6, seed=0, num_examples=9, **options))
+  def evaluate(
+    **options,
+  ):  # of 9 examples: in the last batch the second shard begins with one and ends in padding
+    return list(
+      input_pipeline.evaluation_batches(
+        builder, data_config, names, split='train', batch_size=6, seed=0, num_examples=9, **options
+      )
+    )
 
   data_config.flip = True
   for make in (train, evaluate):
     shards = [make(shard_index=index, num_shards=3) for index in range(3)]
-    joined = [{field: rows(parts, field) for field in FIELDS} for parts in zip(*shards, strict=True)]
+    joined = [
+      {field: rows(parts, field) for field in FIELDS} for parts in zip(*shards, strict=True)
+    ]
     assert_equal_batches(joined, make())
 
 
@@ -125,22 +155,41 @@ def test_flip_mirrors_images_boxes_and_masks(builder, data_config):
   assert 0.2 < is_flipped.mean() < 0.8
   np.testing.assert_array_equal(rows(flipped)[is_flipped], rows(plain)[is_flipped][:, :, ::-1])
   for field in ('boxes', 'masks', 'image'):
-    np.testing.assert_array_equal(rows(flipped, field)[~is_flipped], rows(plain, field)[~is_flipped])
+    np.testing.assert_array_equal(
+      rows(flipped, field)[~is_flipped], rows(plain, field)[~is_flipped]
+    )
   before, after = rows(plain, 'boxes')[is_flipped], rows(flipped, 'boxes')[is_flipped]
   real = rows(plain, 'object_mask')[is_flipped]
-  np.testing.assert_allclose(after[real], np.stack([1 - before[real][:, 2], before[real][:, 1], 1 - before[real][:, 0],
-                                                    before[real][:, 3]], 1))
+  np.testing.assert_allclose(
+    after[real],
+    np.stack(
+      [1 - before[real][:, 2], before[real][:, 1], 1 - before[real][:, 0], before[real][:, 3]], 1
+    ),
+  )
   assert np.all(after[~real] == 0)
-  np.testing.assert_array_equal(rows(flipped, 'masks')[is_flipped], rows(plain, 'masks')[is_flipped][..., ::-1])
+  np.testing.assert_array_equal(
+    rows(flipped, 'masks')[is_flipped], rows(plain, 'masks')[is_flipped][..., ::-1]
+  )
 
 
 @pytest.mark.parametrize('num_shards', [1, 2])
 def test_evaluation_visits_every_example_once(builder, data_config, num_shards):
   data_config.flip = True  # of training alone
-  batches = [list(input_pipeline.evaluation_batches(
-      builder, data_config, input_pipeline.stored_vocabulary(builder), split='train', batch_size=8, seed=0,
-      shard_index=index, num_shards=num_shards))
-             for index in range(num_shards)]
+  batches = [
+    list(
+      input_pipeline.evaluation_batches(
+        builder,
+        data_config,
+        input_pipeline.stored_vocabulary(builder),
+        split='train',
+        batch_size=8,
+        seed=0,
+        shard_index=index,
+        num_shards=num_shards,
+      )
+    )
+    for index in range(num_shards)
+  ]
   assert [len(shard) for shard in batches] == [2] * num_shards
   merged = [batch for shard in batches for batch in shard]
   real = rows(merged, 'object_mask')[:, 0]
@@ -154,8 +203,17 @@ def test_evaluation_visits_every_example_once(builder, data_config, num_shards):
 
 def test_evaluation_is_fixed_and_can_be_cut_short(builder, data_config):
   def evaluation_batches(**options):
-    return list(input_pipeline.evaluation_batches(
-        builder, data_config, input_pipeline.stored_vocabulary(builder), split='val', batch_size=2, seed=3, **options))
+    return list(
+      input_pipeline.evaluation_batches(
+        builder,
+        data_config,
+        input_pipeline.stored_vocabulary(builder),
+        split='val',
+        batch_size=2,
+        seed=3,
+        **options,
+      )
+    )
 
   assert_equal_batches(evaluation_batches(), evaluation_batches())
   assert_equal_batches(evaluation_batches(num_examples=2), evaluation_batches()[:1])
@@ -172,10 +230,14 @@ def test_stored_relations_follow_the_flip(builder, data_config, monkeypatch):
   data_config.flip = True
   flipped = training_batches(builder, data_config, 8)
   is_flipped = np.any(rows(plain) != rows(flipped), axis=(1, 2, 3))
-  assert np.all(rows(flipped, 'triples')[is_flipped, :3] == [[1, right, 2], [2, left, 1], [2, above, 1]])
+  assert np.all(
+    rows(flipped, 'triples')[is_flipped, :3] == [[1, right, 2], [2, left, 1], [2, above, 1]]
+  )
 
   data_config.relations = 'mixed'
-  mixed = rows(training_batches(builder, data_config, 40), 'triples')[:, 1]  # of the object in slot 2
+  mixed = rows(training_batches(builder, data_config, 40), 'triples')[
+    :, 1
+  ]  # of the object in slot 2
   share = np.mean(np.all(mixed == [2, above, 1], axis=-1))
   assert 0.2 < share < 0.8
 
@@ -187,11 +249,14 @@ def test_without_relations_objects_are_in_the_image_and_no_more(builder, data_co
     np.testing.assert_array_equal(batch['triple_mask'], np.arange(4) < num_objects[:, None])
     expected = np.zeros((4, 3), int)
     expected[:, 0] = np.arange(1, 5)
-    np.testing.assert_array_equal(batch['triples'], np.where(batch['triple_mask'][..., None], expected, 0))
+    np.testing.assert_array_equal(
+      batch['triples'], np.where(batch['triple_mask'][..., None], expected, 0)
+    )
 
 
 def test_subsampled_visits(builder, data_config, monkeypatch):
-  # Records have 3 or 4 objects, of which 1 and 2 are related; a visit keeps these and one of the others.
+  # Records have 3 or 4 objects, of which 1 and 2 are related; a visit keeps these and one of the
+  # others.
   store_relations(builder, monkeypatch, [[2, 5, 1], [1, 4, 2], [2, 5, 1], [1, 3, 2]])
   data_config.relations = 'stored'
   (whole,) = training_batches(builder, data_config, 1, batch_size=NUM_TRAIN)
@@ -205,25 +270,47 @@ def test_subsampled_visits(builder, data_config, monkeypatch):
     assert np.all(batch['triple_mask']) and np.all(batch['triples'][:, 2:, 1] == 0)
     for row, image in enumerate(identities([batch])):
       original = by_image[image]
-      slots = [next(slot for slot in range(1, 6) if np.all(whole['boxes'][original, slot] == box))
-               for box in batch['boxes'][row, 1:]]
+      slots = [
+        next(slot for slot in range(1, 6) if np.all(whole['boxes'][original, slot] == box))
+        for box in batch['boxes'][row, 1:]
+      ]
       assert slots == sorted(slots) and {2, 3} <= set(slots)
-      np.testing.assert_array_equal(batch['object_class'][row, 1:], whole['object_class'][original, slots])
+      np.testing.assert_array_equal(
+        batch['object_class'][row, 1:], whole['object_class'][original, slots]
+      )
       np.testing.assert_array_equal(batch['masks'][row, 1:], whole['masks'][original, slots])
       if whole['object_mask'][original].sum() == 5:
         left_out.setdefault(image, []).append(slots)
       for subject, predicate, object_ in batch['triples'][row, :2]:  # two of the four relations
-        assert (slots[subject - 1], predicate, slots[object_ - 1]) in {(3, 5, 2), (2, 4, 3), (2, 3, 3)}
+        assert (slots[subject - 1], predicate, slots[object_ - 1]) in {
+          (3, 5, 2),
+          (2, 4, 3),
+          (2, 3, 3),
+        }
   assert left_out and any(len(set(map(tuple, visits))) > 1 for visits in left_out.values())
   # A restart draws the same, evaluation the same whenever it is asked.
-  assert_equal_batches(training_batches(builder, data_config, 2, batch_size=NUM_TRAIN, first_step=2), epochs[2:])
-  first, second = (list(input_pipeline.evaluation_batches(
-      builder, data_config, input_pipeline.stored_vocabulary(builder), split='train', batch_size=5, seed=0))
-                   for _ in range(2))
+  assert_equal_batches(
+    training_batches(builder, data_config, 2, batch_size=NUM_TRAIN, first_step=2), epochs[2:]
+  )
+  first, second = (
+    list(
+      input_pipeline.evaluation_batches(
+        builder,
+        data_config,
+        input_pipeline.stored_vocabulary(builder),
+        split='train',
+        batch_size=5,
+        seed=0,
+      )
+    )
+    for _ in range(2)
+  )
   assert_equal_batches(first, second)
 
 
-@pytest.mark.parametrize(('kind', 'max_triples'), [('none', 3), ('geometric', 6), ('mixed', 6), ('stored', 3)])
+@pytest.mark.parametrize(
+  ('kind', 'max_triples'), [('none', 3), ('geometric', 6), ('mixed', 6), ('stored', 3)]
+)
 def test_subsampled_visits_fit_the_slots(builder, data_config, monkeypatch, kind, max_triples):
   store_relations(builder, monkeypatch, [[2, 5, 1]] * 7)
   data_config.subsample, data_config.max_objects, data_config.relations = True, 4, kind
@@ -233,47 +320,69 @@ def test_subsampled_visits_fit_the_slots(builder, data_config, monkeypatch, kind
     in_image = (batch['triples'][..., 1] == 0) & batch['triple_mask']
     np.testing.assert_array_equal(in_image.sum(1), 3)
   data_config.max_triples -= 1
-  with pytest.raises(UserError, match=f'need {max_triples} slots, but --config.data.max_triples is {max_triples - 1}'):
+  with pytest.raises(
+    UserError, match=f'need {max_triples} slots, but --config.data.max_triples is {max_triples - 1}'
+  ):
     training_batches(builder, data_config, 1)
 
 
 def test_a_vocabulary_without_geometric_predicates(builder, data_config, monkeypatch):
   names = input_pipeline.stored_vocabulary(builder)
-  renamed = Vocabulary(names.object_names, ('__in_image__', 'on', 'has', 'under', 'left of', 'inside', 'by'))
+  renamed = Vocabulary(
+    names.object_names, ('__in_image__', 'on', 'has', 'under', 'left of', 'inside', 'by')
+  )
   monkeypatch.setitem(builder.info.metadata, 'vocabulary', renamed.to_dict())
   store_relations(builder, monkeypatch, [[0, 1, 1], [1, 4, 0]])
   data_config.flip, data_config.relations = True, 'stored'
   for batch in training_batches(builder, data_config, 3):
-    assert np.all(batch['triples'][:, :2] == [[1, 1, 2], [2, 4, 1]])  # nothing to mirror "left of" to
+    assert np.all(
+      batch['triples'][:, :2] == [[1, 1, 2], [2, 4, 1]]
+    )  # nothing to mirror "left of" to
   data_config.relations = 'mixed'
-  with pytest.raises(UserError, match='has no predicate "right of", which geometric relations need; set --config'):
+  with pytest.raises(
+    UserError, match='has no predicate "right of", which geometric relations need; set --config'
+  ):
     training_batches(builder, data_config, 1)
 
 
 def test_data_without_masks(builder, data_config, monkeypatch):
   deserialize = builder.info.features.deserialize_example
   with_masks = training_batches(builder, data_config, 4)
-  monkeypatch.setattr(builder.info.features, 'deserialize_example', lambda record: {
-      field: values for field, values in deserialize(record).items() if field != 'masks'})
+  monkeypatch.setattr(
+    builder.info.features,
+    'deserialize_example',
+    lambda record: {
+      field: values for field, values in deserialize(record).items() if field != 'masks'
+    },
+  )
   data_config.flip = True
   without = training_batches(builder, data_config, 4)
   is_flipped = np.any(rows(with_masks) != rows(without), axis=(1, 2, 3))
   assert 0.2 < is_flipped.mean() < 0.8
   assert all(batch.keys() == FIELDS - {'masks'} for batch in without)
   # All masks are full here, so their centres are the middles of the boxes.
-  np.testing.assert_array_equal(rows(without, 'triples')[~is_flipped], rows(with_masks, 'triples')[~is_flipped])
+  np.testing.assert_array_equal(
+    rows(without, 'triples')[~is_flipped], rows(with_masks, 'triples')[~is_flipped]
+  )
 
 
 def test_batches_have_the_ids_of_the_vocabulary_of_the_model(builder, data_config):
   stored = input_pipeline.stored_vocabulary(builder)
-  model = Vocabulary(('__image__', 'boat', *reversed(stored.object_names[1:])),
-                     ('__in_image__', 'touching', *reversed(stored.predicate_names[1:])))
+  model = Vocabulary(
+    ('__image__', 'boat', *reversed(stored.object_names[1:])),
+    ('__in_image__', 'touching', *reversed(stored.predicate_names[1:])),
+  )
   data_config.flip = True
-  for batch, other in zip(*(training_batches(builder, data_config, 4, names) for names in (stored, model)),
-                          strict=True):
-    for field, column, before, after in (('object_class', ..., stored.object_names, model.object_names),
-                                         ('triples', (..., 1), stored.predicate_names, model.predicate_names)):
-      np.testing.assert_array_equal(np.array(before)[batch[field][column]], np.array(after)[other[field][column]])
+  for batch, other in zip(
+    *(training_batches(builder, data_config, 4, names) for names in (stored, model)), strict=True
+  ):
+    for field, column, before, after in (
+      ('object_class', ..., stored.object_names, model.object_names),
+      ('triples', (..., 1), stored.predicate_names, model.predicate_names),
+    ):
+      np.testing.assert_array_equal(
+        np.array(before)[batch[field][column]], np.array(after)[other[field][column]]
+      )
     for field in FIELDS - {'object_class', 'triples'}:
       np.testing.assert_array_equal(batch[field], other[field])
     np.testing.assert_array_equal(batch['triples'][..., ::2], other['triples'][..., ::2])
@@ -282,17 +391,34 @@ def test_batches_have_the_ids_of_the_vocabulary_of_the_model(builder, data_confi
 
 def test_a_model_that_lacks_names_of_the_data_set(builder, data_config):
   stored = input_pipeline.stored_vocabulary(builder)
-  with pytest.raises(UserError, match='2 of the object names .* not in the vocabulary of the model: "sky", "other"; '):
-    training_batches(builder, data_config, 1, Vocabulary(stored.object_names[:-2], stored.predicate_names))
+  with pytest.raises(
+    UserError, match='2 of the object names .* not in the vocabulary of the model: "sky", "other"; '
+  ):
+    training_batches(
+      builder, data_config, 1, Vocabulary(stored.object_names[:-2], stored.predicate_names)
+    )
   with pytest.raises(UserError, match='1 of the predicate names .*: "surrounding"; '):
-    training_batches(builder, data_config, 1, Vocabulary(stored.object_names, stored.predicate_names[:-1]))
+    training_batches(
+      builder, data_config, 1, Vocabulary(stored.object_names, stored.predicate_names[:-1])
+    )
 
 
-@pytest.mark.parametrize(('name', 'value', 'expected'), [
-    ('max_objects', 4, 'up to 4 objects, which need 5 slots, but --config.data.max_objects is 4; set it to 5'),
+@pytest.mark.parametrize(
+  ('name', 'value', 'expected'),
+  [
+    (
+      'max_objects',
+      4,
+      'up to 4 objects, which need 5 slots, but --config.data.max_objects is 4; set it to 5',
+    ),
     ('max_triples', 7, 'need 8 slots, but --config.data.max_triples is 7; set it to 8'),
-    ('relations', 'all', "--config.data.relations is 'all'; expected one of geometric, mixed, stored, none"),
-])
+    (
+      'relations',
+      'all',
+      "--config.data.relations is 'all'; expected one of geometric, mixed, stored, none",
+    ),
+  ],
+)
 def test_names_the_flag_to_change(builder, data_config, name, value, expected):
   data_config[name] = value
   with pytest.raises(UserError, match=expected):
@@ -305,7 +431,9 @@ def test_names_what_is_unknown(builder, data_config):
   with pytest.raises(UserError, match="no split 'validation'; it has test, train, val"):
     input_pipeline.num_examples(builder, 'validation')
   data_config.name = 'coco'
-  with pytest.raises(UserError, match="--config.data.name is 'coco'; expected one of storybook, coco_stuff, "):
+  with pytest.raises(
+    UserError, match="--config.data.name is 'coco'; expected one of storybook, coco_stuff, "
+  ):
     input_pipeline.prepare(data_config)
 
 

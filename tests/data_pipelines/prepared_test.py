@@ -29,7 +29,11 @@ def two_data_sets(storybook_dir, coco_root, tmp_path):
 def make_visits(data_dir, relations='mixed', **changes) -> prepared.SplitVisits:
   builder = prepared.open_data_set(str(data_dir))
   return dataclasses.replace(
-      prepared.SplitVisits(builder, 'val', relations, *prepared.whole_slots(builder, relations), seed=0), **changes)
+    prepared.SplitVisits(
+      builder, 'val', relations, *prepared.whole_slots(builder, relations), seed=0
+    ),
+    **changes,
+  )
 
 
 def test_the_only_data_set_needs_no_name(storybook_dir):
@@ -40,18 +44,23 @@ def test_the_only_data_set_needs_no_name(storybook_dir):
 
 
 def test_several_data_sets_are_chosen_by_a_part_of_the_path(two_data_sets):
-  with pytest.raises(UserError, match=r'2 data sets; choose one with --dataset: coco_stuff/24x32-.*, storybook/32x32-'):
+  with pytest.raises(
+    UserError,
+    match=r'2 data sets; choose one with --dataset: coco_stuff/24x32-.*, storybook/32x32-',
+  ):
     prepared.open_data_set(str(two_data_sets))
   assert prepared.open_data_set(str(two_data_sets), 'storybook').name == 'storybook'
   assert prepared.open_data_set(str(two_data_sets), 'coco_stuff/24x32').name == 'coco_stuff'
-  with pytest.raises(UserError, match="has 'flowers' in its path; choose one with --dataset: coco_stuff/"):
+  with pytest.raises(
+    UserError, match="has 'flowers' in its path; choose one with --dataset: coco_stuff/"
+  ):
     prepared.open_data_set(str(two_data_sets), 'flowers')
 
 
 def test_the_newest_whole_version_is_opened(storybook_dir, tmp_path):
   shutil.copytree(storybook_dir, tmp_path, dirs_exist_ok=True)
-  configuration, = (tmp_path / 'storybook').iterdir()
-  version, = configuration.iterdir()
+  (configuration,) = (tmp_path / 'storybook').iterdir()
+  (version,) = configuration.iterdir()
   shutil.copytree(version, configuration / '1.10.0')
   shutil.copytree(version, configuration / 'incomplete.XYZ_3.0.0')
   assert prepared.open_data_set(str(tmp_path)).data_dir == str(version)
@@ -64,11 +73,11 @@ def test_directories_without_records_are_named(tmp_path, storybook_dir):
   with pytest.raises(UserError, match='no prepared data set in it'):
     prepared.open_data_set(str(tmp_path / 'nowhere'))
   shutil.copytree(storybook_dir, tmp_path, dirs_exist_ok=True)
-  metadata, = tmp_path.rglob('metadata.json')
+  (metadata,) = tmp_path.rglob('metadata.json')
   metadata.write_text('{}')
   with pytest.raises(UserError, match='not a data set of scene graphs'):
     prepared.open_data_set(str(tmp_path))
-  info, = tmp_path.rglob('dataset_info.json')
+  (info,) = tmp_path.rglob('dataset_info.json')
   info.write_text('{')
   with pytest.raises(UserError, match='cannot be read'):
     prepared.open_data_set(str(tmp_path))
@@ -88,24 +97,34 @@ def test_ids_are_those_of_the_images(storybook_dir):
 
 @pytest.mark.parametrize('relations', prepared.RELATIONS)
 def test_graphs_are_those_of_evaluation_whatever_its_slots(storybook_dir, relations):
-  data_config = tiny_storybook.make_data_config(storybook_dir)  # with more slots than the scenes need
+  data_config = tiny_storybook.make_data_config(
+    storybook_dir
+  )  # with more slots than the scenes need
   data_config.relations = relations
   data_config.max_triples = 60
   builder = input_pipeline.prepare(data_config)
   names = input_pipeline.stored_vocabulary(builder)
-  batches = input_pipeline.evaluation_batches(builder, data_config, names, split='val', batch_size=8, seed=5)
+  batches = input_pipeline.evaluation_batches(
+    builder, data_config, names, split='val', batch_size=8, seed=5
+  )
   expected = [
-      [(subject - 1, names.predicate_names[predicate], object_ - 1) for subject, predicate, object_ in triples[valid]
-       if names.predicate_names[predicate] != IN_IMAGE_PREDICATE]
-      for batch in batches for triples, valid in zip(batch['triples'], batch['triple_mask'], strict=True)]
+    [
+      (subject - 1, names.predicate_names[predicate], object_ - 1)
+      for subject, predicate, object_ in triples[valid]
+      if names.predicate_names[predicate] != IN_IMAGE_PREDICATE
+    ]
+    for batch in batches
+    for triples, valid in zip(batch['triples'], batch['triple_mask'], strict=True)
+  ]
   visits = make_visits(storybook_dir, relations, seed=5)
   assert data_config.max_objects > visits.max_objects
   assert [list(scene.graph.relationships) for scene in visits.scenes()] == expected
 
 
 def test_seed_and_number_of_scenes(storybook_dir):
-  graphs, again, other = ([scene.graph for scene in make_visits(storybook_dir, seed=seed).scenes()]
-                          for seed in (0, 0, 1))
+  graphs, again, other = (
+    [scene.graph for scene in make_visits(storybook_dir, seed=seed).scenes()] for seed in (0, 0, 1)
+  )
   assert graphs == again
   assert graphs != other
   assert [scene.graph for scene in make_visits(storybook_dir).scenes(3)] == graphs[:3]
@@ -126,7 +145,10 @@ def test_scenes_without_masks(coco_root, monkeypatch):
   original = input_pipeline.evaluation_batches
 
   def without_masks(*args, **kwargs):
-    return ({name: values for name, values in batch.items() if name != 'masks'} for batch in original(*args, **kwargs))
+    return (
+      {name: values for name, values in batch.items() if name != 'masks'}
+      for batch in original(*args, **kwargs)
+    )
 
   monkeypatch.setattr(input_pipeline, 'evaluation_batches', without_masks)
   scene = next(visits.scenes())

@@ -26,7 +26,9 @@ def published_rule(subject_box, object_box, subject_centre, object_centre):
 
 
 def random_scenes(rng, num_scenes, num_slots, mask_size=6):
-  """Boxes on a coarse grid, so that equal edges and exact diagonals are common, and masks, some of them empty."""
+  """Boxes on a coarse grid, so that equal edges and exact diagonals are common, and masks, some of
+  them empty.
+  """
   corners = np.sort(rng.integers(0, 9, (num_scenes, num_slots, 2, 2)), axis=2) / 8
   boxes = corners.reshape(num_scenes, num_slots, 4).astype(np.float32)
   share = rng.choice([0, 0.2, 1], (num_scenes, num_slots, 1, 1))
@@ -43,13 +45,25 @@ def test_predicate_follows_the_published_rule():
   assert set(names) == set(GEOMETRIC_PREDICATES)
 
 
-@pytest.mark.parametrize(('dx', 'dy', 'name'), [
-    (-1, 0, 'left of'), (1, 0, 'right of'), (0, -1, 'above'), (0, 1, 'below'), (0, 0, 'right of'),
-    (-1, 1, 'left of'), (-1, -1, 'left of'), (1, -1, 'right of'), (1, 1, 'below'),
-])
+@pytest.mark.parametrize(
+  ('dx', 'dy', 'name'),
+  [
+    (-1, 0, 'left of'),
+    (1, 0, 'right of'),
+    (0, -1, 'above'),
+    (0, 1, 'below'),
+    (0, 0, 'right of'),
+    (-1, 1, 'left of'),
+    (-1, -1, 'left of'),
+    (1, -1, 'right of'),
+    (1, 1, 'below'),
+  ],
+)
 def test_directions_and_diagonals(dx, dy, name):
   box = np.array([0, 0, 1, 1], np.float32)
-  chosen = relation_ops.geometric_predicate(box, box, np.array([dx, dy], np.float32), np.zeros(2, np.float32))
+  chosen = relation_ops.geometric_predicate(
+    box, box, np.array([dx, dy], np.float32), np.zeros(2, np.float32)
+  )
   assert GEOMETRIC_PREDICATES[chosen] == name
 
 
@@ -57,7 +71,9 @@ def test_centre_of_a_mask():
   boxes = np.array([[0, 0, 0.5, 1], [0.2, 0.4, 0.6, 0.6]], np.float32)
   masks = np.zeros((2, 3, 3), np.uint8)
   masks[0, 1, 2] = masks[0, 2, 2] = 1  # x: the right edge; y: the middle and the lower edge
-  np.testing.assert_allclose(relation_ops.mask_centres(boxes, masks), [[0.5, 0.75], [0.4, 0.5]], rtol=1e-6)
+  np.testing.assert_allclose(
+    relation_ops.mask_centres(boxes, masks), [[0.5, 0.75], [0.4, 0.5]], rtol=1e-6
+  )
 
 
 def test_drawn_triples_equal_the_numpy_rule():
@@ -67,14 +83,19 @@ def test_drawn_triples_equal_the_numpy_rule():
   num_objects = rng.integers(0, num_slots, num_scenes)
   object_mask = np.arange(num_slots) <= num_objects[:, None]
   uniform = rng.random((num_scenes, num_slots - 1, 2)).astype(np.float32)
-  triples, valid = (array.numpy() for array in relation_ops.draw_geometric(
-      *map(tf.constant, (boxes, masks, object_mask, uniform)), PREDICATE_IDS))
+  triples, valid = (
+    array.numpy()
+    for array in relation_ops.draw_geometric(
+      *map(tf.constant, (boxes, masks, object_mask, uniform)), PREDICATE_IDS
+    )
+  )
   np.testing.assert_array_equal(valid, object_mask[:, 1:] & (num_objects[:, None] > 1))
   centres = relation_ops.mask_centres(boxes, masks)
   scene, drawer = np.nonzero(valid)
   subject, predicate, object_ = triples[valid].T
   expected = relation_ops.geometric_predicate(
-      boxes[scene, subject], boxes[scene, object_], centres[scene, subject], centres[scene, object_])
+    boxes[scene, subject], boxes[scene, object_], centres[scene, subject], centres[scene, object_]
+  )
   np.testing.assert_array_equal(predicate, np.array(PREDICATE_IDS)[expected])
   # Each object is the subject or the object of its own triple, with another one of the same image.
   assert np.all((subject == drawer + 1) ^ (object_ == drawer + 1))
@@ -87,10 +108,14 @@ def test_partner_and_order_are_uniform():
   boxes = tf.zeros((num_scenes, 5, 4))
   object_mask = tf.constant([[True, True, True, True, False]] * num_scenes)
   uniform = tf.random.stateless_uniform((num_scenes, 4, 2), (0, 0))
-  triples, _ = relation_ops.draw_geometric(boxes, tf.ones((num_scenes, 5, 2, 2)), object_mask, uniform, PREDICATE_IDS)
+  triples, _ = relation_ops.draw_geometric(
+    boxes, tf.ones((num_scenes, 5, 2, 2)), object_mask, uniform, PREDICATE_IDS
+  )
   subject, object_ = triples.numpy()[:, 1, [0, 2]].T  # of slot 2
   partner = np.where(subject == 2, object_, subject)
-  np.testing.assert_allclose(np.bincount(partner, minlength=4) / num_scenes, [0, 1 / 2, 0, 1 / 2], atol=0.03)
+  np.testing.assert_allclose(
+    np.bincount(partner, minlength=4) / num_scenes, [0, 1 / 2, 0, 1 / 2], atol=0.03
+  )
   np.testing.assert_allclose(np.mean(subject == 2), 0.5, atol=0.03)
 
 
@@ -98,8 +123,10 @@ def test_centres_without_masks_are_the_middles_of_the_boxes():
   boxes, _ = random_scenes(np.random.default_rng(3), 50, 5)
   object_mask = np.ones((50, 5), bool)
   uniform = np.random.default_rng(4).random((50, 4, 2)).astype(np.float32)
-  without, full = (relation_ops.draw_geometric(boxes, masks, object_mask, uniform, PREDICATE_IDS)
-                   for masks in (None, np.ones((50, 5, 3, 3), np.uint8)))
+  without, full = (
+    relation_ops.draw_geometric(boxes, masks, object_mask, uniform, PREDICATE_IDS)
+    for masks in (None, np.ones((50, 5, 3, 3), np.uint8))
+  )
   np.testing.assert_array_equal(without[0], full[0])
 
 
@@ -108,13 +135,19 @@ def draw_subsamples(scene_relations, num_objects, max_objects, max_triples, num_
   stored = tf.constant(scene_relations, tf.int32, (len(scene_relations), 3))
   for _ in range(num_visits):
     kept, found = relation_ops.subsample(
-        stored, tf.constant(rng.random(num_objects), tf.float32), tf.constant(rng.random(len(scene_relations)),
-                                                                              tf.float32), max_objects, max_triples)
+      stored,
+      tf.constant(rng.random(num_objects), tf.float32),
+      tf.constant(rng.random(len(scene_relations)), tf.float32),
+      max_objects,
+      max_triples,
+    )
     yield kept.numpy(), found.numpy()
 
 
-@pytest.mark.parametrize(('scene_relations', 'num_objects'), [
-    ([], 3), ([(2, 5, 0)], 4), ([(0, 1, 3), (3, 2, 0), (0, 1, 3), (1, 7, 1)], 4)])
+@pytest.mark.parametrize(
+  ('scene_relations', 'num_objects'),
+  [([], 3), ([(2, 5, 0)], 4), ([(0, 1, 3), (3, 2, 0), (0, 1, 3), (1, 7, 1)], 4)],
+)
 def test_a_scene_that_fits_is_kept_as_it_is(scene_relations, num_objects):
   for kept, found in draw_subsamples(scene_relations, num_objects, 4, 8, num_visits=5):
     np.testing.assert_array_equal(kept, np.arange(num_objects))
@@ -127,20 +160,25 @@ def test_objects_in_relations_are_kept_first_and_orphans_fill_up():
   for kept, found in draw_subsamples([(6, 9, 1), (1, 8, 4)], 8, 5, 20, num_visits=1000):
     assert len(kept) == 5 and np.all(np.diff(kept) > 0)
     counts[kept] += 1
-    np.testing.assert_array_equal(np.stack([kept[found[:, 0]], found[:, 1], kept[found[:, 2]]], 1),
-                                  [(6, 9, 1), (1, 8, 4)])
+    np.testing.assert_array_equal(
+      np.stack([kept[found[:, 0]], found[:, 1], kept[found[:, 2]]], 1), [(6, 9, 1), (1, 8, 4)]
+    )
   assert np.all(counts[[1, 4, 6]] == 1000)
   np.testing.assert_allclose(counts[[0, 2, 3, 5, 7]] / 1000, 2 / 5, atol=0.06)
 
 
 def test_relations_of_objects_that_are_left_out_are_dropped():
-  ring = [(index, 10 + index, (index + 1) % 6) for index in range(6)]  # 6 related objects and 2 orphans
+  ring = [
+    (index, 10 + index, (index + 1) % 6) for index in range(6)
+  ]  # 6 related objects and 2 orphans
   counts = np.zeros(8)
   for kept, found in draw_subsamples(ring, 8, 4, 20, num_visits=1000):
     counts[kept] += 1
     expected = [relation for relation in ring if relation[0] in kept and relation[2] in kept]
-    np.testing.assert_array_equal(np.stack([kept[found[:, 0]], found[:, 1], kept[found[:, 2]]], 1),
-                                  np.reshape(expected, (-1, 3)))
+    np.testing.assert_array_equal(
+      np.stack([kept[found[:, 0]], found[:, 1], kept[found[:, 2]]], 1),
+      np.reshape(expected, (-1, 3)),
+    )
   np.testing.assert_allclose(counts / 1000, [4 / 6] * 6 + [0, 0], atol=0.06)
 
 
@@ -160,8 +198,15 @@ def test_padding_changes_nothing():
   results = []
   for filler in (0, 1e6):
     filled = np.where(object_mask[..., None], boxes, filler).astype(np.float32)
-    triples, valid = relation_ops.draw_geometric(*map(tf.constant, (filled, masks, object_mask, uniform)), PREDICATE_IDS)
-    results.append([array.numpy() for array in relation_ops.with_in_image_triples(triples, valid, object_mask, 12)])
+    triples, valid = relation_ops.draw_geometric(
+      *map(tf.constant, (filled, masks, object_mask, uniform)), PREDICATE_IDS
+    )
+    results.append(
+      [
+        array.numpy()
+        for array in relation_ops.with_in_image_triples(triples, valid, object_mask, 12)
+      ]
+    )
   for first, second in zip(*results, strict=True):
     np.testing.assert_array_equal(first, second)
 
@@ -173,7 +218,9 @@ def test_mix_takes_half_from_the_stored_relations_of_the_subject():
   stored = tf.tile(tf.constant([[[1, 5, 2], [3, 6, 1], [1, 7, 2], [2, 8, 1]]]), (num_scenes, 1, 1))
   num_stored = tf.fill([num_scenes], 3)  # so [2, 8, 1] is padding
   uniform = tf.random.stateless_uniform((num_scenes, 3, 2), (0, 1))
-  triples, mixed_valid = (array.numpy() for array in relation_ops.mix(drawn, valid, stored, num_stored, uniform))
+  triples, mixed_valid = (
+    array.numpy() for array in relation_ops.mix(drawn, valid, stored, num_stored, uniform)
+  )
   shares = np.bincount(triples[:, 0, 1], minlength=10) / num_scenes
   np.testing.assert_allclose(shares[[5, 7, 9]], [0.25, 0.25, 0.5], atol=0.03)
   assert np.all(triples[:, 1] == [2, 9, 1])
@@ -187,9 +234,12 @@ def test_in_image_triples_follow_the_drawn_ones():
   valid = tf.constant([[True, False], [False, True], [False, False]])
   object_mask = tf.constant([[True, True, True], [True, True, False], [False, False, False]])
   padded, triple_mask = relation_ops.with_in_image_triples(triples, valid, object_mask, 5)
-  np.testing.assert_array_equal(padded, [
+  np.testing.assert_array_equal(
+    padded,
+    [
       [[1, 5, 2], [1, 0, 0], [2, 0, 0], [0, 0, 0], [0, 0, 0]],
       [[2, 6, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]],
       np.zeros((5, 3)),
-  ])
+    ],
+  )
   np.testing.assert_array_equal(triple_mask.numpy().sum(1), [3, 2, 0])

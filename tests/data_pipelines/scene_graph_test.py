@@ -1,11 +1,11 @@
 import pytest
 
 from data_pipelines.scene_graphs.graph import (
-    SceneGraph,
-    UserError,
-    load_scene_graphs,
-    parse_scene_graphs,
-    to_json,
+  SceneGraph,
+  UserError,
+  load_scene_graphs,
+  parse_scene_graphs,
+  to_json,
 )
 
 SHEEP = SceneGraph(('sky', 'grass', 'sheep'), ((0, 'above', 1), (2, 'standing on', 1)))
@@ -18,12 +18,16 @@ def test_reads_what_it_writes():
 
 def test_reads_a_single_graph(tmp_path):
   path = tmp_path / 'graph.json'
-  path.write_text('{"objects": ["sky", "grass", "sheep"],\n'
-                  ' "relationships": [[0, "above", 1], [2, "standing on", 1]]}')
+  path.write_text(
+    '{"objects": ["sky", "grass", "sheep"],\n'
+    ' "relationships": [[0, "above", 1], [2, "standing on", 1]]}'
+  )
   assert load_scene_graphs(path) == [SHEEP]
 
 
-@pytest.mark.parametrize(('text', 'expected'), [
+@pytest.mark.parametrize(
+  ('text', 'expected'),
+  [
     ('{"objects": ["sky",}', 'here: not JSON: Expecting value at line 1, column 20'),
     ('', 'here: not JSON'),
     ('[' * 100_000, 'here: not usable JSON'),
@@ -39,14 +43,33 @@ def test_reads_a_single_graph(tmp_path):
     ('{"objects": ["sky", 3], "relationships": []}', 'here: object 1 is 3; expected a name'),
     ('{"objects": [" "], "relationships": []}', 'here: object 0 is " "; expected a name'),
     ('{"objects": ["__image__"], "relationships": []}', 'here: object 0 is "__image__"'),
-    ('{"objects": ["sky"], "relationships": [[0, "above"]]}', 'here: relationship 0: found [0, "above"]; expected ['),
-    ('{"objects": ["sky"], "relationships": [[0, "above", 1]]}', 'relationship 0: object index 1 is out of range'),
-    ('{"objects": ["sky"], "relationships": [[-1, "above", 0]]}', 'subject index -1 is out of range'),
-    ('{"objects": ["sky"], "relationships": [[true, "above", 0]]}', 'the subject is true; expected the index'),
-    ('{"objects": ["sky"], "relationships": [[0, "above", 0.0]]}', 'the object is 0.0; expected the index'),
+    (
+      '{"objects": ["sky"], "relationships": [[0, "above"]]}',
+      'here: relationship 0: found [0, "above"]; expected [',
+    ),
+    (
+      '{"objects": ["sky"], "relationships": [[0, "above", 1]]}',
+      'relationship 0: object index 1 is out of range',
+    ),
+    (
+      '{"objects": ["sky"], "relationships": [[-1, "above", 0]]}',
+      'subject index -1 is out of range',
+    ),
+    (
+      '{"objects": ["sky"], "relationships": [[true, "above", 0]]}',
+      'the subject is true; expected the index',
+    ),
+    (
+      '{"objects": ["sky"], "relationships": [[0, "above", 0.0]]}',
+      'the object is 0.0; expected the index',
+    ),
     ('{"objects": ["sky"], "relationships": [[0, 7, 0]]}', 'the predicate is 7; expected a name'),
-    ('{"objects": ["sky"], "relationships": [[0, "__in_image__", 0]]}', 'the predicate is "__in_image__"'),
-])
+    (
+      '{"objects": ["sky"], "relationships": [[0, "__in_image__", 0]]}',
+      'the predicate is "__in_image__"',
+    ),
+  ],
+)
 def test_names_the_fault_in_one_line(text, expected):
   with pytest.raises(UserError) as raised:
     parse_scene_graphs(text, 'here')

@@ -34,8 +34,16 @@ def temporary(tmp_path, monkeypatch) -> pathlib.Path:
 def test_unpacked_and_archived_files_are_alike(tmp_path):
   (tmp_path / 'val2017').mkdir()
   (tmp_path / 'val2017' / 'a.jpg').write_bytes(b'unpacked')
-  (tmp_path / 'val2017.zip').write_bytes(zip_bytes({'val2017/': b'', 'val2017/a.jpg': b'packed', 'val2017/b.jpg': b'bb',
-                                                    'val2017/deeper/c.jpg': b'c'}))
+  (tmp_path / 'val2017.zip').write_bytes(
+    zip_bytes(
+      {
+        'val2017/': b'',
+        'val2017/a.jpg': b'packed',
+        'val2017/b.jpg': b'bb',
+        'val2017/deeper/c.jpg': b'c',
+      }
+    )
+  )
   source = Source(tmp_path)
   assert source.names('val2017') == ['a.jpg', 'b.jpg']
   assert source.open('val2017/a.jpg').read() == b'unpacked'
@@ -45,13 +53,17 @@ def test_unpacked_and_archived_files_are_alike(tmp_path):
   assert source.find('val2017', 'val2017/', 'val2017/d.jpg') is None
   assert source.missing(['val2017/a.jpg', 'val2017/d.jpg', 'val2017/b.jpg']) == ['val2017/d.jpg']
   for look in (source.open, source.size):
-    with pytest.raises(FileNotFoundError, match=r'd\.jpg: no such file, neither unpacked nor in a zip archive'):
+    with pytest.raises(
+      FileNotFoundError, match=r'd\.jpg: no such file, neither unpacked nor in a zip archive'
+    ):
       look('val2017/d.jpg')
 
 
 def test_an_archive_in_the_annotations_folder(tmp_path):
   (tmp_path / 'annotations').mkdir()
-  (tmp_path / 'annotations' / 'a.zip').write_bytes(zip_bytes({'annotations/a.json': b'{}', 'masks/1.png': b'1'}))
+  (tmp_path / 'annotations' / 'a.zip').write_bytes(
+    zip_bytes({'annotations/a.json': b'{}', 'masks/1.png': b'1'})
+  )
   source = Source(tmp_path)
   assert source.open('annotations/a.json').read() == b'{}'
   assert source.open('masks/1.png').read() == source.open('annotations/masks/1.png').read() == b'1'
@@ -63,12 +75,16 @@ def test_an_archive_in_the_annotations_folder(tmp_path):
 def test_cocos_panoptic_masks_lie_in_an_archive_in_an_archive(tmp_path, temporary, outer, inner):
   rng = np.random.default_rng(0)
   masks = {f'panoptic_train2017/{index}.png': rng.bytes(5000) + bytes(5000) for index in range(20)}
-  content = {'annotations/panoptic_train2017.json': b'{}',
-             'annotations/panoptic_train2017.zip': zip_bytes({'panoptic_train2017/': b''} | masks, inner),
-             '__MACOSX/annotations/._panoptic_train2017.zip': b'no archive'}
+  content = {
+    'annotations/panoptic_train2017.json': b'{}',
+    'annotations/panoptic_train2017.zip': zip_bytes({'panoptic_train2017/': b''} | masks, inner),
+    '__MACOSX/annotations/._panoptic_train2017.zip': b'no archive',
+  }
   (tmp_path / 'panoptic_annotations_trainval2017.zip').write_bytes(zip_bytes(content, outer))
   source = Source(tmp_path)
-  assert source.find('annotations/panoptic_train2017.json') and source.find('train2017/1.jpg') is None
+  assert (
+    source.find('annotations/panoptic_train2017.json') and source.find('train2017/1.jpg') is None
+  )
   assert not list(temporary.iterdir())  # nobody has asked for what is inside
   for path, mask in masks.items():
     assert source.open(path).read() == source.open(f'annotations/{path}').read() == mask
@@ -87,19 +103,26 @@ def test_no_room_to_unpack(tmp_path, temporary):
   (tmp_path / 'outer.zip').write_bytes(zip_bytes({'masks.zip': inner}))
   source = Source(tmp_path)
   with pytest.MonkeyPatch.context() as patch:
+
     def full(*_):
       raise OSError(28, 'No space left on device')
 
     patch.setattr('shutil.copyfileobj', full)
-    with pytest.raises(UserError, match=r'masks\.zip cannot be unpacked in .* \(No space left on device\); .*TMPDIR'):
+    with pytest.raises(
+      UserError, match=r'masks\.zip cannot be unpacked in .* \(No space left on device\); .*TMPDIR'
+    ):
       source.find('masks/1.png')
   assert source.open('masks/1.png').read() == b'1'
 
 
-@pytest.mark.parametrize('content', [zip_bytes({'a.txt': b'a' * 1000})[:-10], b'', b'<html>Not found</html>'])
+@pytest.mark.parametrize(
+  'content', [zip_bytes({'a.txt': b'a' * 1000})[:-10], b'', b'<html>Not found</html>']
+)
 def test_an_archive_that_was_cut_off(tmp_path, content):
   (tmp_path / 'train2017.zip').write_bytes(content)
-  with pytest.raises(UserError, match=r'train2017\.zip: no whole zip archive \(.+\); it may have been cut off'):
+  with pytest.raises(
+    UserError, match=r'train2017\.zip: no whole zip archive \(.+\); it may have been cut off'
+  ):
     Source(tmp_path).find('a.txt')
 
 
@@ -120,8 +143,15 @@ def test_damage_inside_an_archive_is_noticed(tmp_path):
 @pytest.mark.parametrize('compression', [PACKED, STORED])
 def test_many_threads_read_at_once(tmp_path, compression):
   rng = np.random.default_rng(0)
-  files = {f'images/{index}.jpg': rng.bytes(int(size)) for index, size in enumerate(rng.integers(1, 100_000, 100))}
-  nested = {'outer/masks.zip': zip_bytes({f'masks/{path}': content for path, content in files.items()}, compression)}
+  files = {
+    f'images/{index}.jpg': rng.bytes(int(size))
+    for index, size in enumerate(rng.integers(1, 100_000, 100))
+  }
+  nested = {
+    'outer/masks.zip': zip_bytes(
+      {f'masks/{path}': content for path, content in files.items()}, compression
+    )
+  }
   (tmp_path / 'images.zip').write_bytes(zip_bytes(files, compression))
   (tmp_path / 'outer.zip').write_bytes(zip_bytes(nested, compression))
   source = Source(tmp_path)

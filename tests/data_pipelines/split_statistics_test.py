@@ -15,9 +15,13 @@ def make_scene(names, relationships, boxes, masks=None):
 
 
 SCENES = [
-    make_scene(('sky', 'sheep'), ((0, 'above', 1),), [[0, 0, 1, 0.5], [0.5, 0.5, 1, 1]],
-               np.stack([np.ones((2, 2), np.uint8), np.zeros((2, 2), np.uint8)])),
-    make_scene(('sky',), (), [[0, 0, 1, 1]]),
+  make_scene(
+    ('sky', 'sheep'),
+    ((0, 'above', 1),),
+    [[0, 0, 1, 0.5], [0.5, 0.5, 1, 1]],
+    np.stack([np.ones((2, 2), np.uint8), np.zeros((2, 2), np.uint8)]),
+  ),
+  make_scene(('sky',), (), [[0, 0, 1, 1]]),
 ]
 
 
@@ -33,7 +37,9 @@ def test_counts():
   assert statistics.triple_slots.tolist() == [3, 1]
 
 
-@pytest.mark.parametrize(('share', 'slots'), [(1, 100), (0.99, 99), (0.985, 99), (0.5, 50), (0.01, 1)])
+@pytest.mark.parametrize(
+  ('share', 'slots'), [(1, 100), (0.99, 99), (0.985, 99), (0.5, 50), (0.01, 1)]
+)
 def test_smallest_slots(share, slots):
   needed = np.random.default_rng(0).permutation(np.arange(1, 101))
   assert split_statistics.smallest_slots(needed, share) == slots
@@ -50,14 +56,24 @@ def test_padding_share():
 @pytest.mark.parametrize('relations', prepared.RELATIONS)
 def test_slots_are_what_the_batches_fill(coco_root, data_config, relations):
   builder = prepared.open_data_set(str(coco_root / 'prepared'))
-  visits = prepared.SplitVisits(builder, 'train', relations, *prepared.whole_slots(builder, relations), seed=0)
+  visits = prepared.SplitVisits(
+    builder, 'train', relations, *prepared.whole_slots(builder, relations), seed=0
+  )
   statistics = split_statistics.count(visits.scenes())
   data_config.relations, data_config.max_objects, data_config.max_triples = relations, 7, 12
-  batches = list(input_pipeline.evaluation_batches(
-      builder, data_config, visits.vocabulary, split='train', batch_size=1, seed=0))
-  padding = [1 - np.mean([batch[name].mean() for batch in batches]) for name in ('object_mask', 'triple_mask')]
-  found = [split_statistics.padding_share(needed, slots)
-           for needed, slots in ((statistics.object_slots, 7), (statistics.triple_slots, 12))]
+  batches = list(
+    input_pipeline.evaluation_batches(
+      builder, data_config, visits.vocabulary, split='train', batch_size=1, seed=0
+    )
+  )
+  padding = [
+    1 - np.mean([batch[name].mean() for batch in batches])
+    for name in ('object_mask', 'triple_mask')
+  ]
+  found = [
+    split_statistics.padding_share(needed, slots)
+    for needed, slots in ((statistics.object_slots, 7), (statistics.triple_slots, 12))
+  ]
   np.testing.assert_allclose(found, padding, rtol=1e-6)
 
 
@@ -68,7 +84,10 @@ def test_report_of_whole_scenes(coco_root):
   assert report.startswith('4 scenes, ')
   assert 'scenes with masks: 100.0 %; objects with an empty mask: 0.0 %' in report
   max_objects, max_triples = prepared.whole_slots(builder, 'geometric')
-  assert f'recommended: --config.data.max_objects={max_objects} --config.data.max_triples={max_triples};' in report
+  assert (
+    f'recommended: --config.data.max_objects={max_objects} --config.data.max_triples={max_triples};'
+    in report
+  )
   for name in ('sky', 'person', 'car'):
     assert f'  {name} ' in report
   assert 'classes: 3 of ' in report
@@ -85,7 +104,10 @@ def test_report_of_cut_scenes_recommends_nothing(coco_root):
 
 def test_many_names_and_many_values_are_shortened(coco_root):
   names = tuple(f'class {index}' for index in range(40) for _ in range(index + 1))
-  scenes = [make_scene(names[:length], (), np.tile([0, 0, 0.5, 0.5], (length, 1))) for length in range(780, 821)]
+  scenes = [
+    make_scene(names[:length], (), np.tile([0, 0, 0.5, 0.5], (length, 1)))
+    for length in range(780, 821)
+  ]
   builder = prepared.open_data_set(str(coco_root / 'prepared'))
   visits = prepared.SplitVisits(builder, 'val', 'none', 1000, 1000, seed=0)
   lines = split_statistics.report(split_statistics.count(scenes), visits).splitlines()

@@ -31,11 +31,21 @@ def image_path(image_id):
 
 def make_object(object_id, names, box, **further):
   left, top, width, height = box
-  return {'object_id': object_id, 'names': names, 'x': left, 'y': top, 'w': width, 'h': height, 'synsets': []} | further
+  return {
+    'object_id': object_id,
+    'names': names,
+    'x': left,
+    'y': top,
+    'w': width,
+    'h': height,
+    'synsets': [],
+  } | further
 
 
 def write_files(root):
-  """13 images of the same scene: a cat (called a kitten), a dog on a mat, a too small flea, a name that is too rare."""
+  """13 images of the same scene: a cat (called a kitten), a dog on a mat, a too small flea, a name
+  that is too rare.
+  """
   rng = np.random.default_rng(0)
   documents = {file: [] for file in visual_genome_annotations.ANNOTATIONS}
   for image_id in range(1, sum(NUM_IMAGES.values()) + 1):
@@ -47,25 +57,50 @@ def write_files(root):
     if image_id == TRUNCATED_IMAGE:
       path.write_bytes(path.read_bytes()[:400])
     first = 10 * image_id
-    objects = [make_object(first, ['pet', 'Kitten'], (6, 8, 24, 16)), make_object(first + 1, ['mat'], (0, 20, 60, 20)),
-               make_object(first + 2, ['flea'], (5, 5, 2, 2)), make_object(first + 3, ['dog', 'mat'], (-6, 4, 36, 48)),
-               make_object(first + 4, [f'thing {image_id}'], (0, 0, 30, 30))]
-    attributes = [make_object(first, ['cat'], (0, 0, 1, 1), attributes=['soft', 'odd', 'grey']),
-                  make_object(first + 1, ['mat'], (0, 0, 1, 1)),
-                  make_object(first + 3, ['dog'], (0, 0, 1, 1), attributes=['grey'])]
+    objects = [
+      make_object(first, ['pet', 'Kitten'], (6, 8, 24, 16)),
+      make_object(first + 1, ['mat'], (0, 20, 60, 20)),
+      make_object(first + 2, ['flea'], (5, 5, 2, 2)),
+      make_object(first + 3, ['dog', 'mat'], (-6, 4, 36, 48)),
+      make_object(first + 4, [f'thing {image_id}'], (0, 0, 30, 30)),
+    ]
+    attributes = [
+      make_object(first, ['cat'], (0, 0, 1, 1), attributes=['soft', 'odd', 'grey']),
+      make_object(first + 1, ['mat'], (0, 0, 1, 1)),
+      make_object(first + 3, ['dog'], (0, 0, 1, 1), attributes=['grey']),
+    ]
     relationships = [
-        {'relationship_id': number, 'predicate': predicate, 'subject': {'object_id': first + subject},
-         'object': {'object_id': first + object_}}
-        for number, (subject, predicate, object_) in enumerate(
-            [(3, ' ON a', 1), (0, 'on', 1), (2, 'on', 1), (0, 'bites', 3), (0, f'admires {image_id}', 1)])]
-    documents['image_data.json'].append({
-        'image_id': image_id, 'url': f'https://cs.stanford.edu/people/rak248/{image_path(image_id)}', 'width': WIDTH,
-        'height': HEIGHT})
+      {
+        'relationship_id': number,
+        'predicate': predicate,
+        'subject': {'object_id': first + subject},
+        'object': {'object_id': first + object_},
+      }
+      for number, (subject, predicate, object_) in enumerate(
+        [
+          (3, ' ON a', 1),
+          (0, 'on', 1),
+          (2, 'on', 1),
+          (0, 'bites', 3),
+          (0, f'admires {image_id}', 1),
+        ]
+      )
+    ]
+    documents['image_data.json'].append(
+      {
+        'image_id': image_id,
+        'url': f'https://cs.stanford.edu/people/rak248/{image_path(image_id)}',
+        'width': WIDTH,
+        'height': HEIGHT,
+      }
+    )
     documents['objects.json'].append({'image_id': image_id, 'objects': objects})
     documents['attributes.json'].append({'image_id': image_id, 'attributes': attributes})
     documents['relationships.json'].append({'image_id': image_id, 'relationships': relationships})
   ids = iter(range(1, 100))
-  documents['splits.json'] = {split: [next(ids) for _ in range(count)] for split, count in NUM_IMAGES.items()}
+  documents['splits.json'] = {
+    split: [next(ids) for _ in range(count)] for split, count in NUM_IMAGES.items()
+  }
   for file, document in documents.items():
     (root / file).write_text(json.dumps(document))
   (root / 'object_alias.txt').write_bytes(b'cat, Kitten ,kitty\r\n\r\nrug,carpet\r\n')
@@ -74,9 +109,18 @@ def write_files(root):
 
 def make_data_config(source_dir, data_dir):
   data_config = vg64.get_config().data
-  data_config.source_dir, data_config.data_dir, data_config.image_size = str(source_dir), str(data_dir), (24, 32)
-  data_config.options.update(min_image_size=40, min_object_instances=4, min_attribute_instances=4, min_object_size=8,
-                             min_predicate_instances=4)
+  data_config.source_dir, data_config.data_dir, data_config.image_size = (
+    str(source_dir),
+    str(data_dir),
+    (24, 32),
+  )
+  data_config.options.update(
+    min_image_size=40,
+    min_object_instances=4,
+    min_attribute_instances=4,
+    min_object_size=8,
+    min_predicate_instances=4,
+  )
   return data_config
 
 
@@ -85,7 +129,9 @@ def filters(data_config):
 
 
 def records(builder, split):
-  return {int(record['image_id']): record for record in tfds.as_numpy(builder.as_dataset(split=split))}
+  return {
+    int(record['image_id']): record for record in tfds.as_numpy(builder.as_dataset(split=split))
+  }
 
 
 def rewrite(path, change):
@@ -123,7 +169,9 @@ def files(tmp_path):
 def warnings(monkeypatch):
   """The warnings as text, one entry each."""
   texts = []
-  monkeypatch.setattr(visual_genome_annotations.logging, 'warning', lambda text, *values: texts.append(text % values))
+  monkeypatch.setattr(
+    visual_genome_annotations.logging, 'warning', lambda text, *values: texts.append(text % values)
+  )
   return texts
 
 
@@ -132,12 +180,17 @@ def test_keeps_what_can_be_read(builder):
   assert sorted(records(builder, 'val')) == [9, 10, 11]
   assert sorted(records(builder, 'test')) == [12, 13]
   metadata = builder.info.metadata
-  assert (metadata['num_skipped_images'], metadata['max_objects'], metadata['max_relations']) == (2, 3, 3)
+  assert (metadata['num_skipped_images'], metadata['max_objects'], metadata['max_relations']) == (
+    2,
+    3,
+    3,
+  )
 
 
 def test_vocabulary(builder):
   vocabulary = input_pipeline.stored_vocabulary(builder)
-  # "mat" names two things of an image, and so comes first; "pet" and "cat" are as frequent as "dog" and seen before.
+  # "mat" names two things of an image, and so comes first; "pet" and "cat" are as frequent as "dog"
+  # and seen before.
   assert vocabulary.object_names == ('__image__', 'mat', 'pet', 'cat', 'flea', 'dog')
   assert vocabulary.predicate_names == ('__in_image__', 'on', 'bites')
   assert builder.info.metadata['attribute_names'] == ['grey', 'soft', 'odd']
@@ -146,8 +199,12 @@ def test_vocabulary(builder):
 def test_record(builder, root):
   record = records(builder, 'train')[1]
   assert 'masks' not in record
-  np.testing.assert_array_equal(record['object_class'], [2, 1, 5])  # each by the first of its names that is a class
-  np.testing.assert_allclose(record['boxes'], [[0.1, 0.2, 0.5, 0.6], [0, 0.5, 1, 1], [0, 0.1, 0.5, 1]], rtol=1e-6)
+  np.testing.assert_array_equal(
+    record['object_class'], [2, 1, 5]
+  )  # each by the first of its names that is a class
+  np.testing.assert_allclose(
+    record['boxes'], [[0.1, 0.2, 0.5, 0.6], [0, 0.5, 1, 1], [0, 0.1, 0.5, 1]], rtol=1e-6
+  )
   np.testing.assert_array_equal(record['relations'], [[2, 1, 1], [0, 1, 1], [0, 2, 2]])
   np.testing.assert_array_equal(record['attributes'], [[0, 1], [0, 2], [0, 0], [2, 0]])
   with PIL.Image.open(root / 'source' / image_path(1)) as image:
@@ -193,7 +250,8 @@ def test_skipped_images_are_named(files, caplog):
 def test_filters_scenes_and_objects(data_config, files):
   def scenes(**options):
     annotations = visual_genome_annotations.read(
-        Source(files), visual_genome_annotations.Filters(**(dict(data_config.options) | options)))
+      Source(files), visual_genome_annotations.Filters(**(dict(data_config.options) | options))
+    )
     return list(annotations.scenes('train'))
 
   assert [len(scene.objects) for scene in scenes()] == [3] * 8
@@ -218,7 +276,9 @@ def test_every_option_makes_another_data_set(data_config, builder):
 def test_refuses_records_of_other_annotations(data_config, builder, files):
   (files / 'object_alias.txt').write_text('cat,puss\n')
   data_config.source_dir = str(files)
-  with pytest.raises(UserError, match='prepared from other annotation files than those in .*--config.data.data_dir'):
+  with pytest.raises(
+    UserError, match='prepared from other annotation files than those in .*--config.data.data_dir'
+  ):
     input_pipeline.prepare(data_config)
 
 
@@ -226,31 +286,101 @@ def test_lists_every_missing_file(tmp_path):
   with pytest.raises(UserError) as error:
     visual_genome.make_builder(make_data_config(tmp_path, tmp_path / 'prepared'))
   message = str(error.value)
-  for name in (*visual_genome_annotations.ANNOTATIONS, *visual_genome_annotations.ALIASES, 'splits.json or vg_splits',
-               'VG_100K/ (images.zip)', 'VG_100K_2/ (images2.zip)', 'visualgenome.org', 'sg2im/data/vg_splits.json'):
+  for name in (
+    *visual_genome_annotations.ANNOTATIONS,
+    *visual_genome_annotations.ALIASES,
+    'splits.json or vg_splits',
+    'VG_100K/ (images.zip)',
+    'VG_100K_2/ (images2.zip)',
+    'visualgenome.org',
+    'sg2im/data/vg_splits.json',
+  ):
     assert name in message
   assert '\n' not in message
 
 
-@pytest.mark.parametrize(('file', 'damage', 'expected'), [
-    ('objects.json', lambda text: text[:300], 'objects.json: not whole JSON .* download or unzip it again'),
+@pytest.mark.parametrize(
+  ('file', 'damage', 'expected'),
+  [
+    (
+      'objects.json',
+      lambda text: text[:300],
+      'objects.json: not whole JSON .* download or unzip it again',
+    ),
     ('relationships.json', lambda text: text[:-2], 'relationships.json: not whole JSON'),
-    ('splits.json', lambda text: '[1, 2]', r'splits.json: found \[1, 2\] without a list "train"; expected {"train"'),
-    ('splits.json', lambda text: text.replace('[9,', '["9",'), 'splits.json: found "9", which is no image of image_d'),
-    ('splits.json', lambda text: text.replace('[9,', '[99,'), 'splits.json: found 99, which is no image of image_data'),
-    ('splits.json', lambda text: text.replace('[9,', '[9, 1,'), 'splits.json: names image 1 twice, and 1 images in al'),
-    ('image_data.json', lambda text: text.replace('"url"', '"link"'), "image_data.json: not in the layout .*'url'"),
-    ('image_data.json', lambda text: text.replace(': 60', ': "x"'), 'image_data.json: not in the layout .*ValueError'),
+    (
+      'splits.json',
+      lambda text: '[1, 2]',
+      r'splits.json: found \[1, 2\] without a list "train"; expected {"train"',
+    ),
+    (
+      'splits.json',
+      lambda text: text.replace('[9,', '["9",'),
+      'splits.json: found "9", which is no image of image_d',
+    ),
+    (
+      'splits.json',
+      lambda text: text.replace('[9,', '[99,'),
+      'splits.json: found 99, which is no image of image_data',
+    ),
+    (
+      'splits.json',
+      lambda text: text.replace('[9,', '[9, 1,'),
+      'splits.json: names image 1 twice, and 1 images in al',
+    ),
+    (
+      'image_data.json',
+      lambda text: text.replace('"url"', '"link"'),
+      "image_data.json: not in the layout .*'url'",
+    ),
+    (
+      'image_data.json',
+      lambda text: text.replace(': 60', ': "x"'),
+      'image_data.json: not in the layout .*ValueError',
+    ),
     ('objects.json', lambda text: '{"objects": []}', 'objects.json: not in the layout .*TypeError'),
-    ('objects.json', lambda text: text.replace('"names"', '"name"'), "objects.json: not in the layout .*'names'"),
-    ('objects.json', lambda text: text.replace('"w": 24', '"w": "wide"'), 'objects.json: not in the layout .*ValueErr'),
-    ('objects.json', lambda text: text.replace('"x": 6', '"x": null'), 'objects.json: not in the layout .*TypeError'),
-    ('attributes.json', lambda text: text.replace('["grey"]', '3'), 'attributes.json: not in the layout .*TypeError'),
-    ('attributes.json', lambda text: '[]', "attributes.json: nothing about image 1, which is in split 'train'"),
-    ('relationships.json', lambda text: text.replace('"bites"', '3'), 'relationships.json: not in the layout'),
-    ('relationships.json', lambda text: text.replace('"subject"', '"actor"'), "relationships.json: .*'subject'"),
-    ('objects.json', lambda text: text.replace('"w": 24', '"w": 4'), "no image of split 'train' passes the filter"),
-])
+    (
+      'objects.json',
+      lambda text: text.replace('"names"', '"name"'),
+      "objects.json: not in the layout .*'names'",
+    ),
+    (
+      'objects.json',
+      lambda text: text.replace('"w": 24', '"w": "wide"'),
+      'objects.json: not in the layout .*ValueErr',
+    ),
+    (
+      'objects.json',
+      lambda text: text.replace('"x": 6', '"x": null'),
+      'objects.json: not in the layout .*TypeError',
+    ),
+    (
+      'attributes.json',
+      lambda text: text.replace('["grey"]', '3'),
+      'attributes.json: not in the layout .*TypeError',
+    ),
+    (
+      'attributes.json',
+      lambda text: '[]',
+      "attributes.json: nothing about image 1, which is in split 'train'",
+    ),
+    (
+      'relationships.json',
+      lambda text: text.replace('"bites"', '3'),
+      'relationships.json: not in the layout',
+    ),
+    (
+      'relationships.json',
+      lambda text: text.replace('"subject"', '"actor"'),
+      "relationships.json: .*'subject'",
+    ),
+    (
+      'objects.json',
+      lambda text: text.replace('"w": 24', '"w": 4'),
+      "no image of split 'train' passes the filter",
+    ),
+  ],
+)
 def test_names_a_damaged_annotation_file(files, file, damage, expected):
   path = files / file
   path.write_text(damage(path.read_text()))
@@ -263,11 +393,16 @@ def test_names_a_damaged_annotation_file(files, file, damage, expected):
 def test_warns_of_repeated_ids(files, data_config, warnings):
   rewrite(files / 'objects.json', lambda document: document.append(document[0]))
   rewrite(files / 'attributes.json', lambda document: document.extend(document[:2]))
-  rewrite(files / 'objects.json', lambda document: document[1]['objects'].append(document[1]['objects'][0]))
+  rewrite(
+    files / 'objects.json',
+    lambda document: document[1]['objects'].append(document[1]['objects'][0]),
+  )
   annotations = visual_genome_annotations.read(Source(files), filters(data_config))
-  assert warnings == ['objects.json: image 1 comes more than once, as do 1 in all; its last entry counts.',
-                      'objects.json: object 20 comes more than once, as do 1 in all; its last entry counts.',
-                      'attributes.json: image 1 comes more than once, as do 2 in all; its last entry counts.']
+  assert warnings == [
+    'objects.json: image 1 comes more than once, as do 1 in all; its last entry counts.',
+    'objects.json: object 20 comes more than once, as do 1 in all; its last entry counts.',
+    'attributes.json: image 1 comes more than once, as do 2 in all; its last entry counts.',
+  ]
   assert len(list(annotations.scenes('train'))) == 8
 
 
@@ -286,7 +421,9 @@ def test_aliases_with_damaged_characters(files, data_config, warnings):
   annotations = visual_genome_annotations.read(Source(files), filters(data_config))
   assert 'cat' in annotations.vocabulary.object_names  # in spite of the byte order mark before it
   (warning,) = warnings
-  assert warning.startswith('object_alias.txt: line 2 is not UTF-8 and is read as "na\N{REPLACEMENT CHARACTER}ve,pet"')
+  assert warning.startswith(
+    'object_alias.txt: line 2 is not UTF-8 and is read as "na\N{REPLACEMENT CHARACTER}ve,pet"'
+  )
 
 
 def test_reports_that_no_image_can_be_read(files):
@@ -300,22 +437,36 @@ def test_reports_that_no_image_can_be_read(files):
 def test_batches_without_masks(builder, data_config):
   vocabulary = input_pipeline.stored_vocabulary(builder)
   data_config.flip = True
-  batch = next(input_pipeline.training_batches(builder, data_config, vocabulary, batch_size=6, seed=0, first_step=0))
+  batch = next(
+    input_pipeline.training_batches(
+      builder, data_config, vocabulary, batch_size=6, seed=0, first_step=0
+    )
+  )
   assert 'masks' not in batch and batch['triples'].shape == (6, 39, 3)
-  np.testing.assert_array_equal(batch['triples'][0, :6], [[3, 1, 2], [1, 1, 2], [1, 2, 3], [1, 0, 0], [2, 0, 0],
-                                                          [3, 0, 0]])
+  np.testing.assert_array_equal(
+    batch['triples'][0, :6], [[3, 1, 2], [1, 1, 2], [1, 2, 3], [1, 0, 0], [2, 0, 0], [3, 0, 0]]
+  )
   data_config.relations = 'geometric'
-  with pytest.raises(UserError, match="has no predicate \"left of\", .* set --config.data.relations to 'stored'"):
-    input_pipeline.training_batches(builder, data_config, vocabulary, batch_size=6, seed=0, first_step=0)
+  with pytest.raises(
+    UserError, match='has no predicate "left of", .* set --config.data.relations to \'stored\''
+  ):
+    input_pipeline.training_batches(
+      builder, data_config, vocabulary, batch_size=6, seed=0, first_step=0
+    )
 
 
 def golden_filters(settings):
   return visual_genome_annotations.Filters(
-      min_image_size=settings['min_image_size'], min_object_instances=settings['min_object_instances'],
-      min_attribute_instances=settings['min_attribute_instances'], min_object_size=settings['min_object_size'],
-      min_predicate_instances=settings['min_relationship_instances'], min_objects=settings['min_objects_per_image'],
-      max_objects=settings['max_objects_per_image'], min_relations=settings['min_relationships_per_image'],
-      max_relations=settings['max_relationships_per_image'])
+    min_image_size=settings['min_image_size'],
+    min_object_instances=settings['min_object_instances'],
+    min_attribute_instances=settings['min_attribute_instances'],
+    min_object_size=settings['min_object_size'],
+    min_predicate_instances=settings['min_relationship_instances'],
+    min_objects=settings['min_objects_per_image'],
+    max_objects=settings['max_objects_per_image'],
+    min_relations=settings['min_relationships_per_image'],
+    max_relations=settings['max_relationships_per_image'],
+  )
 
 
 @pytest.fixture(scope='module')
@@ -327,7 +478,9 @@ def published():
       pytest.skip(f'needs ../shared/{needed.relative_to(SHARED)}')
   golden = np.load(path)
   settings = json.loads(str(golden['settings_json']))
-  return golden, visual_genome_annotations.read(Source(SHARED / 'data/vg_mini'), golden_filters(settings))
+  return golden, visual_genome_annotations.read(
+    Source(SHARED / 'data/vg_mini'), golden_filters(settings)
+  )
 
 
 def test_vocabulary_equals_the_published_preprocessing(published):
@@ -348,26 +501,38 @@ def test_equals_the_published_preprocessing(published, split):
     result = np.full((len(rows), width, *shape), -1, np.int32)
     for index, row in enumerate(rows):
       if row:
-        result[index, :len(row)] = row
+        result[index, : len(row)] = row
     return result
 
   objects, relations = [scene.objects for scene in scenes], [scene.relations for scene in scenes]
   found = {
-      'image_ids': np.array([scene.image_id for scene in scenes], np.int32),
-      'image_paths': np.array([scene.path for scene in scenes]),
-      'objects_per_image': np.array([len(row) for row in objects], np.int32),
-      'relationships_per_image': np.array([len(row) for row in relations], np.int32),
-      'object_ids': padded([[object_.object_id for object_ in row] for row in objects], 30),
-      'object_names': padded([[object_.class_id for object_ in row] for row in objects], 30),
-      'object_boxes': padded([[object_.box for object_ in row] for row in objects], 30, 4),
-      'attributes_per_object': padded([[len(object_.attribute_ids) for object_ in row] for row in objects], 30),
-      'object_attributes': padded([object_.attribute_ids for row in objects for object_ in row], 30),
-      'relationship_ids': padded([[relation.relationship_id for relation in row] for row in relations], 30),
-      'relationship_subjects': padded([[relation.subject for relation in row] for row in relations], 30),
-      'relationship_predicates': padded([[relation.predicate_id for relation in row] for row in relations], 30),
-      'relationship_objects': padded([[relation.object for relation in row] for row in relations], 30),
+    'image_ids': np.array([scene.image_id for scene in scenes], np.int32),
+    'image_paths': np.array([scene.path for scene in scenes]),
+    'objects_per_image': np.array([len(row) for row in objects], np.int32),
+    'relationships_per_image': np.array([len(row) for row in relations], np.int32),
+    'object_ids': padded([[object_.object_id for object_ in row] for row in objects], 30),
+    'object_names': padded([[object_.class_id for object_ in row] for row in objects], 30),
+    'object_boxes': padded([[object_.box for object_ in row] for row in objects], 30, 4),
+    'attributes_per_object': padded(
+      [[len(object_.attribute_ids) for object_ in row] for row in objects], 30
+    ),
+    'object_attributes': padded([object_.attribute_ids for row in objects for object_ in row], 30),
+    'relationship_ids': padded(
+      [[relation.relationship_id for relation in row] for row in relations], 30
+    ),
+    'relationship_subjects': padded(
+      [[relation.subject for relation in row] for row in relations], 30
+    ),
+    'relationship_predicates': padded(
+      [[relation.predicate_id for relation in row] for row in relations], 30
+    ),
+    'relationship_objects': padded(
+      [[relation.object for relation in row] for row in relations], 30
+    ),
   }
-  assert {f'{split}/{name}' for name in found} == {name for name in golden.files if name.startswith(split)}
+  assert {f'{split}/{name}' for name in found} == {
+    name for name in golden.files if name.startswith(split)
+  }
   for name, values in found.items():
     expected = golden[f'{split}/{name}']
     assert (values.shape, values.dtype.kind) == (expected.shape, expected.dtype.kind), name

@@ -5,7 +5,9 @@ import pytest
 from data_pipelines.scene_graphs.graph import UserError
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 
-VOCABULARY = Vocabulary(('__image__', 'sheep', 'NONE', 'sky-other', 'skis', 'grass'), COCO_PREDICATES)
+VOCABULARY = Vocabulary(
+  ('__image__', 'sheep', 'NONE', 'sky-other', 'skis', 'grass'), COCO_PREDICATES
+)
 
 
 def test_ids():
@@ -14,16 +16,26 @@ def test_ids():
   assert (VOCABULARY.num_objects, VOCABULARY.num_predicates) == (6, 7)
 
 
-@pytest.mark.parametrize(('name', 'nearest'), [
-    ('Sheep', 'sheep'), ('shep', 'sheep'), ('sky', 'sky-other'), ('gras', 'grass'),
-])
+@pytest.mark.parametrize(
+  ('name', 'nearest'),
+  [
+    ('Sheep', 'sheep'),
+    ('shep', 'sheep'),
+    ('sky', 'sky-other'),
+    ('gras', 'grass'),
+  ],
+)
 def test_names_the_nearest_object(name, nearest):
-  with pytest.raises(UserError, match=f'^a.json: object 1: unknown object name "{name}"; .* are "{nearest}", '):
+  with pytest.raises(
+    UserError, match=f'^a.json: object 1: unknown object name "{name}"; .* are "{nearest}", '
+  ):
     VOCABULARY.object_id(name, 'a.json: object 1')
 
 
 def test_names_the_nearest_predicate():
-  with pytest.raises(UserError, match='^here: unknown predicate name "left"; the nearest known names are "left of", '):
+  with pytest.raises(
+    UserError, match='^here: unknown predicate name "left"; the nearest known names are "left of", '
+  ):
     VOCABULARY.predicate_id('left', 'here')
 
 
@@ -35,7 +47,13 @@ def test_unused_ids_have_no_name():
 
 def test_published_layout_round_trip():
   layout = json.loads(json.dumps(VOCABULARY.to_dict()))
-  assert layout['object_name_to_idx'] == {'__image__': 0, 'sheep': 1, 'sky-other': 3, 'skis': 4, 'grass': 5}
+  assert layout['object_name_to_idx'] == {
+    '__image__': 0,
+    'sheep': 1,
+    'sky-other': 3,
+    'skis': 4,
+    'grass': 5,
+  }
   assert layout['pred_name_to_idx']['left of'] == 1
   assert Vocabulary.from_dict(layout) == VOCABULARY
 

@@ -23,12 +23,22 @@ VOCABULARY = Vocabulary(('__image__', 'sky', 'NONE', 'sheep'), ('__in_image__', 
 
 
 def make_state(step, num_values=1000):
-  """A state whose every array depends on the step; without image discriminator, and one network without BatchNorm."""
+  """A state whose every array depends on the step; without image discriminator, and one network
+  without BatchNorm.
+  """
+
   def network(batch_stats):
-    params = {'dense': {'kernel': jax.random.normal(jax.random.key(step), (num_values,)), 'bias': jnp.full(3, step)}}
+    params = {
+      'dense': {
+        'kernel': jax.random.normal(jax.random.key(step), (num_values,)),
+        'bias': jnp.full(3, step),
+      }
+    }
     return NetworkState(params, batch_stats, optax.adam(1e-3).init(params))
 
-  return TrainState(jnp.int32(step), network({'norm': {'mean': jnp.full(3, step + 0.5)}}), None, network({}))
+  return TrainState(
+    jnp.int32(step), network({'norm': {'mean': jnp.full(3, step + 0.5)}}), None, network({})
+  )
 
 
 def assert_equal(state, expected):
@@ -58,11 +68,14 @@ def workdir(tmp_path):
 
 
 def truncate(path):
-  path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def data_file(workdir, step, item):
-  return max((workdir / f'checkpoints/{step}/{item}').rglob('*'), key=lambda path: path.is_file() * path.stat().st_size)
+  return max(
+    (workdir / f'checkpoints/{step}/{item}').rglob('*'),
+    key=lambda path: path.is_file() * path.stat().st_size,
+  )
 
 
 def test_round_trip(workdir):
@@ -82,7 +95,9 @@ def test_donated_arrays_are_saved_as_they_were(tmp_path):
     for _ in range(3):
       state = step(state)
   with Checkpoints(tmp_path, 1) as saved:
-    assert_equal(saved.restore_latest(make_state(0, num_values=1_000_000)), make_state(7, num_values=1_000_000))
+    assert_equal(
+      saved.restore_latest(make_state(0, num_values=1_000_000)), make_state(7, num_values=1_000_000)
+    )
 
 
 def test_relative_work_directory(workdir, monkeypatch):
@@ -101,11 +116,17 @@ def test_newest_and_best_are_kept(tmp_path):
 
 def test_the_best_can_be_told_by_another_metric(tmp_path):
   with Checkpoints(tmp_path, 1, 'kid') as saved:
-    for step, kid in enumerate((0.5, 0.25, 0.75, None, 1.0), 1):  # of one checkpoint it is not known
+    for step, kid in enumerate(
+      (0.5, 0.25, 0.75, None, 1.0), 1
+    ):  # of one checkpoint it is not known
       saved.save(make_state(step), {'box_iou': step / 10} | ({} if kid is None else {'kid': kid}))
   assert checkpoints.steps(tmp_path) == [2, 5]
   with Checkpoints(tmp_path, 1, 'kid') as saved:
-    assert saved.is_best({'kid': 0.2}) and not saved.is_best({'kid': 0.3}) and not saved.is_best({'box_iou': 1.0})
+    assert (
+      saved.is_best({'kid': 0.2})
+      and not saved.is_best({'kid': 0.3})
+      and not saved.is_best({'box_iou': 1.0})
+    )
   with Checkpoints(tmp_path, 1, 'box_iou') as saved:
     assert saved.is_best({'box_iou': 0.6}) and not saved.is_best({'box_iou': 0.4})
     saved.save(make_state(6))
@@ -123,14 +144,17 @@ def test_generator_alone(workdir):
   assert_equal(variables, {'params': expected.params, 'batch_stats': expected.batch_stats})
   assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(variables))
   assert (vocabulary, step) == (VOCABULARY, 2)
-  assert config.data.image_size == (32, 32) and config.model.refinement_dims == debug.get_config().model.refinement_dims
+  assert (
+    config.data.image_size == (32, 32)
+    and config.model.refinement_dims == debug.get_config().model.refinement_dims
+  )
   assert checkpoints.load_generator(workdir, step=1)[3] == 1
   with pytest.raises(UserError, match=r'no checkpoint of step 5; there are 1, 2'):
     checkpoints.load_generator(workdir, step=5)
 
 
 def test_saved_on_one_device_restored_on_four(workdir):
-  program = f'''
+  program = f"""
 import jax, numpy as np
 from sg2im_jax import checkpoints, sharding
 from tests.sg2im_jax.checkpoints_test import assert_equal, make_state
@@ -142,9 +166,15 @@ with checkpoints.Checkpoints({str(workdir)!r}, 3) as saved:
   assert_equal(state, make_state(2))
   assert all(leaf.sharding == replicated for leaf in jax.tree.leaves(state))
   saved.save(jax.device_put(make_state(3), replicated))
-'''
-  result = subprocess.run([sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True, check=False, env={
-      **os.environ, **ENVIRONMENT, 'XLA_FLAGS': '--xla_force_host_platform_device_count=4'})
+"""
+  result = subprocess.run(
+    [sys.executable, '-c', program],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+    env={**os.environ, **ENVIRONMENT, 'XLA_FLAGS': '--xla_force_host_platform_device_count=4'},
+  )
   assert result.returncode == 0, result.stderr
   assert_equal(restore(workdir), make_state(3))  # and from four on one
   assert checkpoints.load_generator(workdir)[3] == 3
@@ -161,8 +191,10 @@ def test_damaged_newest_falls_back_to_the_one_before(workdir, item, capfd):
   assert_equal(restore(workdir), make_state(2))
 
 
-@pytest.mark.parametrize('name', ['generator/_METADATA', 'generator/manifest.ocdbt', 'training/_METADATA',
-                                  'metrics/metrics'])
+@pytest.mark.parametrize(
+  'name',
+  ['generator/_METADATA', 'generator/manifest.ocdbt', 'training/_METADATA', 'metrics/metrics'],
+)
 def test_any_damaged_file_is_noticed(workdir, name, capfd):
   truncate(workdir / 'checkpoints/2' / name)
   assert_equal(restore(workdir), make_state(1))
@@ -190,7 +222,9 @@ def test_full_disk_loses_nothing(workdir, capfd):
   limits = resource.getrlimit(resource.RLIMIT_FSIZE)
   resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
   try:
-    with pytest.raises(UserError, match=r'cannot write a checkpoint to .*; complete ones: 1, 2; free space'):
+    with pytest.raises(
+      UserError, match=r'cannot write a checkpoint to .*; complete ones: 1, 2; free space'
+    ):
       save(workdir, [make_state(3, num_values=1_000_000)], keep=1)
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -199,7 +233,9 @@ def test_full_disk_loses_nothing(workdir, capfd):
 
 
 def test_work_directory_without_a_run(tmp_path):
-  with pytest.raises(UserError, match=r'is not a work directory: it has no config.json; train first'):
+  with pytest.raises(
+    UserError, match=r'is not a work directory: it has no config.json; train first'
+  ):
     checkpoints.load_generator(tmp_path)
   work_directory.save_config(tmp_path, debug.get_config())
   work_directory.save_vocabulary(tmp_path, VOCABULARY)

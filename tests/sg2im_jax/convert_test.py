@@ -46,18 +46,33 @@ NOT_COMPARED = ('ops/vecs', 'ops/other_boxes')  # inputs
 def compared_names(recording):
   """The recorded arrays that a verification has to look at."""
   with np.load(GOLDEN / f'{recording}.npz') as file:
-    names = [name for name in file if not name.startswith('in/') and name not in (*NOT_COMPARED, 'settings_json')]
-  return {name for name in names if not name.endswith('num_batches_tracked') and '/classifier.' not in name}
+    names = [
+      name
+      for name in file
+      if not name.startswith('in/') and name not in (*NOT_COMPARED, 'settings_json')
+    ]
+  return {
+    name
+    for name in names
+    if not name.endswith('num_batches_tracked') and '/classifier.' not in name
+  }
 
 
 @pytest.mark.parametrize('recording', RECORDINGS)
 def test_a_converted_checkpoint_computes_what_the_original_computed(recording, tmp_path, capsys):
-  convert.convert(str(checkpoint_path(recording, tmp_path)), str(tmp_path / 'run'),
-                  vectors=str(GOLDEN / f'{recording}.npz'),
-                  align_corners=settings_of(recording).get('align_corners', True))
+  convert.convert(
+    str(checkpoint_path(recording, tmp_path)),
+    str(tmp_path / 'run'),
+    vectors=str(GOLDEN / f'{recording}.npz'),
+    align_corners=settings_of(recording).get('align_corners', True),
+  )
   printed = capsys.readouterr().out
   assert ' comparisons, none out of tolerance' in printed
-  table = dict(line.split(maxsplit=1) for line in printed.splitlines() if re.match(r'(state|ops|eval|train)/', line))
+  table = dict(
+    line.split(maxsplit=1)
+    for line in printed.splitlines()
+    if re.match(r'(state|ops|eval|train)/', line)
+  )
   extra = table.keys() - compared_names(recording)
   assert compared_names(recording) <= table.keys()
   assert all('none in the original' in table[name] for name in extra)
@@ -69,7 +84,9 @@ def test_sampling_from_the_work_directory_draws_the_recorded_pictures(recording,
   config, vocabulary, variables, step = checkpoints.load_generator(tmp_path / 'run')
   assert step == (0 if recording == 'vg' else 7)  # that one is stripped
   sampler = Sampler(models.build_generator(config, vocabulary), variables)
-  outputs = list(verification.compare_outputs(verification.Recording(GOLDEN / f'{recording}.npz'), sampler))
+  outputs = list(
+    verification.compare_outputs(verification.Recording(GOLDEN / f'{recording}.npz'), sampler)
+  )
   assert {comparison.name.split('/')[1] for comparison in outputs} == {'gt', 'gt_boxes', 'pred'}
   assert [comparison.name for comparison in outputs if not comparison.passed] == []
 
@@ -80,18 +97,40 @@ def test_as_users_run_it_in_float32_everything_agrees_too():
   networks = build_networks(published.config, published.vocabulary)
   with optimized():
     comparisons = [
-        *verification.compare_outputs(recording, Sampler(networks.generator, state.generator.variables)),
-        *verification.compare_step(recording, published.config, networks, state, 'float32')]
+      *verification.compare_outputs(
+        recording, Sampler(networks.generator, state.generator.variables)
+      ),
+      *verification.compare_step(recording, published.config, networks, state, 'float32'),
+    ]
   assert {comparison.name.split('/')[1] for comparison in comparisons} == {
-      'gt', 'gt_boxes', 'pred', 'g_loss', 'd_obj', 'd_img', 'g_grad', 'd_obj_grad', 'd_img_grad', 'stats_after_g',
-      'stats_after_step'}
+    'gt',
+    'gt_boxes',
+    'pred',
+    'g_loss',
+    'd_obj',
+    'd_img',
+    'g_grad',
+    'd_obj_grad',
+    'd_img_grad',
+    'stats_after_g',
+    'stats_after_step',
+  }
   assert [comparison.name for comparison in comparisons if not comparison.passed] == []
 
 
 CHANGED = {
-    'state/model/box_net.0.bias', 'ops/crops', 'eval/pred/img', 'eval/gt/masks', 'eval/d_img/scores', 'train/gt/rel',
-    'train/g_loss/bbox', 'train/g_grad/box_net.0.weight', 'train/g_grad/refinement_net.refinement_modules.0.net.0.bias',
-    'train/d_obj_grad/discriminator.cnn.0.0.weight', 'train/stats_after_step/d_img/cnn.1.running_mean'}
+  'state/model/box_net.0.bias',
+  'ops/crops',
+  'eval/pred/img',
+  'eval/gt/masks',
+  'eval/d_img/scores',
+  'train/gt/rel',
+  'train/g_loss/bbox',
+  'train/g_grad/box_net.0.weight',
+  'train/g_grad/refinement_net.refinement_modules.0.net.0.bias',
+  'train/d_obj_grad/discriminator.cnn.0.0.weight',
+  'train/stats_after_step/d_img/cnn.1.running_mean',
+}
 
 
 def test_differences_are_found(tmp_path, capsys):
@@ -100,9 +139,14 @@ def test_differences_are_found(tmp_path, capsys):
   for name in CHANGED:
     arrays[name] = arrays[name] + np.float32(2e-4) * max(np.abs(arrays[name]).max(), 1)
   np.savez(tmp_path / 'vectors.npz', **arrays)
-  with pytest.raises(UserError, match=f'{len(CHANGED)} of .* out of tolerance, .* the first of them; nothing was'):
-    convert.convert(str(checkpoint_path('first_residual', tmp_path)), str(tmp_path / 'run'),
-                    vectors=str(tmp_path / 'vectors.npz'))
+  with pytest.raises(
+    UserError, match=f'{len(CHANGED)} of .* out of tolerance, .* the first of them; nothing was'
+  ):
+    convert.convert(
+      str(checkpoint_path('first_residual', tmp_path)),
+      str(tmp_path / 'run'),
+      vectors=str(tmp_path / 'vectors.npz'),
+    )
   failed = re.findall(r'^(\S+) .* OUT OF TOLERANCE', capsys.readouterr().out, re.MULTILINE)
   assert set(failed) == CHANGED
   assert not (tmp_path / 'run').exists()
@@ -112,9 +156,16 @@ def test_nan_is_a_difference():
   assert not verification.Comparison('name', float('nan'), 1.0, 1e-4).passed
 
 
-@pytest.mark.parametrize('content, message', [
-    (None, 'cannot be read'), (b'', 'no recording of the original'), (b'PK\x03\x04 cut off', 'no recording'),
-    ({'settings_json': '{}'}, 'no recording of the original .KeyError'), ('coco', 'recorded from another model')])
+@pytest.mark.parametrize(
+  'content, message',
+  [
+    (None, 'cannot be read'),
+    (b'', 'no recording of the original'),
+    (b'PK\x03\x04 cut off', 'no recording'),
+    ({'settings_json': '{}'}, 'no recording of the original .KeyError'),
+    ('coco', 'recorded from another model'),
+  ],
+)
 def test_vectors_that_cannot_be_compared(content, message, tmp_path):
   path = tmp_path / 'vectors.npz'
   if content == 'coco':
@@ -124,14 +175,21 @@ def test_vectors_that_cannot_be_compared(content, message, tmp_path):
   elif content is not None:
     path.write_bytes(content)
   with pytest.raises(UserError, match=message) as error:
-    convert.convert(str(checkpoint_path('first_residual', tmp_path)), str(tmp_path / 'run'), vectors=str(path))
+    convert.convert(
+      str(checkpoint_path('first_residual', tmp_path)), str(tmp_path / 'run'), vectors=str(path)
+    )
   assert '\n' not in str(error.value)
   assert not (tmp_path / 'run').exists()
 
 
 def run(*arguments):
-  return subprocess.run([sys.executable, '-m', 'sg2im_jax.convert', *map(str, arguments)], text=True,
-                        capture_output=True, timeout=300, check=False)
+  return subprocess.run(
+    [sys.executable, '-m', 'sg2im_jax.convert', *map(str, arguments)],
+    text=True,
+    capture_output=True,
+    timeout=300,
+    check=False,
+  )
 
 
 def test_the_command(tmp_path):
@@ -141,8 +199,12 @@ def test_the_command(tmp_path):
   assert 'retired arguments are ignored: vec_noise_dim=0' in result.stdout
   assert 'python -m sg2im_jax.sample' in result.stdout
   graphs = tmp_path / 'graphs.json'
-  graphs.write_text(json.dumps({'objects': ['thing1', 'stuff11'], 'relationships': [[0, 'above', 1]]}))
-  sample.sample_file(str(workdir), str(graphs), str(tmp_path / 'out'), samples_per_graph=1, seed=0, stretch=None)
+  graphs.write_text(
+    json.dumps({'objects': ['thing1', 'stuff11'], 'relationships': [[0, 'above', 1]]})
+  )
+  sample.sample_file(
+    str(workdir), str(graphs), str(tmp_path / 'out'), samples_per_graph=1, seed=0, stretch=None
+  )
   record = json.loads((tmp_path / 'out/graph_000/graph.json').read_text())
   assert record['stretch'] is True  # as published pictures are
   again = run(f'--checkpoint={GOLDEN}/coco.pt', f'--workdir={workdir}')
@@ -162,27 +224,49 @@ def test_a_bad_checkpoint_is_one_line_and_writes_nothing(tmp_path):
 
 @pytest.fixture(scope='module')
 def published_coco(tmp_path_factory):
-  """A checkpoint of a small COCO model whose vocabulary has more names and predicates than the data set, reordered."""
+  """A checkpoint of a small COCO model whose vocabulary has more names and predicates than the data
+  set, reordered.
+  """
   directory = tmp_path_factory.mktemp('coco')
   write_coco_files(directory / 'source')
-  vocabulary = Vocabulary(('__image__', 'person', 'NONE', 'car', 'boat', 'sky', 'other'),
-                          ('__in_image__', 'touching', *reversed(COCO_PREDICATES[1:]), 'near', 'far'))
+  vocabulary = Vocabulary(
+    ('__image__', 'person', 'NONE', 'car', 'boat', 'sky', 'other'),
+    ('__in_image__', 'touching', *reversed(COCO_PREDICATES[1:]), 'near', 'far'),
+  )
   config = tiny_config()
-  config.data.image_size, config.data.mask_size, config.model.mask_size = IMAGE_SIZE, MASK_SIZE, MASK_SIZE
+  config.data.image_size, config.data.mask_size, config.model.mask_size = (
+    IMAGE_SIZE,
+    MASK_SIZE,
+    MASK_SIZE,
+  )
   config.image_discriminator.arch = config.object_discriminator.arch = 'C4-4-2'
   state = jax.jit(lambda: create_train_state(config, vocabulary))()
-  model_kwargs = {name: value for name, value in config.model.items() if name not in ('initial_box', 'align_corners')}
-  discriminator = {name: config.image_discriminator[name] for name in ('arch', 'normalization', 'activation',
-                                                                       'padding')}
-  states = {network: to_published(getattr(state, network).variables, table)
-            for network, table in array_table.tables(config).items()}
-  torch.save({
+  model_kwargs = {
+    name: value
+    for name, value in config.model.items()
+    if name not in ('initial_box', 'align_corners')
+  }
+  discriminator = {
+    name: config.image_discriminator[name]
+    for name in ('arch', 'normalization', 'activation', 'padding')
+  }
+  states = {
+    network: to_published(getattr(state, network).variables, table)
+    for network, table in array_table.tables(config).items()
+  }
+  torch.save(
+    {
       'args': {'dataset': 'coco', 'batch_size': 4, 'num_iterations': 1000},
       'model_kwargs': {**model_kwargs, 'image_size': IMAGE_SIZE, 'vocab': vocabulary.to_dict()},
-      'd_img_kwargs': discriminator, 'd_obj_kwargs': {**discriminator, 'object_size': 8},
-      'model_state': states['generator'], 'd_img_state': states['image_discriminator'],
-      'd_obj_state': states['object_discriminator'], 'counters': {'t': 40},
-  }, directory / 'published.pt')
+      'd_img_kwargs': discriminator,
+      'd_obj_kwargs': {**discriminator, 'object_size': 8},
+      'model_state': states['generator'],
+      'd_img_state': states['image_discriminator'],
+      'd_obj_state': states['object_discriminator'],
+      'counters': {'t': 40},
+    },
+    directory / 'published.pt',
+  )
   return directory, vocabulary
 
 
@@ -202,10 +286,15 @@ def test_training_goes_on_from_a_converted_checkpoint(published_coco, capsys):
   assert checkpoints.steps(workdir) == [40, 42]
   assert load_vocabulary(workdir) == vocabulary
   after = checkpoints.load_generator(workdir)[2]['params']
-  changes = [np.abs(a - b).max() for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)]
+  changes = [
+    np.abs(a - b).max()
+    for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+  ]
   assert 0 < max(changes) < 1e-3  # two steps of Adam at 1e-4
   results = evaluate.evaluate(workdir, Protocol(num_graphs=4, num_splits=1), backbone='none')
-  assert results['protocol']['num_graphs'] == 4 and 0 <= results['layout']['predicted']['box_iou'] <= 1
+  assert (
+    results['protocol']['num_graphs'] == 4 and 0 <= results['layout']['predicted']['box_iou'] <= 1
+  )
 
 
 def test_a_checkpoint_without_a_discriminator(tmp_path, capsys):

@@ -24,6 +24,7 @@ PROTOCOL = Protocol(samples_per_graph=2, num_splits=2)
 
 class FakeBackbone:
   """Features are the colours of 2 x 2 parts; class probabilities the mean colour."""
+
   name, weights, sha256, resize, num_features = 'fake', 'fake.pth', '0' * 64, 'not at all', 12
 
   def __init__(self):
@@ -31,10 +32,14 @@ class FakeBackbone:
 
   def __call__(self, images):
     self.seen.append(images)
-    parts = images.reshape(len(images), 2, images.shape[1] // 2, 2, images.shape[2] // 2, 3).mean((2, 4))
+    parts = images.reshape(len(images), 2, images.shape[1] // 2, 2, images.shape[2] // 2, 3).mean(
+      (2, 4)
+    )
     colours = 1 + parts.mean((1, 2))
-    return Activations(parts.reshape(len(images), -1).astype(np.float32),
-                       (colours / colours.sum(1, keepdims=True)).astype(np.float32))
+    return Activations(
+      parts.reshape(len(images), -1).astype(np.float32),
+      (colours / colours.sum(1, keepdims=True)).astype(np.float32),
+    )
 
 
 class FakeClassifier:
@@ -87,18 +92,26 @@ def test_everything_is_written_and_comes_out_the_same_again(workdir, backbone, t
   assert results['images']['real']['num_pictures'] == 6  # the train split has no more
   assert results['layout']['ground truth']['box_iou'] == pytest.approx(1)
   objects = results['objects']
-  assert objects['num_drawn'] == 2 * objects['num_real'] == 2 * results['layout']['predicted']['num_objects']
+  assert (
+    objects['num_drawn']
+    == 2 * objects['num_real']
+    == 2 * results['layout']['predicted']['num_objects']
+  )
   assert objects['drawn_to_real'] == 1.0
   assert evaluate.evaluate(workdir, PROTOCOL, output_dir=tmp_path) == results
-  assert evaluate.evaluate(workdir, dataclasses.replace(PROTOCOL, seed=1), output_dir=tmp_path) != results
+  assert (
+    evaluate.evaluate(workdir, dataclasses.replace(PROTOCOL, seed=1), output_dir=tmp_path)
+    != results
+  )
 
 
 def test_every_image_once_and_real_ones_only_the_first_time(workdir, backbone, builder, tmp_path):
   evaluate.evaluate(workdir, PROTOCOL, output_dir=tmp_path)
   drawn, real, other = backbone.seen
   assert len(drawn) == 18 and len(other) == 6
-  expected = [scene.image for scene in
-              prepared.SplitVisits(builder, 'val', 'mixed', 12, 24, 0).scenes()]
+  expected = [
+    scene.image for scene in prepared.SplitVisits(builder, 'val', 'mixed', 12, 24, 0).scenes()
+  ]
   np.testing.assert_array_equal(real, expected)
   backbone.seen.clear()
   evaluate.evaluate(workdir, PROTOCOL, output_dir=tmp_path)
@@ -125,7 +138,9 @@ def test_ground_truth_layouts_and_sizes(workdir, backbone, tmp_path):
   evaluate.evaluate(workdir, PROTOCOL, output_dir=tmp_path)
   predicted = backbone.seen[0]
   backbone.seen.clear()
-  given = dataclasses.replace(PROTOCOL, boxes='ground_truth', masks='ground_truth', image_size=(16, 48))
+  given = dataclasses.replace(
+    PROTOCOL, boxes='ground_truth', masks='ground_truth', image_size=(16, 48)
+  )
   results = evaluate.evaluate(workdir, given, output_dir=tmp_path)
   assert {images.shape[1:] for images in backbone.seen} == {(16, 48, 3)}
   assert np.abs(backbone.seen[0].astype(int) - pictures.resized(predicted, (16, 48))).max() > 20
@@ -139,15 +154,20 @@ def test_layout_alone_needs_no_backbone(workdir, monkeypatch, tmp_path):
   assert 'images' not in results and '## Images' not in report.markdown(results)
 
 
-@pytest.mark.parametrize('changes, message', [
+@pytest.mark.parametrize(
+  'changes, message',
+  [
     ({'num_graphs': 3}, '3 graphs of split val to evaluate, expected at least 4'),
     ({'num_splits': 10}, '9 graphs of split val to evaluate, expected at least 10'),
     ({'image_ids': ('1', '2')}, '2 of 2 image ids are not in split val'),
     ({'split': 'tset'}, "no split 'tset'"),
-])
+  ],
+)
 def test_mistakes(workdir, tmp_path, changes, message):
   with pytest.raises(UserError, match=message):
-    evaluate.evaluate(workdir, dataclasses.replace(PROTOCOL, **changes), backbone='none', output_dir=tmp_path)
+    evaluate.evaluate(
+      workdir, dataclasses.replace(PROTOCOL, **changes), backbone='none', output_dir=tmp_path
+    )
   assert not list(tmp_path.iterdir())
 
 

@@ -64,7 +64,11 @@ def _config(data_dir):
 
 
 def _scene(graph, boxes=None, masks=None):
-  boxes = np.tile(np.array([0, 0.25, 0.5, 1], np.float32), (len(graph.objects), 1)) if boxes is None else boxes
+  boxes = (
+    np.tile(np.array([0, 0.25, 0.5, 1], np.float32), (len(graph.objects), 1))
+    if boxes is None
+    else boxes
+  )
   return Scene('7', _picture(RED), graph, np.asarray(boxes, np.float32), masks)
 
 
@@ -85,11 +89,15 @@ def _example(graph):
 def _page(*graphs):
   """A page of one scene, the last graph, and a progression of all."""
   progression = figures.Progression('graphs.json', [_samples(graph, BLUE) for graph in graphs])
-  return figures_page.page({'step': 3, 'split': 'val'}, ['A note.'], 'GT boxes', [_example(graphs[-1])], [progression])
+  return figures_page.page(
+    {'step': 3, 'split': 'val'}, ['A note.'], 'GT boxes', [_example(graphs[-1])], [progression]
+  )
 
 
 class _Page(html.parser.HTMLParser):
-  """What the tests ask of a page: its tags, what they refer to, and the objects of each row and of its panels."""
+  """What the tests ask of a page: its tags, what they refer to, and the objects of each row and of
+  its panels.
+  """
 
   def __init__(self, text):
     super().__init__()
@@ -100,8 +108,11 @@ class _Page(html.parser.HTMLParser):
     attributes = dict(attributes)
     classes = (attributes.get('class') or '').split()
     self.tags.add(tag)
-    self.references += [value for name, value in attributes.items()
-                        if name in ('src', 'href', 'srcset', 'action', 'poster', 'xlink:href', 'data')]
+    self.references += [
+      value
+      for name, value in attributes.items()
+      if name in ('src', 'href', 'srcset', 'action', 'poster', 'xlink:href', 'data')
+    ]
     self.references += re.findall(r'url\((.*?)\)', attributes.get('style') or '')
     if tag == 'article':
       self.rows.append([])
@@ -113,28 +124,49 @@ class _Page(html.parser.HTMLParser):
 
 
 def test_the_files_are_written_and_the_page_needs_no_other(workdir, data_dir, tmp_path, capsys):
-  figures.draw_figures(str(workdir), num_graphs=1, samples_per_graph=2, seed=4, output_dir=str(tmp_path / 'out'))
-  assert capsys.readouterr().out == f'split val, by the model of step 0: look at {tmp_path / "out/figures.html"}\n'
-  assert {path.name for path in (tmp_path / 'out').iterdir()} == {'examples.png', 'progressions.png', 'figures.html'}
+  figures.draw_figures(
+    str(workdir), num_graphs=1, samples_per_graph=2, seed=4, output_dir=str(tmp_path / 'out')
+  )
+  assert (
+    capsys.readouterr().out
+    == f'split val, by the model of step 0: look at {tmp_path / "out/figures.html"}\n'
+  )
+  assert {path.name for path in (tmp_path / 'out').iterdir()} == {
+    'examples.png',
+    'progressions.png',
+    'figures.html',
+  }
   Image.open(tmp_path / 'out/examples.png').load()
   Image.open(tmp_path / 'out/progressions.png').load()
 
   text = (tmp_path / 'out/figures.html').read_text()
   page = _Page(text)
-  assert page.references and all(reference.startswith('data:image/png;base64,') for reference in page.references)
+  assert page.references and all(
+    reference.startswith('data:image/png;base64,') for reference in page.references
+  )
   assert not {'link', 'iframe', 'object', 'embed', 'base', 'use'} & page.tags
   assert not re.search(r'https?:|@import|url\(|fetch\(', text)
-  for fact in ('<dt>step</dt><dd>0</dd>', '<dt>seed</dt><dd>4</dd>', '<dt>image size</dt><dd>32x32</dd>',
-               '<dt>split</dt><dd>val</dd>', '<dt>stretch</dt><dd>off</dd>'):
+  for fact in (
+    '<dt>step</dt><dd>0</dd>',
+    '<dt>seed</dt><dd>4</dd>',
+    '<dt>image size</dt><dd>32x32</dd>',
+    '<dt>split</dt><dd>val</dd>',
+    '<dt>stretch</dt><dd>off</dd>',
+  ):
     assert fact in text
   assert re.search('<dt>model</dt><dd>[0-9a-f]{16}</dd>', text)
 
-  scene, = figures.load_scenes(_config(data_dir), 'val', 1)
+  (scene,) = figures.load_scenes(_config(data_dir), 'val', 1)
   example, progression = page.rows
-  assert example == [(kind, _objects(scene.graph))
-                     for kind in ('graph', 'picture', 'layout', 'layout', 'picture', 'picture', 'picture')]
-  assert progression == [(kind, _objects(stage)) for stage in figures.growth(scene)
-                         for kind in ('graph', 'layout', 'picture')]
+  assert example == [
+    (kind, _objects(scene.graph))
+    for kind in ('graph', 'picture', 'layout', 'layout', 'picture', 'picture', 'picture')
+  ]
+  assert progression == [
+    (kind, _objects(stage))
+    for stage in figures.growth(scene)
+    for kind in ('graph', 'layout', 'picture')
+  ]
 
 
 def _objects(graph):
@@ -151,20 +183,32 @@ def test_stages_of_a_file_and_what_the_model_lacks(workdir, data_dir, tmp_path, 
   figures.draw_figures(str(lacking), num_graphs=1, samples_per_graph=1, scene_graphs=str(path))
   text = (lacking / 'figures/figures.html').read_text()
   printed = capsys.readouterr().out
-  for note in ('This model was trained without a box loss: the boxes that it predicts mean nothing.',
-               'This model was trained without relationships: its graphs have none.',
-               'This model predicts no masks: its layouts are boxes.'):
+  for note in (
+    'This model was trained without a box loss: the boxes that it predicts mean nothing.',
+    'This model was trained without relationships: its graphs have none.',
+    'This model predicts no masks: its layouts are boxes.',
+  ):
     assert note in printed and f'<p class="note">{note}</p>' in text
-  assert 'graphs.json, stage 2' in text and 'class="relation"' not in text and 'from GT boxes<' in text
+  assert (
+    'graphs.json, stage 2' in text and 'class="relation"' not in text and 'from GT boxes<' in text
+  )
   assert [len(row) for row in _Page(text).rows] == [6, 6]
 
 
-@pytest.mark.parametrize('settings, message', [
+@pytest.mark.parametrize(
+  'settings, message',
+  [
     ({'split': 'test'}, "no split 'test'; it has train, val$"),
     ({'output_dir': 'file'}, 'cannot write to .*file: .*choose an --output_dir'),
-    ({'scene_graphs': 'graphs.json'}, 'graphs.json: graph 0: object 0: unknown object name "gras".*"grass"'),
-])
-def test_mistakes_are_told_before_anything_is_drawn(workdir, tmp_path, monkeypatch, settings, message):
+    (
+      {'scene_graphs': 'graphs.json'},
+      'graphs.json: graph 0: object 0: unknown object name "gras".*"grass"',
+    ),
+  ],
+)
+def test_mistakes_are_told_before_anything_is_drawn(
+  workdir, tmp_path, monkeypatch, settings, message
+):
   monkeypatch.setattr(figures, 'Sampler', None)  # nothing can be drawn
   monkeypatch.chdir(tmp_path)
   (tmp_path / 'file').write_text('')
@@ -175,31 +219,54 @@ def test_mistakes_are_told_before_anything_is_drawn(workdir, tmp_path, monkeypat
 
 
 def test_the_command_reports_a_mistake_in_one_line(directory, tmp_path):
-  process = start('figures', f'--workdir={tmp_path / "nothing"}', '--split=val', '--num_graphs=1',
-                  '--samples_per_graph=1', '--seed=0', '--data_dir=data', '--source_dir=source', '--output_dir=out',
-                  '--scene_graphs=graphs.json', directory=directory)
+  process = start(
+    'figures',
+    f'--workdir={tmp_path / "nothing"}',
+    '--split=val',
+    '--num_graphs=1',
+    '--samples_per_graph=1',
+    '--seed=0',
+    '--data_dir=data',
+    '--source_dir=source',
+    '--output_dir=out',
+    '--scene_graphs=graphs.json',
+    directory=directory,
+  )
   printed, errors = process.communicate(timeout=300)
   assert (process.returncode, printed, errors.count('\n')) == (2, '', 1)
   assert errors.startswith(f'error: {tmp_path / "nothing"} is not a work directory')
 
 
 def test_a_graph_grows_from_the_objects_that_cover_most():
-  graph = SceneGraph(('sheep', 'grass', 'fence', 'sky'),
-                     ((0, 'standing on', 1), (3, 'above', 1), (0, 'behind', 2), (3, 'above', 0)))
+  graph = SceneGraph(
+    ('sheep', 'grass', 'fence', 'sky'),
+    ((0, 'standing on', 1), (3, 'above', 1), (0, 'behind', 2), (3, 'above', 0)),
+  )
   boxes = [(0.4, 0.4, 0.6, 0.6), (0, 0.5, 1, 1), (0, 0, 1, 1), (0, 0, 1, 0.5)]
   masks = np.ones((4, 2, 2), np.uint8)
   masks[2] = [[0, 0], [1, 0]]  # a quarter of the largest box
   stages = figures.growth(_scene(graph, boxes, masks))
   assert stages == [
-      SceneGraph(('grass', 'sky'), ((1, 'above', 0),)),
-      SceneGraph(('grass', 'sky', 'fence'), ((1, 'above', 0),)),
-      SceneGraph(('grass', 'sky', 'fence', 'sheep'),
-                 ((3, 'standing on', 0), (1, 'above', 0), (3, 'behind', 2), (1, 'above', 3)))]
+    SceneGraph(('grass', 'sky'), ((1, 'above', 0),)),
+    SceneGraph(('grass', 'sky', 'fence'), ((1, 'above', 0),)),
+    SceneGraph(
+      ('grass', 'sky', 'fence', 'sheep'),
+      ((3, 'standing on', 0), (1, 'above', 0), (3, 'behind', 2), (1, 'above', 3)),
+    ),
+  ]
   assert figures.growth(_scene(graph, boxes))[0].objects == ('fence', 'grass')
 
 
-@pytest.mark.parametrize('num_objects, sizes', [
-    (1, [1]), (2, [2]), (3, [2, 3]), (9, [2, 3, 4, 5, 6, 7, 8, 9]), (16, [2, 4, 6, 8, 10, 12, 14, 16])])
+@pytest.mark.parametrize(
+  'num_objects, sizes',
+  [
+    (1, [1]),
+    (2, [2]),
+    (3, [2, 3]),
+    (9, [2, 3, 4, 5, 6, 7, 8, 9]),
+    (16, [2, 4, 6, 8, 10, 12, 14, 16]),
+  ],
+)
 def test_large_graphs_grow_by_several_objects(num_objects, sizes):
   graph = SceneGraph(('sheep',) * num_objects, ())
   assert [len(stage.objects) for stage in figures.growth(_scene(graph))] == sizes
@@ -210,7 +277,9 @@ def test_changes_between_stages():
   on_grass = SceneGraph(('sea', 'boat', 'grass'), ((1, 'in', 0), (1, 'on', 2)))
   assert figures_page.changes(in_sea, on_grass) == (['grass', 'boat on grass'], ['boat in sea'])
   assert figures_page.changes(SKY, SceneGraph(('sky', 'sea'), ((0, 'above', 1),))) == (
-      ['sea', 'sky above sea'], ['grass', 'sky above grass'])
+    ['sea', 'sky above sea'],
+    ['grass', 'sky above grass'],
+  )
 
 
 def test_all_stages_have_the_same_noise(sampler, monkeypatch):
@@ -222,7 +291,9 @@ def test_all_stages_have_the_same_noise(sampler, monkeypatch):
 
   monkeypatch.setattr(sampler, 'draw', remember)
   graphs = [SKY, SHEEP, SceneGraph(('sheep',), ())]
-  stages = figures.draw_stages(sampler, graphs, storybook.VOCABULARY, noise_index=3, seed=4, stretch=False)
+  stages = figures.draw_stages(
+    sampler, graphs, storybook.VOCABULARY, noise_index=3, seed=4, stretch=False
+  )
   assert [stage.graph for stage in stages] == graphs
   assert [stage.pictures.shape for stage in stages] == [(1, 32, 32, 3)] * 3
   assert noise == [(4, [3], [0])] * 3
@@ -230,8 +301,15 @@ def test_all_stages_have_the_same_noise(sampler, monkeypatch):
 
 def test_the_layout_that_is_painted_is_that_of_the_scene(sampler):
   def draw(boxes, masks, use_masks):
-    example, = figures.draw_examples(sampler, [_scene(SKY, boxes, masks)], storybook.VOCABULARY, samples_per_graph=1,
-                                     seed=0, stretch=False, use_masks=use_masks)
+    (example,) = figures.draw_examples(
+      sampler,
+      [_scene(SKY, boxes, masks)],
+      storybook.VOCABULARY,
+      samples_per_graph=1,
+      seed=0,
+      stretch=False,
+      use_masks=use_masks,
+    )
     return example
 
   boxes, masks = [(0, 0, 1, 0.5), (0, 0.5, 1, 1)], np.ones((2, 8, 8), np.uint8)
@@ -243,10 +321,22 @@ def test_the_layout_that_is_painted_is_that_of_the_scene(sampler):
 
 
 def test_a_layout_is_painted_with_the_noise_of_the_first_sample(sampler):
-  boxes, masks = np.array([(0, 0, 1, 0.5), (0, 0.5, 1, 1)], np.float32), np.ones((2, 8, 8), np.uint8)
-  flock = _scene(SceneGraph(('sheep',) * 9, ()), masks=np.ones((9, 8, 8), np.uint8))  # in a batch after the other
-  first, second = figures.draw_examples(sampler, [flock, _scene(SKY, boxes, masks)], storybook.VOCABULARY,
-                                        samples_per_graph=1, seed=5, stretch=True, use_masks=True)
+  boxes, masks = (
+    np.array([(0, 0, 1, 0.5), (0, 0.5, 1, 1)], np.float32),
+    np.ones((2, 8, 8), np.uint8),
+  )
+  flock = _scene(
+    SceneGraph(('sheep',) * 9, ()), masks=np.ones((9, 8, 8), np.uint8)
+  )  # in a batch after the other
+  first, second = figures.draw_examples(
+    sampler,
+    [flock, _scene(SKY, boxes, masks)],
+    storybook.VOCABULARY,
+    samples_per_graph=1,
+    seed=5,
+    stretch=True,
+    use_masks=True,
+  )
   assert (first.samples.graph, second.samples.graph) == (flock.graph, SKY)
   batch = encode_graph(SKY, storybook.VOCABULARY, '')
   all_boxes, all_masks = np.zeros((8, 4), np.float32), np.zeros((8, 8, 8), np.uint8)
@@ -261,8 +351,10 @@ def test_a_layout_is_painted_with_the_noise_of_the_first_sample(sampler):
 def test_the_sheets_have_their_pictures_in_order():
   sheet = np.asarray(figures.examples_sheet([_example(SKY)] * 2, 'GT boxes'))
   assert _colors(sheet[-20]) == [RED, GREEN, BLUE, GREY]
-  progressions = [figures.Progression('one', [_samples(SKY, RED)]),
-                  figures.Progression('two', [_samples(SKY, GREEN), _samples(SHEEP, BLUE)])]
+  progressions = [
+    figures.Progression('one', [_samples(SKY, RED)]),
+    figures.Progression('two', [_samples(SKY, GREEN), _samples(SHEEP, BLUE)]),
+  ]
   sheet = np.asarray(figures.progressions_sheet(progressions))
   assert _colors(sheet[-20]) == [GREEN, BLUE]
   assert _colors(sheet[:, sheet.shape[1] // 2 - 40]) == [RED, GREEN]
@@ -285,8 +377,14 @@ def test_names_are_escaped():
 
 def test_the_page_says_what_a_stage_changed():
   text = _page(SHEEP, SKY, SHEEP)
-  assert '<ins>+ sheep standing on grass</ins>' in text and '<del>sheep standing on grass</del>' in text
-  assert re.findall(r'<g class="(node[^"]*)" data-object="2 sheep"', text) == ['node', 'node', 'node added']
+  assert (
+    '<ins>+ sheep standing on grass</ins>' in text and '<del>sheep standing on grass</del>' in text
+  )
+  assert re.findall(r'<g class="(node[^"]*)" data-object="2 sheep"', text) == [
+    'node',
+    'node',
+    'node added',
+  ]
 
 
 def test_boxes_are_told_as_what_they_are():
@@ -294,6 +392,8 @@ def test_boxes_are_told_as_what_they_are():
   ground_truth = 'ground-truth box: x 0.00 to 0.50, y 0.25 to 1.00'
   predicted = 'predicted box: x 0.50 to 1.00, y 0.00 to 0.50'
   assert f'data-name="sky" data-box="{ground_truth}&#10;{predicted}"' in text
-  layouts = re.findall(r'data-title="([\w-]*) layout of scene 7".*?data-box="([^"]*)"', text, re.DOTALL)
+  layouts = re.findall(
+    r'data-title="([\w-]*) layout of scene 7".*?data-box="([^"]*)"', text, re.DOTALL
+  )
   assert layouts == [('Ground-truth', ground_truth), ('Predicted', predicted)]
   assert text.count('<svg viewBox="0 0 192 144"') == 3

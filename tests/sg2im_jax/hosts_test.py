@@ -19,22 +19,34 @@ def test_one_process_needs_no_flags():
   assert hosts.largest(3) == 3 and hosts.first_alone(lambda: 'result') == 'result'
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (['--num_processes=2', '--process_id=0'], '--coordinator_address is missing; give --coordinator_address, '),
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
+    (
+      ['--num_processes=2', '--process_id=0'],
+      '--coordinator_address is missing; give --coordinator_address, ',
+    ),
     (['--coordinator_address=a:1', '--process_id=0'], '--num_processes is missing'),
     (['--coordinator_address=a:1', '--num_processes=2', '--multi_host'], '--process_id is missing'),
-    (['--coordinator_address=a:1', '--num_processes=2', '--process_id=2'],
-     '--process_id=2: expected less than --num_processes=2'),
-    (['--coordinator_address=a', '--num_processes=2', '--process_id=0'],
-     '--coordinator_address=a: expected HOST:PORT of process 0, such as a:8476'),
-])
+    (
+      ['--coordinator_address=a:1', '--num_processes=2', '--process_id=2'],
+      '--process_id=2: expected less than --num_processes=2',
+    ),
+    (
+      ['--coordinator_address=a', '--num_processes=2', '--process_id=0'],
+      '--coordinator_address=a: expected HOST:PORT of process 0, such as a:8476',
+    ),
+  ],
+)
 def test_mistaken_flags(arguments, message):
   with pytest.raises(UserError, match=message) as error:
     hosts.initialize(parse(*arguments))
   assert '\n' not in str(error.value)
 
 
-@pytest.mark.parametrize('arguments', [['--num_processes=0'], ['--process_id=-1'], ['--num_processes=two']])
+@pytest.mark.parametrize(
+  'arguments', [['--num_processes=0'], ['--process_id=-1'], ['--num_processes=two']]
+)
 def test_mistaken_numbers(arguments):
   with pytest.raises(flags.IllegalFlagValueError):
     parse(*arguments)

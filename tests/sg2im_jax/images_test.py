@@ -10,13 +10,17 @@ def _some_pixels():
 
 def test_normalize_uses_the_statistics_of_imagenet():
   normalized = pixels.normalize(np.array([[[0, 255, 0]]], np.uint8))
-  np.testing.assert_allclose(normalized[0, 0], [-0.485 / 0.229, (1 - 0.456) / 0.224, -0.406 / 0.225], rtol=1e-6)
+  np.testing.assert_allclose(
+    normalized[0, 0], [-0.485 / 0.229, (1 - 0.456) / 0.224, -0.406 / 0.225], rtol=1e-6
+  )
   assert normalized.dtype == np.float32
 
 
 def test_normalize_takes_floats_of_the_same_range():
   pixels = _some_pixels()
-  np.testing.assert_array_equal(pixels.normalize(pixels), pixels.normalize(pixels.astype(np.float32)))
+  np.testing.assert_array_equal(
+    pixels.normalize(pixels), pixels.normalize(pixels.astype(np.float32))
+  )
 
 
 def test_denormalize_gives_every_pixel_value_back():
@@ -27,7 +31,9 @@ def test_denormalize_gives_every_pixel_value_back():
 
 
 def test_denormalize_clips_what_no_pixel_can_hold():
-  np.testing.assert_array_equal(pixels.denormalize(np.array([[[-50.0, 0.0, 50.0]]])), [[[0, 116, 255]]])
+  np.testing.assert_array_equal(
+    pixels.denormalize(np.array([[[-50.0, 0.0, 50.0]]])), [[[0, 116, 255]]]
+  )
 
 
 def test_stretch_spreads_each_image_over_its_own_range():

@@ -4,14 +4,17 @@ import pytest
 from sg2im_jax.evaluation import metrics
 
 
-@pytest.mark.parametrize('box, other, expected', [
+@pytest.mark.parametrize(
+  'box, other, expected',
+  [
     ([0, 0, 1, 1], [0, 0, 1, 1], 1),
     ([0, 0, 2, 1], [1, 0, 3, 1], 1 / 3),
     ([0, 0, 1, 1], [2, 2, 3, 3], 0),
     ([0, 0, 1, 1], [0.25, 0.25, 0.75, 0.75], 0.25),
     ([1, 1, 0, 0], [0, 0, 1, 1], 0),  # corners swapped: no area
     ([0, 0, 0, 0], [0, 0, 0, 0], 0),
-])
+  ],
+)
 def test_box_iou(box, other, expected):
   box, other = np.array(box, np.float32), np.array(other, np.float32)
   np.testing.assert_allclose(metrics.box_iou(box, other), expected, rtol=1e-6)

@@ -21,7 +21,9 @@ def test_pauses_do_not_count():
   assert 'SKIPPED 2 steps: loss not finite  4 images/s' in progress.line(21, {'skipped': 2.0})
 
 
-@pytest.mark.parametrize('seconds, text', [(0.4, '0s'), (59.6, '1m00s'), (3_900, '1h05m'), (93_700, '1d02h')])
+@pytest.mark.parametrize(
+  'seconds, text', [(0.4, '0s'), (59.6, '1m00s'), (3_900, '1h05m'), (93_700, '1d02h')]
+)
 def test_duration(seconds, text):
   assert duration(seconds) == text
 
@@ -46,5 +48,8 @@ def test_a_log_continues_where_its_checkpoint_was(tmp_path):
   with TrainingLog(tmp_path, 2) as log:
     log.write(3, 'train', {'loss': 7.0})
   assert [json.loads(line) for line in path.read_text().splitlines()] == [
-      {'step': 1, 'split': 'train', 'loss': 1 / 3}, {'step': 2, 'split': 'train', 'loss': 2 / 3},
-      {'step': 2, 'split': 'val', 'box_iou': None}, {'step': 3, 'split': 'train', 'loss': 7.0}]
+    {'step': 1, 'split': 'train', 'loss': 1 / 3},
+    {'step': 2, 'split': 'train', 'loss': 2 / 3},
+    {'step': 2, 'split': 'val', 'box_iou': None},
+    {'step': 3, 'split': 'train', 'loss': 7.0},
+  ]

@@ -20,19 +20,29 @@ def with_changes(**changes):
 
 
 CONFIGS = {
-    'coco64': coco64.get_config(), 'vg64': vg64.get_config(), 'storybook': storybook.get_config(),
-    'debug': debug.get_config(), 'no_gconv': ablations.get_config('no_gconv'),
-    'no_discriminators': ablations.get_config('no_discriminators'),
-    'classifier': with_changes(**{'image_discriminator.classifier': True}),
-    'many tokens': with_changes(**{
-        'object_discriminator.arch': 'R,C3-8-2,R,U2,P2,FC-2048-8,FC-8-4', 'object_discriminator.padding': 'same',
-        'image_discriminator.arch': 'I3,C3-8,R,P2,C5-4-2', 'image_discriminator.padding': 'same',
-        'image_discriminator.normalization': 'instance'}),
+  'coco64': coco64.get_config(),
+  'vg64': vg64.get_config(),
+  'storybook': storybook.get_config(),
+  'debug': debug.get_config(),
+  'no_gconv': ablations.get_config('no_gconv'),
+  'no_discriminators': ablations.get_config('no_discriminators'),
+  'classifier': with_changes(**{'image_discriminator.classifier': True}),
+  'many tokens': with_changes(
+    **{
+      'object_discriminator.arch': 'R,C3-8-2,R,U2,P2,FC-2048-8,FC-8-4',
+      'object_discriminator.padding': 'same',
+      'image_discriminator.arch': 'I3,C3-8,R,P2,C5-4-2',
+      'image_discriminator.padding': 'same',
+      'image_discriminator.normalization': 'instance',
+    }
+  ),
 }
 
 
 def paths(tree):
-  return {tuple(key.key for key in path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]}
+  return {
+    tuple(key.key for key in path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]
+  }
 
 
 def check_table(config, vocabulary):
@@ -43,7 +53,9 @@ def check_table(config, vocabulary):
     assert (network is None) == (name not in tables)
     if network is not None:
       arrays = list(array_table.arrays_of(tables[name]))
-      assert sorted((array.collection, *array.path) for array in arrays) == sorted(paths(network.variables))
+      assert sorted((array.collection, *array.path) for array in arrays) == sorted(
+        paths(network.variables)
+      )
       assert len({array.published for array in arrays}) == len(arrays)
 
 
@@ -59,13 +71,17 @@ def test_every_array_of_a_recorded_model_is_in_its_table_once(recording, tmp_pat
 
 
 def test_published_names_of_the_full_model():
-  rows = {row.here: (row.published, row.kind) for row in array_table.generator_table(CONFIGS['coco64'])}
+  rows = {
+    row.here: (row.published, row.kind) for row in array_table.generator_table(CONFIGS['coco64'])
+  }
   assert rows['graph_convolution_0/triple_mlp/dense_1'] == ('gconv.net1.2', 'linear')
   assert rows['graph_convolution_4/object_mlp/dense_0'] == ('gconv_net.gconvs.3.net2.0', 'linear')
   assert rows['mask_head/norm_3'] == ('mask_net.13', 'norm')
   assert rows['mask_head/logits'] == ('mask_net.16', 'conv')
   assert rows['refinement/module_4/norm_1'] == ('refinement_net.refinement_modules.4.net.4', 'norm')
   assert rows['refinement/rgb'] == ('refinement_net.output_conv.2', 'conv')
-  rows = {row.here: row.published for row in array_table.object_discriminator_table(CONFIGS['coco64'])}
+  rows = {
+    row.here: row.published for row in array_table.object_discriminator_table(CONFIGS['coco64'])
+  }
   assert rows['cnn/norm_2'] == 'discriminator.cnn.0.4'
   assert rows['score'] == 'discriminator.real_classifier'

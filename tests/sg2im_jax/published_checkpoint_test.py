@@ -16,10 +16,21 @@ import torch
 from data_pipelines.scene_graphs.graph import UserError
 from sg2im_jax.published import array_table
 from sg2im_jax.published import checkpoint as published_checkpoint
-from tests.published_files import GOLDEN, PUBLISHED_FILES, RECORDINGS, checkpoint_of, checkpoint_path, to_published
+from tests.published_files import (
+  GOLDEN,
+  PUBLISHED_FILES,
+  RECORDINGS,
+  checkpoint_of,
+  checkpoint_path,
+  to_published,
+)
 
 ROOT = pathlib.Path(__file__).parents[2]
-STATES = {'generator': 'model_state', 'image_discriminator': 'd_img_state', 'object_discriminator': 'd_obj_state'}
+STATES = {
+  'generator': 'model_state',
+  'image_discriminator': 'd_img_state',
+  'object_discriminator': 'd_obj_state',
+}
 
 
 def read(checkpoint, tmp_path, **options):
@@ -43,7 +54,9 @@ def test_import_export_import_is_the_identity(recording, tmp_path):
     state = to_published(published.variables[network], table)
     exported[STATES[network]] = state
     left_out = original[STATES[network]].keys() - state.keys()
-    assert all(name.endswith('num_batches_tracked') or name.startswith('classifier.') for name in left_out)
+    assert all(
+      name.endswith('num_batches_tracked') or name.startswith('classifier.') for name in left_out
+    )
     assert state.keys() <= original[STATES[network]].keys()
     for name, array in state.items():
       assert torch.equal(array, original[STATES[network]][name]), name
@@ -75,12 +88,23 @@ def test_what_is_left_out_is_said():
 
 def test_histories_and_prefixes_and_the_older_format(tmp_path):
   plain = checkpoint_of('first_residual')
-  histories = collections.defaultdict(list, total_loss=[3.0, np.float64(2.5)], other=[np.float32(1)])
-  full = {**plain, 'losses': histories, 'val_losses': collections.defaultdict(list), 'val_iou': [np.float64(0.5)],
-          'best_t': [], 'val_samples': [{'gt_img': torch.zeros(1, 3, 2, 2, dtype=torch.uint8)}],
-          'model_best_state': None, 'losses_ts': [np.int64(10)]}
+  histories = collections.defaultdict(
+    list, total_loss=[3.0, np.float64(2.5)], other=[np.float32(1)]
+  )
+  full = {
+    **plain,
+    'losses': histories,
+    'val_losses': collections.defaultdict(list),
+    'val_iou': [np.float64(0.5)],
+    'best_t': [],
+    'val_samples': [{'gt_img': torch.zeros(1, 3, 2, 2, dtype=torch.uint8)}],
+    'model_best_state': None,
+    'losses_ts': [np.int64(10)],
+  }
   for name in STATES.values():
-    full[name] = collections.OrderedDict((f'module.{key}', value) for key, value in plain[name].items())
+    full[name] = collections.OrderedDict(
+      (f'module.{key}', value) for key, value in plain[name].items()
+    )
   for options in ({}, {'_use_new_zipfile_serialization': False}):
     assert_equal(read(full, tmp_path, **options).variables, read(plain, tmp_path).variables)
 
@@ -88,25 +112,61 @@ def test_histories_and_prefixes_and_the_older_format(tmp_path):
 def test_training_arguments_become_settings(tmp_path):
   checkpoint = checkpoint_of('first_residual')
   checkpoint['args'] = {
-      'dataset': 'vg', 'batch_size': 16, 'num_iterations': 500_000, 'learning_rate': 2e-4, 'eval_mode_after': -1,
-      'gan_loss_type': 'wgan', 'mask_loss_weight': 0, 'l1_pixel_loss_weight': 2.0, 'bbox_pred_loss_weight': 10,
-      'predicate_pred_loss_weight': 0.5, 'discriminator_loss_weight': 0.02, 'd_obj_weight': 0.5, 'd_img_weight': 0.25,
-      'ac_loss_weight': 0.2, 'include_relationships': False, 'd_clip': None, 'output_dir': 'somewhere'}
+    'dataset': 'vg',
+    'batch_size': 16,
+    'num_iterations': 500_000,
+    'learning_rate': 2e-4,
+    'eval_mode_after': -1,
+    'gan_loss_type': 'wgan',
+    'mask_loss_weight': 0,
+    'l1_pixel_loss_weight': 2.0,
+    'bbox_pred_loss_weight': 10,
+    'predicate_pred_loss_weight': 0.5,
+    'discriminator_loss_weight': 0.02,
+    'd_obj_weight': 0.5,
+    'd_img_weight': 0.25,
+    'ac_loss_weight': 0.2,
+    'include_relationships': False,
+    'd_clip': None,
+    'output_dir': 'somewhere',
+  }
   config = read(checkpoint, tmp_path).config
   assert (config.data.name, config.data.relations) == ('visual_genome', 'none')
-  assert (config.batch_size, config.num_steps, config.optimizer.learning_rate) == (16, 500_000, 2e-4)
+  assert (config.batch_size, config.num_steps, config.optimizer.learning_rate) == (
+    16,
+    500_000,
+    2e-4,
+  )
   assert config.freeze_batch_norm_after > 10**8  # never
   assert config.losses.to_dict() == {
-      'gan_type': 'wgan', 'l1_pixel_weight': 2.0, 'bbox_weight': 10.0, 'mask_weight': 0.0, 'predicate_weight': 0.5,
-      'gan_weight': 0.02, 'image_gan_weight': 0.25, 'object_gan_weight': 0.5, 'auxiliary_class_weight': 0.2}
-  checkpoint['args'] = {'dataset': 'coco', 'min_object_size': 0.05, 'min_objects_per_image': 2,
-                        'coco_include_other': True, 'num_val_samples': 100, 'stuff_whitelist': ['grass', 'sky'],
-                        'instance_whitelist': None}
+    'gan_type': 'wgan',
+    'l1_pixel_weight': 2.0,
+    'bbox_weight': 10.0,
+    'mask_weight': 0.0,
+    'predicate_weight': 0.5,
+    'gan_weight': 0.02,
+    'image_gan_weight': 0.25,
+    'object_gan_weight': 0.5,
+    'auxiliary_class_weight': 0.2,
+  }
+  checkpoint['args'] = {
+    'dataset': 'coco',
+    'min_object_size': 0.05,
+    'min_objects_per_image': 2,
+    'coco_include_other': True,
+    'num_val_samples': 100,
+    'stuff_whitelist': ['grass', 'sky'],
+    'instance_whitelist': None,
+  }
   data = read(checkpoint, tmp_path).config.data
   assert (data.name, data.relations) == ('coco_stuff', 'geometric')
   assert (data.options.stuff_whitelist, data.options.instance_whitelist) == (('grass', 'sky'), ())
-  assert (data.options.min_object_area, data.options.min_objects, data.options.include_other,
-          data.options.num_val) == (0.05, 2, True, 100)
+  assert (
+    data.options.min_object_area,
+    data.options.min_objects,
+    data.options.include_other,
+    data.options.num_val,
+  ) == (0.05, 2, True, 100)
   checkpoint['args'] = {'dataset': 'coco', 'min_object_size': 0.02}  # older than the argument
   assert read(checkpoint, tmp_path).config.data.options.include_other
   assert not read(checkpoint_of('first_residual'), tmp_path).config.data.options.include_other
@@ -118,7 +178,11 @@ def test_arguments_that_a_checkpoint_leaves_out_are_the_published_defaults(tmp_p
     del checkpoint['model_kwargs'][name]
   checkpoint['model_kwargs']['refinement_dims'] = [32, 16, 8]
   model = read(checkpoint, tmp_path).config.model
-  assert (model.gconv_pooling, model.mlp_normalization, model.normalization) == ('avg', 'none', 'batch')
+  assert (model.gconv_pooling, model.mlp_normalization, model.normalization) == (
+    'avg',
+    'none',
+    'batch',
+  )
   assert model.gconv_num_layers == 5
   assert model.refinement_dims == (32, 16, 8)
 
@@ -140,7 +204,10 @@ def test_a_discriminator_may_be_missing(tmp_path, kwargs, state):
     del checkpoint['d_obj_kwargs'], checkpoint['d_obj_state']
   published = read(checkpoint, tmp_path)
   assert set(published.variables) == {'generator', 'image_discriminator'}
-  assert not published.config.object_discriminator.enabled and published.config.image_discriminator.enabled
+  assert (
+    not published.config.object_discriminator.enabled
+    and published.config.image_discriminator.enabled
+  )
   assert any('there is no object discriminator' in note for note in published.notes)
 
 
@@ -151,14 +218,19 @@ class Hostile:
     self.marker, self.function = marker, function
 
   def __reduce__(self):
-    command = f'touch {self.marker}' if self.function is os.system else f'open({str(self.marker)!r}, "w")'
+    command = (
+      f'touch {self.marker}' if self.function is os.system else f'open({str(self.marker)!r}, "w")'
+    )
     return self.function, (command,)
 
 
 @pytest.mark.parametrize('older_format', [False, True])
 @pytest.mark.parametrize('function, name', [(os.system, '(posix|nt).system'), (eval, 'eval')])
 def test_a_hostile_pickle_is_refused_and_not_run(tmp_path, older_format, function, name):
-  checkpoint = {**checkpoint_of('first_residual'), 'args': {'batch_size': Hostile(tmp_path / 'marker', function)}}
+  checkpoint = {
+    **checkpoint_of('first_residual'),
+    'args': {'batch_size': Hostile(tmp_path / 'marker', function)},
+  }
   with pytest.raises(UserError, match=f'refused, for it names {name}, .* nothing of it was run'):
     read(checkpoint, tmp_path, _use_new_zipfile_serialization=not older_format)
   assert not (tmp_path / 'marker').exists()
@@ -174,8 +246,10 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path, older_format, functio
 def test_a_truncated_file_is_refused(tmp_path, recording, share):
   whole = (GOLDEN / f'{recording}.pt').read_bytes()
   path = tmp_path / 'cut.pt'
-  path.write_bytes(whole[:int(share * len(whole))])
-  with pytest.raises(UserError, match=r'cut.pt: no whole PyTorch checkpoint .*download it again') as error:
+  path.write_bytes(whole[: int(share * len(whole))])
+  with pytest.raises(
+    UserError, match=r'cut.pt: no whole PyTorch checkpoint .*download it again'
+  ) as error:
     published_checkpoint.read(path)
   assert '\n' not in str(error.value)
 
@@ -186,40 +260,76 @@ def set_state(state, name, value):
       del checkpoint[state][name]
     else:
       checkpoint[state][name] = value
+
   return change
 
 
 def set_key(section, key, value):
   def change(checkpoint):
     (checkpoint[section] if section else checkpoint)[key] = value
+
   return change
 
 
-@pytest.mark.parametrize('change, message', [
+@pytest.mark.parametrize(
+  'change, message',
+  [
     (set_state('model_state', 'box_net.2.weight', None), 'model_state: missing box_net.2.weight$'),
-    (set_state('d_obj_state', 'discriminator.cnn.0.1.running_var', None),
-     'd_obj_state: missing discriminator.cnn.0.1.running_var$'),
-    (set_state('d_img_state', 'cnn.0.bias', torch.zeros(9)), r'd_img_state: cnn.0.bias is \(9,\), expected \(8,\)$'),
-    (set_state('model_state', 'gconv.net1.0.weight', torch.zeros(24, 35)),
-     r'model_state: gconv.net1.0.weight is \(24, 35\), expected \(24, 36\)$'),
-    (set_state('model_state', 'box_net.9.weight', torch.zeros(2)), 'model_state: unexpected box_net.9.weight$'),
+    (
+      set_state('d_obj_state', 'discriminator.cnn.0.1.running_var', None),
+      'd_obj_state: missing discriminator.cnn.0.1.running_var$',
+    ),
+    (
+      set_state('d_img_state', 'cnn.0.bias', torch.zeros(9)),
+      r'd_img_state: cnn.0.bias is \(9,\), expected \(8,\)$',
+    ),
+    (
+      set_state('model_state', 'gconv.net1.0.weight', torch.zeros(24, 35)),
+      r'model_state: gconv.net1.0.weight is \(24, 35\), expected \(24, 36\)$',
+    ),
+    (
+      set_state('model_state', 'box_net.9.weight', torch.zeros(2)),
+      'model_state: unexpected box_net.9.weight$',
+    ),
     (set_state('model_state', 'box_net.2.weight', 3), 'model_state: expected tensors by name'),
-    (set_key('model_kwargs', 'embedding_dim', 13), r'obj_embeddings.weight is \(15, 12\), expected \(15, 13\)'),
-    (set_key('model_kwargs', 'mask_size', 12), 'config.model.mask_size is 12, expected 0 or a power of two'),
+    (
+      set_key('model_kwargs', 'embedding_dim', 13),
+      r'obj_embeddings.weight is \(15, 12\), expected \(15, 13\)',
+    ),
+    (
+      set_key('model_kwargs', 'mask_size', 12),
+      'config.model.mask_size is 12, expected 0 or a power of two',
+    ),
     (set_key('model_kwargs', 'image_size', (30, 32)), 'config.data.image_size is 30x32'),
-    (set_key('model_kwargs', 'gconv_dim', 'wide'), r"""\["gconv_dim"\] is 'wide', expected something like 128"""),
+    (
+      set_key('model_kwargs', 'gconv_dim', 'wide'),
+      r"""\["gconv_dim"\] is 'wide', expected something like 128""",
+    ),
     (set_key('model_kwargs', 'gconv_dim', -1), 'describes a model that cannot be built'),
-    (set_key('model_kwargs', 'normalization', 'layer'), "normalization 'layer': expected batch, instance or none"),
-    (set_key('d_img_kwargs', 'pooling', 'max'), 'd_img_kwargs: pooling is "max"; only avg can be converted'),
+    (
+      set_key('model_kwargs', 'normalization', 'layer'),
+      "normalization 'layer': expected batch, instance or none",
+    ),
+    (
+      set_key('d_img_kwargs', 'pooling', 'max'),
+      'd_img_kwargs: pooling is "max"; only avg can be converted',
+    ),
     (set_key('d_img_kwargs', 'arch', None), 'd_img_kwargs: has no "arch"'),
     (set_key('d_img_kwargs', 'arch', 'C4-8-2,X3'), "token 2 is 'X3'"),
     (set_key('args', 'batch_size', 'many'), r"""args\["batch_size"\] is 'many'"""),
-    (set_key('model_kwargs', 'vocab', {'object_idx_to_name': ['sky']}), 'vocabulary: "object_idx_to_name"'),
+    (
+      set_key('model_kwargs', 'vocab', {'object_idx_to_name': ['sky']}),
+      'vocabulary: "object_idx_to_name"',
+    ),
     (set_key('model_kwargs', 'vocab', 3), 'has no vocabulary'),
     (set_key(None, 'counters', [7]), 'counters is of type list, expected values by name'),
-    (set_key(None, 'model_state', None), 'a training but no model; take the file "..._with_model.pt"'),
+    (
+      set_key(None, 'model_state', None),
+      'a training but no model; take the file "..._with_model.pt"',
+    ),
     (set_key(None, 'model_kwargs', None), 'no checkpoint of the published code'),
-])
+  ],
+)
 def test_what_does_not_fit_is_named(tmp_path, change, message):
   checkpoint = checkpoint_of('coco')
   change(checkpoint)
@@ -232,8 +342,11 @@ def test_several_faults_are_named_at_once(tmp_path):
   checkpoint = checkpoint_of('coco')
   del checkpoint['model_state']['box_net.0.weight'], checkpoint['model_state']['box_net.0.bias']
   checkpoint['d_img_state']['cnn.0.weight'] = torch.zeros(8, 3, 3, 3)
-  with pytest.raises(UserError, match=r'model_state: missing box_net.0.weight, box_net.0.bias; '
-                                      r'd_img_state: cnn.0.weight is \(8, 3, 3, 3\), expected \(8, 3, 4, 4\)'):
+  with pytest.raises(
+    UserError,
+    match=r'model_state: missing box_net.0.weight, box_net.0.bias; '
+    r'd_img_state: cnn.0.weight is \(8, 3, 3, 3\), expected \(8, 3, 4, 4\)',
+  ):
     read(checkpoint, tmp_path)
 
 
@@ -256,7 +369,11 @@ def test_a_missing_torch_is_said(monkeypatch):
 
 
 def test_only_readers_of_weights_import_torch():
-  sources = [path for package in ('sg2im_jax', 'data_pipelines', 'configs') for path in (ROOT / package).rglob('*.py')]
+  sources = [
+    path
+    for package in ('sg2im_jax', 'data_pipelines', 'configs')
+    for path in (ROOT / package).rglob('*.py')
+  ]
   importing = {path.name for path in sources if 'import torch' in path.read_text()}
   assert importing == {'published_checkpoint.py', 'backbones.py'}
   program = 'import sys, sg2im_jax.convert, sg2im_jax.evaluate, sg2im_jax.train; assert "torch" not in sys.modules'

@@ -17,14 +17,21 @@ SHEEP = SceneGraph(('sky', 'sheep'), ((0, 'above', 1),))
 
 @pytest.fixture
 def files(tmp_path):
-  return SampleFiles(tmp_path / 'out', num_graphs=3, samples_per_graph=2, drawings=False,
-                     facts={'seed': 0, 'stretch': False})
+  return SampleFiles(
+    tmp_path / 'out',
+    num_graphs=3,
+    samples_per_graph=2,
+    drawings=False,
+    facts={'seed': 0, 'stretch': False},
+  )
 
 
 def _samples(index=0, graph=SKY, num_samples=2, value=0):
   pictures = np.full((num_samples, 16, 16, 3), value, np.uint8)
   boxes = np.linspace(0, 1, 4 * len(graph.objects), dtype=np.float32).reshape(-1, 4)
-  return GraphSamples(index, graph, pictures, boxes, np.ones((len(graph.objects), 4, 4), np.float32))
+  return GraphSamples(
+    index, graph, pictures, boxes, np.ones((len(graph.objects), 4, 4), np.float32)
+  )
 
 
 def test_a_graph_is_complete_once_it_is_written(files):
@@ -39,15 +46,28 @@ def test_graph_json(files):
   files.write(_samples(index=2))
   text = (files.folder(2) / 'graph.json').read_text()
   assert json.loads(text) == {
-      'objects': [{'name': 'sky', 'box': [0.0, 0.14286, 0.28571, 0.42857]},
-                  {'name': 'grass', 'box': [0.57143, 0.71429, 0.85714, 1.0]}],
-      'relationships': [[0, 'above', 1]], 'samples': ['sample_0.png', 'sample_1.png'], 'graph': 2, 'seed': 0,
-      'stretch': False}
+    'objects': [
+      {'name': 'sky', 'box': [0.0, 0.14286, 0.28571, 0.42857]},
+      {'name': 'grass', 'box': [0.57143, 0.71429, 0.85714, 1.0]},
+    ],
+    'relationships': [[0, 'above', 1]],
+    'samples': ['sample_0.png', 'sample_1.png'],
+    'graph': 2,
+    'seed': 0,
+    'stretch': False,
+  }
   assert len(text.splitlines()) == 16  # an object, a relationship or a picture a line
 
 
-@pytest.mark.parametrize('change', [
-    {'samples_per_graph': 1}, {'drawings': True}, {'facts': {'seed': 1, 'stretch': False}}, {'facts': {'seed': 0}}])
+@pytest.mark.parametrize(
+  'change',
+  [
+    {'samples_per_graph': 1},
+    {'drawings': True},
+    {'facts': {'seed': 1, 'stretch': False}},
+    {'facts': {'seed': 0}},
+  ],
+)
 def test_what_was_drawn_with_other_settings_is_outdated(files, change):
   files.write(_samples())
   other = dataclasses.replace(files, **change)
@@ -68,10 +88,14 @@ def test_another_graph_is_outdated(files):
   assert files.state(0, dataclasses.replace(SKY, relationships=())) is State.OUTDATED
 
 
-@pytest.mark.parametrize('content', ['', '{"objects"', '[]', '{}', '{"objects": [1]}', '{"objects": 1}', b'\xff\xfe'])
+@pytest.mark.parametrize(
+  'content', ['', '{"objects"', '[]', '{}', '{"objects": [1]}', '{"objects": 1}', b'\xff\xfe']
+)
 def test_a_damaged_graph_json_is_outdated(files, content):
   files.write(_samples())
-  (files.folder(0) / 'graph.json').write_bytes(content if isinstance(content, bytes) else content.encode())
+  (files.folder(0) / 'graph.json').write_bytes(
+    content if isinstance(content, bytes) else content.encode()
+  )
   assert files.state(0, SKY) is State.OUTDATED
 
 
@@ -97,7 +121,11 @@ def test_stopped_while_a_graph_is_replaced_it_is_not_complete(files, monkeypatch
   assert files.state(0, SKY) is other.state(0, SKY) is State.MISSING
   other.write(_samples(value=2))
   assert other.state(0, SKY) is State.COMPLETE
-  assert sorted(os.listdir(files.folder(0))) == ['graph.json', 'sample_0.png', 'sample_1.png']  # nothing half written
+  assert sorted(os.listdir(files.folder(0))) == [
+    'graph.json',
+    'sample_0.png',
+    'sample_1.png',
+  ]  # nothing half written
   assert np.asarray(Image.open(files.folder(0) / 'sample_0.png')).max() == 2
 
 
@@ -109,14 +137,17 @@ def test_files_that_are_not_ours_stay(files):
   assert {'notes.txt', 'sample_best.png'} < set(os.listdir(files.folder(0)))
 
 
-@pytest.mark.parametrize('num_graphs, name', [
-    (1, 'graph_007'), (1000, 'graph_007'), (1001, 'graph_0007'), (10_001, 'graph_00007')])
+@pytest.mark.parametrize(
+  'num_graphs, name',
+  [(1, 'graph_007'), (1000, 'graph_007'), (1001, 'graph_0007'), (10_001, 'graph_00007')],
+)
 def test_names_of_folders_sort(files, num_graphs, name):
   assert dataclasses.replace(files, num_graphs=num_graphs).folder(7).name == name
 
 
-@pytest.mark.parametrize('num_graphs, names', [
-    (3, ['overview.png']), (21, ['overview_0.png', 'overview_1.png'])])
+@pytest.mark.parametrize(
+  'num_graphs, names', [(3, ['overview.png']), (21, ['overview_0.png', 'overview_1.png'])]
+)
 def test_overviews(files, num_graphs, names):
   files = dataclasses.replace(files, num_graphs=num_graphs, drawings=True)
   files.write(_samples())

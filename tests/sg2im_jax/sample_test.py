@@ -22,10 +22,15 @@ from tests.training_runs import start
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHARED = ROOT.parent / 'shared'
-VOCABULARY = Vocabulary(('__image__', 'sky', 'grass', 'sheep'), ('__in_image__', 'above', 'standing on'))
+VOCABULARY = Vocabulary(
+  ('__image__', 'sky', 'grass', 'sheep'), ('__in_image__', 'above', 'standing on')
+)
 SKY = {'objects': ['sky', 'grass'], 'relationships': [[0, 'above', 1]]}
 FLOCK = {'objects': ['grass'] + ['sheep'] * 9, 'relationships': [[1, 'standing on', 0]]}
-SHEEP = {'objects': ['sky', 'grass', 'sheep'], 'relationships': [[0, 'above', 1], [2, 'standing on', 1]]}
+SHEEP = {
+  'objects': ['sky', 'grass', 'sheep'],
+  'relationships': [[0, 'above', 1], [2, 'standing on', 1]],
+}
 
 
 @pytest.fixture(scope='module')
@@ -54,8 +59,15 @@ def _graph_file(tmp_path, graphs):
 
 
 def _sample(workdir, path, output_dir, seed=0, stretch=None, samples_per_graph=2, **settings):
-  sample.sample_file(str(workdir), str(path), str(output_dir), samples_per_graph=samples_per_graph, seed=seed,
-                     stretch=stretch, **settings)
+  sample.sample_file(
+    str(workdir),
+    str(path),
+    str(output_dir),
+    samples_per_graph=samples_per_graph,
+    seed=seed,
+    stretch=stretch,
+    **settings,
+  )
 
 
 def _pixels(path):
@@ -66,15 +78,30 @@ def _difference(one, other):
   """The largest difference between the pictures of two output directories."""
   names = [path.relative_to(one) for path in one.rglob('sample_*.png')]
   assert names
-  return max(np.abs(_pixels(one / name).astype(int) - _pixels(other / name)).max() for name in names)
+  return max(
+    np.abs(_pixels(one / name).astype(int) - _pixels(other / name)).max() for name in names
+  )
 
 
 def test_everything_is_written(workdir, tmp_path, capsys):
   _sample(workdir, _graph_file(tmp_path, [SKY, SHEEP]), tmp_path / 'out')
-  written = {str(path.relative_to(tmp_path / 'out')) for path in (tmp_path / 'out').rglob('*') if path.is_file()}
+  written = {
+    str(path.relative_to(tmp_path / 'out'))
+    for path in (tmp_path / 'out').rglob('*')
+    if path.is_file()
+  }
   assert written == {'overview.png'} | {
-      f'graph_00{graph}/{name}' for graph in (0, 1)
-      for name in ('sample_0.png', 'sample_1.png', 'graph.png', 'layout.png', 'sheet.png', 'graph.json')}
+    f'graph_00{graph}/{name}'
+    for graph in (0, 1)
+    for name in (
+      'sample_0.png',
+      'sample_1.png',
+      'graph.png',
+      'layout.png',
+      'sheet.png',
+      'graph.json',
+    )
+  }
   assert _pixels(tmp_path / 'out/graph_001/sample_0.png').shape == (32, 32, 3)
   assert _pixels(tmp_path / 'out/graph_001/layout.png').shape == (256, 256, 3)
   record = json.loads((tmp_path / 'out/graph_001/graph.json').read_text())
@@ -90,7 +117,9 @@ def test_seed_and_stretch_decide_the_pixels(workdir, tmp_path):
   _sample(workdir, _graph_file(tmp_path, [SHEEP, SHEEP]), tmp_path / 'two')
   _sample(workdir, _graph_file(tmp_path, SHEEP), tmp_path / 'same')
   _sample(workdir, _graph_file(tmp_path, SHEEP), tmp_path / 'other', seed=1, stretch=True)
-  one, same, other = (_pixels(tmp_path / name / 'graph_000/sample_0.png') for name in ('two', 'same', 'other'))
+  one, same, other = (
+    _pixels(tmp_path / name / 'graph_000/sample_0.png') for name in ('two', 'same', 'other')
+  )
   np.testing.assert_array_equal(one, same)
   assert (one != other).any()
   assert (one != _pixels(tmp_path / 'two/graph_001/sample_0.png')).any()
@@ -104,7 +133,9 @@ def test_the_config_decides_on_the_stretch_unless_the_flag_is_given(tmp_path):
   path = _graph_file(tmp_path, SHEEP)
   for name, flag in (('config', None), ('on', True), ('off', False)):
     _sample(stretched, path, tmp_path / name, stretch=flag)
-  by_config, on, off = (_pixels(tmp_path / name / 'graph_000/sample_0.png') for name in ('config', 'on', 'off'))
+  by_config, on, off = (
+    _pixels(tmp_path / name / 'graph_000/sample_0.png') for name in ('config', 'on', 'off')
+  )
   np.testing.assert_array_equal(by_config, on)
   assert (on != off).any()
 
@@ -116,13 +147,20 @@ def test_a_model_without_relationships_ignores_them(tmp_path, capsys):
   _sample(workdir, _graph_file(tmp_path, {**SHEEP, 'relationships': []}), tmp_path / 'without')
   assert 'trained without relationships' not in capsys.readouterr().out
   for name in ('sample_0.png', 'graph.png', 'layout.png'):
-    np.testing.assert_array_equal(*(_pixels(tmp_path / kind / 'graph_000' / name) for kind in ('with', 'without')))
+    np.testing.assert_array_equal(
+      *(_pixels(tmp_path / kind / 'graph_000' / name) for kind in ('with', 'without'))
+    )
 
 
-def test_many_graphs_have_several_overviews_and_show_progress(workdir, tmp_path, capsys, monkeypatch):
+def test_many_graphs_have_several_overviews_and_show_progress(
+  workdir, tmp_path, capsys, monkeypatch
+):
   monkeypatch.setattr(command_line, 'SECONDS_BETWEEN_LINES', -1)
   _sample(workdir, _graph_file(tmp_path, [SKY] * 21), tmp_path / 'out', samples_per_graph=1)
-  assert sorted(path.name for path in (tmp_path / 'out').glob('*.png')) == ['overview_0.png', 'overview_1.png']
+  assert sorted(path.name for path in (tmp_path / 'out').glob('*.png')) == [
+    'overview_0.png',
+    'overview_1.png',
+  ]
   output = capsys.readouterr().out
   assert '20 of 21 graphs, ' in output and ' images/s, ' in output and ' left' in output
 
@@ -145,7 +183,9 @@ def test_complete_graphs_are_skipped_and_others_are_drawn_again(workdir, tmp_pat
   untouched = (out / 'graph_000/sample_0.png').stat().st_mtime_ns
   _sample(workdir, path, out)
   output = capsys.readouterr().out
-  assert '1 of 3 graphs are there already' in output and '1 of 3 graphs are there otherwise' in output
+  assert (
+    '1 of 3 graphs are there already' in output and '1 of 3 graphs are there otherwise' in output
+  )
   assert (out / 'graph_000/sample_0.png').stat().st_mtime_ns == untouched
   assert _files(out) == _files(whole) and _difference(out, whole) <= 1
 
@@ -169,7 +209,10 @@ def test_pictures_of_another_model_are_replaced(workdir, tmp_path, capsys):
 
 
 def test_the_fingerprint_is_of_the_arrays_too():
-  config, arrays = debug.get_config(), {'params': {'kernel': np.arange(6, dtype=np.float32).reshape(2, 3)}}
+  config, arrays = (
+    debug.get_config(),
+    {'params': {'kernel': np.arange(6, dtype=np.float32).reshape(2, 3)}},
+  )
   same = {'params': {'kernel': np.arange(6, dtype=np.float32).reshape(2, 3)}}
   other = {'params': {'kernel': np.arange(6, dtype=np.float32).reshape(3, 2)}}
   found = [sample.fingerprint(config, VOCABULARY, variables) for variables in (arrays, same, other)]
@@ -207,14 +250,23 @@ def test_a_batch_that_is_too_large_is_refused(workdir, tmp_path, monkeypatch):
     _sample(workdir, _graph_file(tmp_path, [SKY, SKY]), tmp_path / 'out')
 
 
-@pytest.mark.parametrize('graphs, message', [
+@pytest.mark.parametrize(
+  'graphs, message',
+  [
     ('{"objects": [', 'not JSON'),
     ([SKY, {'objects': [], 'relationships': []}], 'graph 1: an empty graph'),
     ([{'objects': ['sky'], 'relationships': [[0, 'above', 4]]}], 'index 4 is out of range'),
     ([{'objects': 'sky', 'relationships': []}], 'expected a list'),
-    ([SKY, {'objects': ['sky', 'gras'], 'relationships': []}], 'object 1: unknown object name "gras".*"grass"'),
-    ([{'objects': ['sky', 'grass'], 'relationships': [[0, 'abve', 1]]}], 'unknown predicate name "abve"'),
-])
+    (
+      [SKY, {'objects': ['sky', 'gras'], 'relationships': []}],
+      'object 1: unknown object name "gras".*"grass"',
+    ),
+    (
+      [{'objects': ['sky', 'grass'], 'relationships': [[0, 'abve', 1]]}],
+      'unknown predicate name "abve"',
+    ),
+  ],
+)
 def test_bad_graphs_are_refused_before_anything_is_written(workdir, tmp_path, graphs, message):
   with pytest.raises(UserError, match=message):
     _sample(workdir, _graph_file(tmp_path, graphs), tmp_path / 'out')
@@ -238,8 +290,15 @@ def test_an_output_directory_that_cannot_be_written_is_refused(workdir, tmp_path
 
 
 def _start(directory, workdir, path, out, *arguments, **environment):
-  return start('sample', f'--workdir={workdir}', f'--scene_graphs={path}', f'--output_dir={out}', *arguments,
-               directory=directory, **environment)
+  return start(
+    'sample',
+    f'--workdir={workdir}',
+    f'--scene_graphs={path}',
+    f'--output_dir={out}',
+    *arguments,
+    directory=directory,
+    **environment,
+  )
 
 
 def _finish(*processes):
@@ -260,8 +319,18 @@ def test_the_command_reports_a_mistake_in_one_line(directory, tmp_path):
 
 def test_help_names_every_flag(directory):
   printed, _ = start('sample', '--help', directory=directory).communicate(timeout=300)
-  for name in ('workdir', 'scene_graphs', 'output_dir', 'samples_per_graph', 'seed', 'stretch', 'batch_size',
-               'pictures', 'multi_host', 'process_id'):
+  for name in (
+    'workdir',
+    'scene_graphs',
+    'output_dir',
+    'samples_per_graph',
+    'seed',
+    'stretch',
+    'batch_size',
+    'pictures',
+    'multi_host',
+    'process_id',
+  ):
     assert f'--{name}:' in printed or f'--[no]{name}:' in printed
 
 
@@ -272,9 +341,19 @@ def test_devices_and_processes_share_the_work(workdir, directory, tmp_path):
     free.bind(('localhost', 0))
     address = f'localhost:{free.getsockname()[1]}'
   processes = [
-      _start(directory, workdir, path, tmp_path / 'two', '--samples_per_graph=2', f'--coordinator_address={address}',
-             '--num_processes=2', f'--process_id={process}', XLA_FLAGS='--xla_force_host_platform_device_count=2')
-      for process in (0, 1)]
+    _start(
+      directory,
+      workdir,
+      path,
+      tmp_path / 'two',
+      '--samples_per_graph=2',
+      f'--coordinator_address={address}',
+      '--num_processes=2',
+      f'--process_id={process}',
+      XLA_FLAGS='--xla_force_host_platform_device_count=2',
+    )
+    for process in (0, 1)
+  ]
   printed = _finish(*processes)
   assert 'overview.png' in printed[0] and 'graph' not in printed[1]
   assert _files(tmp_path / 'one') == _files(tmp_path / 'two')
@@ -285,7 +364,11 @@ def test_a_killed_run_goes_on(workdir, directory, tmp_path, capsys):
   path, out = _graph_file(tmp_path, [SKY] * 1500), tmp_path / 'out'
   process = _start(directory, workdir, path, out, '--samples_per_graph=1')
   deadline = time.monotonic() + 120
-  while len(list(out.glob('*/graph.json'))) < 20 and process.poll() is None and time.monotonic() < deadline:
+  while (
+    len(list(out.glob('*/graph.json'))) < 20
+    and process.poll() is None
+    and time.monotonic() < deadline
+  ):
     time.sleep(0.01)
   process.kill()
   process.communicate()
@@ -296,7 +379,9 @@ def test_a_killed_run_goes_on(workdir, directory, tmp_path, capsys):
     Image.open(out / name / 'sample_0.png').load()
   _sample(workdir, path, out, samples_per_graph=1)
   assert f'{len(complete)} of 1500 graphs are there already' in capsys.readouterr().out
-  assert sorted(folder.name for folder in out.iterdir()) == [f'graph_{index:04}' for index in range(1500)]
+  assert sorted(folder.name for folder in out.iterdir()) == [
+    f'graph_{index:04}' for index in range(1500)
+  ]
   assert not list(out.rglob('*.writing')) and len(list(out.glob('*/graph.json'))) == 1500
 
 

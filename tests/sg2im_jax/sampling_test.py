@@ -19,10 +19,14 @@ from sg2im_jax.sampling.sampler import (
 )
 from sg2im_jax.scene_batch import SceneBatch
 
-VOCABULARY = Vocabulary(('__image__', 'sky', 'grass', 'sheep'), ('__in_image__', 'above', 'standing on'))
+VOCABULARY = Vocabulary(
+  ('__image__', 'sky', 'grass', 'sheep'), ('__in_image__', 'above', 'standing on')
+)
 SKY = SceneGraph(('sky', 'grass'), ((0, 'above', 1),))
 SHEEP = SceneGraph(('sky', 'grass', 'sheep'), ((0, 'above', 1), (2, 'standing on', 1)))
-FLOCK = SceneGraph(('grass',) + ('sheep',) * 9, tuple((index, 'standing on', 0) for index in range(1, 10)))
+FLOCK = SceneGraph(
+  ('grass',) + ('sheep',) * 9, tuple((index, 'standing on', 0) for index in range(1, 10))
+)
 
 
 @pytest.fixture(scope='module')
@@ -45,8 +49,17 @@ def _one(graph):
 
 
 def _draw(model, graphs, samples_per_graph=2, seed=0, batch_size=None):
-  return list(sample_graphs(model, dict(enumerate(graphs)), VOCABULARY, samples_per_graph=samples_per_graph, seed=seed,
-                            stretch=False, batch_size=batch_size))
+  return list(
+    sample_graphs(
+      model,
+      dict(enumerate(graphs)),
+      VOCABULARY,
+      samples_per_graph=samples_per_graph,
+      seed=seed,
+      stretch=False,
+      batch_size=batch_size,
+    )
+  )
 
 
 def test_shapes_leave_out_the_image_object_and_padding(model):
@@ -69,8 +82,11 @@ def test_seeds_graphs_and_samples_differ(model):
 
 def test_other_graphs_the_batch_and_the_number_of_samples_change_no_picture(model):
   graphs = [SHEEP, FLOCK, SKY, SHEEP]
-  alone, = _draw(model, [SHEEP], samples_per_graph=1)
-  small, large = _draw(model, graphs, samples_per_graph=5, batch_size=4), _draw(model, graphs, samples_per_graph=5)
+  (alone,) = _draw(model, [SHEEP], samples_per_graph=1)
+  small, large = (
+    _draw(model, graphs, samples_per_graph=5, batch_size=4),
+    _draw(model, graphs, samples_per_graph=5),
+  )
   assert [samples.index for samples in small] == [0, 2, 3, 1]  # bucket after bucket
   assert all(samples.pictures.shape[0] == 5 for samples in small)
   assert _difference(alone.pictures[0], small[0].pictures[0]) <= 1
@@ -97,8 +113,10 @@ def test_a_row_of_a_batch_is_what_the_graph_alone_gives_before_rounding(model):
 
 def test_padding_changes_no_pixel(model):
   roomy = SceneBatch(**pad_scene_graph(SHEEP, VOCABULARY, 32, 64, 'test'))
-  outputs = [model(graph, model.draw_noise(0, 0, np.arange(1)))
-             for graph in (_one(SHEEP), jax.tree.map(lambda array: array[None], roomy))]
+  outputs = [
+    model(graph, model.draw_noise(0, 0, np.arange(1)))
+    for graph in (_one(SHEEP), jax.tree.map(lambda array: array[None], roomy))
+  ]
   scale = np.abs(outputs[0].image).max()
   np.testing.assert_allclose(outputs[0].image / scale, outputs[1].image / scale, atol=1e-5)
   np.testing.assert_allclose(outputs[0].boxes[:, :4], outputs[1].boxes[:, :4], atol=1e-5)
@@ -115,9 +133,21 @@ def test_graphs_of_one_bucket_compile_once():
 
 def test_the_next_batch_is_begun_before_the_last_one_is_fetched(model, monkeypatch):
   begun, draw = [], model.draw
-  monkeypatch.setattr(model, 'draw', lambda *args, **kwargs: begun.append(args) or draw(*args, **kwargs))
-  counts = [len(begun) for _ in sample_graphs(model, dict.fromkeys(range(6), SKY), VOCABULARY, samples_per_graph=2,
-                                              seed=0, stretch=False, batch_size=2)]
+  monkeypatch.setattr(
+    model, 'draw', lambda *args, **kwargs: begun.append(args) or draw(*args, **kwargs)
+  )
+  counts = [
+    len(begun)
+    for _ in sample_graphs(
+      model,
+      dict.fromkeys(range(6), SKY),
+      VOCABULARY,
+      samples_per_graph=2,
+      seed=0,
+      stretch=False,
+      batch_size=2,
+    )
+  ]
   assert counts == [2, 3, 4, 5, 6, 6]
 
 
@@ -125,9 +155,21 @@ def test_nothing_to_draw(model):
   assert _draw(model, []) == []
 
 
-@pytest.mark.parametrize('num_devices, num_images, largest, size', [
-    (1, 1, None, 1), (1, 16, None, 16), (1, 17, None, 32), (1, 1000, None, 64), (1, 1000, 10, 10), (1, 3, 10, 4),
-    (8, 1, None, 8), (8, 1000, None, 512), (8, 1000, 10, 16), (3, 4, None, 6)])
+@pytest.mark.parametrize(
+  'num_devices, num_images, largest, size',
+  [
+    (1, 1, None, 1),
+    (1, 16, None, 16),
+    (1, 17, None, 32),
+    (1, 1000, None, 64),
+    (1, 1000, 10, 10),
+    (1, 3, 10, 4),
+    (8, 1, None, 8),
+    (8, 1000, None, 512),
+    (8, 1000, 10, 16),
+    (3, 4, None, 6),
+  ],
+)
 def test_batch_sizes(model, monkeypatch, num_devices, num_images, largest, size):
   class Mesh:
     size = num_devices
@@ -137,7 +179,7 @@ def test_batch_sizes(model, monkeypatch, num_devices, num_images, largest, size)
 
 
 def test_a_model_without_masks_has_boxes_alone():
-  samples, = _draw(_model(mask_size=0), [SHEEP])
+  (samples,) = _draw(_model(mask_size=0), [SHEEP])
   assert samples.masks is None and samples.boxes.shape == (3, 4)
 
 
@@ -153,9 +195,13 @@ def test_the_bucket_counts_the_image_object_and_its_triples():
 
 
 def test_unknown_names_are_named_with_their_place():
-  with pytest.raises(UserError, match=r'pets.json: graph 1: object 1: unknown object name "shep".*"sheep"'):
+  with pytest.raises(
+    UserError, match=r'pets.json: graph 1: object 1: unknown object name "shep".*"sheep"'
+  ):
     check_graphs([SKY, SceneGraph(('sky', 'shep'), ())], VOCABULARY, 'pets.json')
-  with pytest.raises(UserError, match=r'pets.json: graph 0: relationship 0: unknown predicate name "abov".*"above"'):
+  with pytest.raises(
+    UserError, match=r'pets.json: graph 0: relationship 0: unknown predicate name "abov".*"above"'
+  ):
     check_graphs([SceneGraph(('sky', 'grass'), ((0, 'abov', 1),))], VOCABULARY, 'pets.json')
 
 
@@ -164,7 +210,9 @@ def test_a_layout_can_be_given(model):
   boxes = np.tile(np.float32([0.2, 0.2, 0.7, 0.7]), (1, batch.object_mask.shape[1], 1))
   batch = batch.replace(boxes=boxes, masks=np.zeros((*boxes.shape[:2], 8, 8), np.uint8))
   noise = model.draw_noise(0, 0, np.arange(1))
-  pictures = [model(batch, noise, use_boxes=use_boxes, use_masks=use_masks).image
-              for use_boxes, use_masks in ((False, False), (True, False), (True, True))]
+  pictures = [
+    model(batch, noise, use_boxes=use_boxes, use_masks=use_masks).image
+    for use_boxes, use_masks in ((False, False), (True, False), (True, True))
+  ]
   assert np.abs(pictures[0] - pictures[1]).max() > 1e-3
   assert np.abs(pictures[1] - pictures[2]).max() > 1e-3

@@ -44,8 +44,13 @@ for devices in (1, 2, 4, 8):
 def outputs(tmp_path_factory):
   directory = tmp_path_factory.mktemp('devices')
   result = subprocess.run(
-      [sys.executable, '-c', PROGRAM, str(directory)], cwd=ROOT, capture_output=True, text=True, check=False,
-      env={**os.environ, **ENVIRONMENT, 'XLA_FLAGS': '--xla_force_host_platform_device_count=8'})
+    [sys.executable, '-c', PROGRAM, str(directory)],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+    env={**os.environ, **ENVIRONMENT, 'XLA_FLAGS': '--xla_force_host_platform_device_count=8'},
+  )
   assert result.returncode == 0, result.stderr
   return {int(path.stem): dict(np.load(path)) for path in directory.iterdir()}
 
@@ -54,8 +59,13 @@ def outputs(tmp_path_factory):
 def test_devices_agree(outputs, devices):
   assert outputs[devices].keys() == outputs[1].keys() and len(outputs[1]) > 50
   for name, expected in outputs[1].items():
-    np.testing.assert_allclose(outputs[devices][name], expected, rtol=0,
-                               atol=1e-5 * max(1, np.abs(expected).max()), err_msg=name)
+    np.testing.assert_allclose(
+      outputs[devices][name],
+      expected,
+      rtol=0,
+      atol=1e-5 * max(1, np.abs(expected).max()),
+      err_msg=name,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,5 +81,7 @@ def test_devices_of_a_process_are_adjacent():
 
 
 def test_processes_with_unequal_devices():
-  with pytest.raises(UserError, match='the processes have 2, 1 devices; expected equally many of each; choose them'):
+  with pytest.raises(
+    UserError, match='the processes have 2, 1 devices; expected equally many of each; choose them'
+  ):
     sharding.make_mesh([Device(0, 0), Device(0, 1), Device(1, 2)])

@@ -13,7 +13,10 @@ def test_a_signal_is_noted_and_the_handlers_come_back(capfd):
     os.kill(os.getpid(), signal.SIGTERM)
     assert stop.agree() and stop.exit_status == 143
   assert signal.getsignal(signal.SIGTERM) == before
-  assert capfd.readouterr().out == 'SIGTERM: saving after this step; once more to leave at once without saving\n'
+  assert (
+    capfd.readouterr().out
+    == 'SIGTERM: saving after this step; once more to leave at once without saving\n'
+  )
 
 
 @pytest.mark.parametrize('heard', [signal.SIGINT, signal.SIGTERM])

@@ -1,4 +1,6 @@
-"""The step: padding, phases, skipped steps, ablations. That its numbers are published ones: published_system_test."""
+"""The step: padding, phases, skipped steps, ablations. That its numbers are published ones:
+published_system_test.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -34,8 +36,11 @@ def step():
 def gradients_of(state):
   networks = build_networks(CONFIG, VOCABULARY)
   noise = random_noise(random_batch(), CONFIG.model.layout_noise_dim)
-  return jax.jit(lambda batch: losses_and_gradients(networks, state, batch, noise, CONFIG.losses,
-                                                    batch_norm_frozen=False))
+  return jax.jit(
+    lambda batch: losses_and_gradients(
+      networks, state, batch, noise, CONFIG.losses, batch_norm_frozen=False
+    )
+  )
 
 
 def test_what_padding_holds_changes_no_loss_gradient_or_statistic(gradients_of):
@@ -56,19 +61,35 @@ def with_settings(state, **settings):
   config = tiny_config()
   config.update(settings)
   noise = random_noise(random_batch(), config.model.layout_noise_dim)
-  return jax.jit(lambda batch: losses_and_gradients(build_networks(config, VOCABULARY), state, batch, noise,
-                                                    config.losses, batch_norm_frozen=False))(random_batch())
+  return jax.jit(
+    lambda batch: losses_and_gradients(
+      build_networks(config, VOCABULARY),
+      state,
+      batch,
+      noise,
+      config.losses,
+      batch_norm_frozen=False,
+    )
+  )(random_batch())
 
 
 def test_rematerializing_changes_nothing(state, gradients_of):
-  assert largest_difference(with_settings(state, rematerialize=True), gradients_of(random_batch())) < 1e-5
+  assert (
+    largest_difference(with_settings(state, rematerialize=True), gradients_of(random_batch()))
+    < 1e-5
+  )
 
 
 def test_bfloat16_is_close_and_leaves_float32(state, gradients_of):
   gradients, statistics, losses = with_settings(state, dtype='bfloat16')
   _, _, expected = gradients_of(random_batch())
-  assert {leaf.dtype for leaf in jax.tree.leaves((gradients, statistics, losses))} == {jnp.dtype('float32')}
-  assert all(float(losses[name]) == pytest.approx(float(expected[name]), rel=0.05, abs=0.01) for name in expected)
+  assert {leaf.dtype for leaf in jax.tree.leaves((gradients, statistics, losses))} == {
+    jnp.dtype('float32')
+  }
+  assert all(
+    float(losses[name]) == pytest.approx(float(expected[name]), rel=0.05, abs=0.01)
+    for name in expected
+  )
   assert any(losses[name] != expected[name] for name in expected)  # something was bfloat16
 
 
@@ -81,8 +102,11 @@ def test_an_unknown_dtype():
 
 def test_every_parameter_has_a_gradient(gradients_of):
   gradients, _, _ = gradients_of(random_batch())
-  missing = [jax.tree_util.keystr(path) for path, leaf in jax.tree_util.tree_flatten_with_path(gradients)[0]
-             if not np.any(leaf)]
+  missing = [
+    jax.tree_util.keystr(path)
+    for path, leaf in jax.tree_util.tree_flatten_with_path(gradients)[0]
+    if not np.any(leaf)
+  ]
   assert missing == []
 
 
@@ -92,12 +116,17 @@ def test_eval_step_ignores_padded_slots_and_examples(state):
   empty = jax.tree.map(np.zeros_like, batch)
   filled_up = jax.tree.map(lambda a, b: np.concatenate([a, b]), batch, empty)
   expected, boxes = eval_step(state.generator, batch, jax.random.key(0))
-  # The pictures differ with the noise, whose shape is that of the batch; boxes, masks and relations do not.
-  for found, found_boxes in (eval_step(state.generator, with_rubbish_in_padding(batch), jax.random.key(0)),
-                             eval_step(state.generator, filled_up, jax.random.key(0))):
+  # The pictures differ with the noise, whose shape is that of the batch; boxes, masks and relations
+  # do not.
+  for found, found_boxes in (
+    eval_step(state.generator, with_rubbish_in_padding(batch), jax.random.key(0)),
+    eval_step(state.generator, filled_up, jax.random.key(0)),
+  ):
     for name in ('bbox', 'mask', 'predicate'):
       np.testing.assert_allclose(found[name], expected[name], rtol=1e-6, err_msg=name)
-    np.testing.assert_allclose(found_boxes[:4][batch.object_mask], boxes[batch.object_mask], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+      found_boxes[:4][batch.object_mask], boxes[batch.object_mask], rtol=1e-5, atol=1e-6
+    )
     assert found['l1_pixel'][1] == 4
 
 
@@ -107,7 +136,9 @@ def test_a_step_moves_everything_and_counts(state, step):
   for name in ('generator', 'image_discriminator', 'object_discriminator'):
     old_network, new_network = getattr(state, name), getattr(new, name)
     for part in ('params', 'batch_stats', 'opt_state'):
-      changed = jax.tree.map(lambda a, b: bool(np.any(a != b)), getattr(old_network, part), getattr(new_network, part))
+      changed = jax.tree.map(
+        lambda a, b: bool(np.any(a != b)), getattr(old_network, part), getattr(new_network, part)
+      )
       assert all(jax.tree.leaves(changed)), (name, part, changed)
 
 
@@ -124,11 +155,18 @@ def test_a_step_with_a_non_finite_loss_changes_nothing_but_the_count(state, step
 def test_frozen_batch_norm_stands_still_and_is_used(state):
   frozen_step = jax.jit(make_train_step(CONFIG, VOCABULARY, batch_norm_frozen=True))
   new, metrics = frozen_step(state, random_batch(), jax.random.key(0))
-  jax.tree.map(np.testing.assert_array_equal, new.generator.batch_stats, state.generator.batch_stats)
-  assert not np.array_equal(new.generator.params['refinement']['rgb']['kernel'],
-                            state.generator.params['refinement']['rgb']['kernel'])
-  changed = state.replace(generator=state.generator.replace(
-      batch_stats=jax.tree.map(lambda leaf: leaf + 1, state.generator.batch_stats)))
+  jax.tree.map(
+    np.testing.assert_array_equal, new.generator.batch_stats, state.generator.batch_stats
+  )
+  assert not np.array_equal(
+    new.generator.params['refinement']['rgb']['kernel'],
+    state.generator.params['refinement']['rgb']['kernel'],
+  )
+  changed = state.replace(
+    generator=state.generator.replace(
+      batch_stats=jax.tree.map(lambda leaf: leaf + 1, state.generator.batch_stats)
+    )
+  )
   _, other_metrics = frozen_step(changed, random_batch(), jax.random.key(0))
   assert not np.isclose(metrics['generator/l1_pixel'], other_metrics['generator/l1_pixel'])
 
@@ -137,8 +175,12 @@ def test_restarting_the_optimizer_leaves_the_rest(state, step):
   stepped, _ = step(state, random_batch(), jax.random.key(0))
   restarted = restart_generator_optimizer(stepped, CONFIG)
   assert not any(np.any(leaf) for leaf in jax.tree.leaves(restarted.generator.opt_state))
-  jax.tree.map(np.testing.assert_array_equal, restarted.generator.variables, stepped.generator.variables)
-  jax.tree.map(np.testing.assert_array_equal, restarted.object_discriminator, stepped.object_discriminator)
+  jax.tree.map(
+    np.testing.assert_array_equal, restarted.generator.variables, stepped.generator.variables
+  )
+  jax.tree.map(
+    np.testing.assert_array_equal, restarted.object_discriminator, stepped.object_discriminator
+  )
 
 
 def test_learning_reduces_the_losses(state):
@@ -151,18 +193,31 @@ def test_learning_reduces_the_losses(state):
   for i in range(60):
     state, metrics = step(state, batch, jax.random.key(i))
     history.append(metrics)
-  for name in ('generator/l1_pixel', 'generator/bbox', 'generator/mask', 'object_discriminator/class_real'):
+  for name in (
+    'generator/l1_pixel',
+    'generator/bbox',
+    'generator/mask',
+    'object_discriminator/class_real',
+  ):
     assert history[-1][name] < 0.8 * history[0][name], name
 
 
-@pytest.mark.parametrize('ablated', [('image_discriminator',), ('object_discriminator',),
-                                     ('image_discriminator', 'object_discriminator')])
+@pytest.mark.parametrize(
+  'ablated',
+  [
+    ('image_discriminator',),
+    ('object_discriminator',),
+    ('image_discriminator', 'object_discriminator'),
+  ],
+)
 def test_ablated_discriminators_are_absent(ablated):
   config = tiny_config()
   for name in ablated:
     config[name].enabled = False
   state = create_train_state(config, VOCABULARY)
-  state, metrics = jax.jit(make_train_step(config, VOCABULARY))(state, random_batch(), jax.random.key(0))
+  state, metrics = jax.jit(make_train_step(config, VOCABULARY))(
+    state, random_batch(), jax.random.key(0)
+  )
   for name in ('image_discriminator', 'object_discriminator'):
     assert (getattr(state, name) is None) == (name in ablated)
     assert any(key.startswith(name) for key in metrics) == (name not in ablated)
@@ -177,20 +232,41 @@ def test_cosine_schedule_ends_at_zero():
   sizes = []
   for i in range(3):
     new, _ = step(state, random_batch(), jax.random.key(i))
-    sizes.append(float(jnp.abs(new.generator.params['refinement']['rgb']['bias'] -
-                               state.generator.params['refinement']['rgb']['bias']).max()))
+    sizes.append(
+      float(
+        jnp.abs(
+          new.generator.params['refinement']['rgb']['bias']
+          - state.generator.params['refinement']['rgb']['bias']
+        ).max()
+      )
+    )
     state = new
   assert sizes[0] == pytest.approx(config.optimizer.learning_rate, rel=1e-3)
   assert 0 < sizes[1] < 0.8 * sizes[0] and sizes[2] == 0
 
 
-@pytest.mark.parametrize('key, value, message', [
-    ('losses.gan_type', 'hinge', "config.losses.gan_type is 'hinge', expected one of gan, lsgan, wgan"),
-    ('optimizer.schedule', 'linear', "config.optimizer.schedule is 'linear', expected one of constant, cosine"),
-    ('data.image_size', (18, 16), 'config.data.image_size is 18x16, but 2 refinement modules need multiples of 4'),
+@pytest.mark.parametrize(
+  'key, value, message',
+  [
+    (
+      'losses.gan_type',
+      'hinge',
+      "config.losses.gan_type is 'hinge', expected one of gan, lsgan, wgan",
+    ),
+    (
+      'optimizer.schedule',
+      'linear',
+      "config.optimizer.schedule is 'linear', expected one of constant, cosine",
+    ),
+    (
+      'data.image_size',
+      (18, 16),
+      'config.data.image_size is 18x16, but 2 refinement modules need multiples of 4',
+    ),
     ('model.mask_size', 12, 'config.model.mask_size is 12, expected 0 or a power of two'),
     ('model.gconv_pooling', 'max', "config.model.gconv_pooling is 'max', expected avg or sum"),
-])
+  ],
+)
 def test_settings_that_make_no_model(key, value, message):
   config = tiny_config()
   config.update_from_flattened_dict({key: value})

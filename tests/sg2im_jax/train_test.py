@@ -9,13 +9,13 @@ from data_pipelines.scene_graphs.graph import UserError
 from sg2im_jax.storage import checkpoints
 from sg2im_jax.train import train
 from tests.training_runs import (
-    NUM_STEPS,
-    SCHEDULE,
-    records,
-    small_config,
-    start_training,
-    start_two_processes,
-    wait_for_step,
+  NUM_STEPS,
+  SCHEDULE,
+  records,
+  small_config,
+  start_training,
+  start_two_processes,
+  wait_for_step,
 )
 
 
@@ -25,21 +25,31 @@ def test_what_a_run_says_and_writes(finished_run):
   assert 'images/s' in printed and 'left' in printed and 'waiting for input' in printed
   assert f'done: step {NUM_STEPS}, saved in' in printed
   written = records(workdir)
-  assert [record['step'] for record in written if record['split'] == 'train'] == list(range(1, NUM_STEPS + 1))
+  assert [record['step'] for record in written if record['split'] == 'train'] == list(
+    range(1, NUM_STEPS + 1)
+  )
   assert [record['step'] for record in written if record['split'] == 'val'] == [8, 16, 24]
   assert written[0]['generator/total'] > written[-2]['generator/total'] > 0
-  assert all(0 <= written[-1][name] <= 1 for name in ('box_iou', 'recall_at_0.3', 'relation_accuracy'))
+  assert all(
+    0 <= written[-1][name] <= 1 for name in ('box_iou', 'recall_at_0.3', 'relation_accuracy')
+  )
   assert {'config.json', 'vocabulary.json', 'metrics.jsonl', 'tensorboard', 'checkpoints'} == {
-      path.name for path in workdir.iterdir()}
+    path.name for path in workdir.iterdir()
+  }
   assert checkpoints.steps(workdir)[-1] == NUM_STEPS
 
 
 def test_tensorboard_has_scalars_and_the_grid(finished_run):
   from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
   events = EventAccumulator(str(finished_run.workdir / 'tensorboard'), size_guidance={'tensors': 0})
   events.Reload()
-  assert {'train/generator/total', 'train/image_discriminator/gan', 'val/box_iou', 'val/scenes'} <= set(
-      events.Tags()['tensors'])
+  assert {
+    'train/generator/total',
+    'train/image_discriminator/gan',
+    'val/box_iou',
+    'val/scenes',
+  } <= set(events.Tags()['tensors'])
   assert [event.step for event in events.Tensors('val/scenes')] == [12, 24]
 
 
@@ -83,13 +93,19 @@ def test_two_killed_processes_equal_one(finished_run, directory):
   for process, (_, errors) in zip(processes, outputs, strict=True):
     assert process.returncode == 0, errors
   assert f'done: step {NUM_STEPS}, saved in' in outputs[0][0]
-  assert all(line.startswith('[Gloo]') for line in outputs[1][0].splitlines())  # which the runtime prints, not we
+  assert all(
+    line.startswith('[Gloo]') for line in outputs[1][0].splitlines()
+  )  # which the runtime prints, not we
   for record, expected in zip(records(workdir), records(finished_run.workdir), strict=True):
     assert record.pop('split') == expected.pop('split')
     assert record == pytest.approx(expected, rel=1e-5)
-  (_, _, variables, step), (_, _, expected, _) = map(checkpoints.load_generator, (workdir, finished_run.workdir))
+  (_, _, variables, step), (_, _, expected, _) = map(
+    checkpoints.load_generator, (workdir, finished_run.workdir)
+  )
   assert step == NUM_STEPS
-  jax.tree.map(lambda *pair: np.testing.assert_allclose(*pair, rtol=1e-4, atol=1e-5), variables, expected)
+  jax.tree.map(
+    lambda *pair: np.testing.assert_allclose(*pair, rtol=1e-4, atol=1e-5), variables, expected
+  )
 
 
 @pytest.fixture
@@ -115,14 +131,28 @@ def test_twelve_and_twelve_steps_equal_twenty_four(finished_run, directory, comp
 def test_two_steps_a_dispatch_equal_single_ones(finished_run, directory, compiled_programs):
   workdir = directory / 'two a dispatch'
   config = small_config(directory)
-  config.update({**SCHEDULE, 'num_steps': 4, 'log_every': 2, 'checkpoint_every': 4, 'steps_per_dispatch': 2})
+  config.update(
+    {**SCHEDULE, 'num_steps': 4, 'log_every': 2, 'checkpoint_every': 4, 'steps_per_dispatch': 2}
+  )
   assert train(config, str(workdir)) == 0
   written = [record for record in records(workdir) if record.pop('split') == 'train']
-  expected = [record for record in records(finished_run.workdir)[:4] if record.pop('split') == 'train'][1::2]
+  expected = [
+    record for record in records(finished_run.workdir)[:4] if record.pop('split') == 'train'
+  ][1::2]
   assert [record['step'] for record in written] == [2, 4]
   assert written == [pytest.approx(record, rel=1e-5) for record in expected]
-  config.update({'num_steps': 6, 'steps_per_dispatch': 3, 'eval_every': 3, 'log_every': 3, 'checkpoint_every': 3})
-  with pytest.raises(UserError, match=r'the newest checkpoint in .* is of step 4, expected a multiple of config'):
+  config.update(
+    {
+      'num_steps': 6,
+      'steps_per_dispatch': 3,
+      'eval_every': 3,
+      'log_every': 3,
+      'checkpoint_every': 3,
+    }
+  )
+  with pytest.raises(
+    UserError, match=r'the newest checkpoint in .* is of step 4, expected a multiple of config'
+  ):
     train(config, str(workdir))
 
 
@@ -130,17 +160,29 @@ def test_nothing_to_do_is_said(finished_run, directory, compiled_programs, capsy
   config = small_config(directory)
   config.update({**SCHEDULE, 'num_steps': NUM_STEPS})
   assert train(config, str(finished_run.workdir)) == 0
-  assert f'is at step {NUM_STEPS} of {NUM_STEPS}; raise --config.num_steps to train on' in capsys.readouterr().out
+  assert (
+    f'is at step {NUM_STEPS} of {NUM_STEPS}; raise --config.num_steps to train on'
+    in capsys.readouterr().out
+  )
 
 
-@pytest.mark.parametrize('change, message', [
-    ({'model.gconv_dim': 8}, r'of another model, with model.gconv_dim 16 \(now 8\); use another --workdir'),
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    (
+      {'model.gconv_dim': 8},
+      r'of another model, with model.gconv_dim 16 \(now 8\); use another --workdir',
+    ),
     ({'batch_size': 0}, 'config.batch_size is 0, expected 1 or more'),
     ({'steps_per_dispatch': 0}, 'config.steps_per_dispatch is 0, expected 1 or more'),
-    ({'steps_per_dispatch': 2, 'num_steps': 26}, 'config.log_every is 1, expected a multiple of config.steps_per_disp'),
+    (
+      {'steps_per_dispatch': 2, 'num_steps': 26},
+      'config.log_every is 1, expected a multiple of config.steps_per_disp',
+    ),
     ({'data.max_objects': 3}, 'max_objects'),
     ({'data.name': 'imagenet'}, 'imagenet'),
-])
+  ],
+)
 def test_refuses_what_cannot_be_continued(finished_run, directory, change, message):
   config = small_config(directory)
   config.update_from_flattened_dict({'num_steps': NUM_STEPS + 1, **change})
@@ -148,20 +190,30 @@ def test_refuses_what_cannot_be_continued(finished_run, directory, change, messa
     train(config, str(finished_run.workdir))
 
 
-def test_refuses_a_data_set_with_names_that_the_model_does_not_know(finished_run, directory, tmp_path):
+def test_refuses_a_data_set_with_names_that_the_model_does_not_know(
+  finished_run, directory, tmp_path
+):
   workdir = shutil.copytree(finished_run.workdir, tmp_path / 'copy')
   path = workdir / 'vocabulary.json'
   path.write_text(path.read_text().replace('"night sky"', '"nightfall"'))
   config = small_config(directory).unlock()
   config.num_steps = NUM_STEPS + 1
-  with pytest.raises(UserError, match='1 of the object names of the data set are not .* of the model: "night sky"; '):
+  with pytest.raises(
+    UserError, match='1 of the object names of the data set are not .* of the model: "night sky"; '
+  ):
     train(config, str(workdir))
 
 
 def test_batch_must_fit_the_devices(directory):
-  process = start_training(directory / 'unused', directory, batch_size=6,
-                           environment={'XLA_FLAGS': '--xla_force_host_platform_device_count=4'})
+  process = start_training(
+    directory / 'unused',
+    directory,
+    batch_size=6,
+    environment={'XLA_FLAGS': '--xla_force_host_platform_device_count=4'},
+  )
   printed, errors = process.communicate(timeout=120)
   assert (process.returncode, printed) == (2, '')
-  assert errors == ('error: batch_size 6 cannot be split evenly over 4 devices; use a multiple, such as '
-                    '--config.batch_size=8\n')
+  assert errors == (
+    'error: batch_size 6 cannot be split evenly over 4 devices; use a multiple, such as '
+    '--config.batch_size=8\n'
+  )

@@ -38,13 +38,25 @@ def generator(config):
 
 
 def make_validation(config):
-  return Validation(config, storybook.VOCABULARY, input_pipeline.prepare(config.data), sharding.make_mesh())
+  return Validation(
+    config, storybook.VOCABULARY, input_pipeline.prepare(config.data), sharding.make_mesh()
+  )
 
 
 def test_losses_and_layouts(config, generator):
   scores = make_validation(config).scores(generator)
-  assert set(scores) == {'l1_pixel', 'bbox', 'predicate', 'mask', 'box_iou', 'recall_at_0.3', 'recall_at_0.5',
-                         'sigma_x', 'sigma_area', 'relation_accuracy'}
+  assert set(scores) == {
+    'l1_pixel',
+    'bbox',
+    'predicate',
+    'mask',
+    'box_iou',
+    'recall_at_0.3',
+    'recall_at_0.5',
+    'sigma_x',
+    'sigma_area',
+    'relation_accuracy',
+  }
   assert all(np.isfinite(list(scores.values())))
 
 
@@ -68,11 +80,14 @@ def test_kid_is_of_every_scene_and_real_ones_are_seen_once(config, generator, mo
   assert [len(images) for images in backbone.seen] == [3, 3, 1]
 
 
-@pytest.mark.parametrize('settings, message', [
+@pytest.mark.parametrize(
+  'settings, message',
+  [
     ({'best_metric': 'iou'}, "config.best_metric is 'iou', expected one of box_iou, recall_at_0.3"),
     ({'best_metric': 'kid'}, 'needs a backbone; set --config.eval_backbone=efficientnet-lite0'),
     ({'best_metric': 'mask', 'model.mask_size': 0}, 'predicts no masks'),
-])
+  ],
+)
 def test_a_metric_that_there_will_not_be(config, settings, message):
   config.update_from_flattened_dict(settings)
   with pytest.raises(UserError, match=message):

@@ -32,7 +32,10 @@ def test_other_settings_may_change_but_not_the_model(tmp_path):
   with pytest.raises(UserError) as error:
     work_directory.check_same_model(tmp_path, config)
   assert 'data.image_size (64, 64) (now (128, 128))' in str(error.value)
-  assert 'model.refinement_dims (1024, 512, 256, 128, 64) (now (1024, 512, 256, 128, 64, 64))' in str(error.value)
+  assert (
+    'model.refinement_dims (1024, 512, 256, 128, 64) (now (1024, 512, 256, 128, 64, 64))'
+    in str(error.value)
+  )
   assert 'learning_rate' not in str(error.value)
 
 

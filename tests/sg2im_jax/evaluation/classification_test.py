@@ -14,7 +14,7 @@ def _shapes(num_crops: int, seed: int) -> Crops:
     crop[:] = random.integers(0, 100, 3)
     x, y = random.integers(0, 16, 2)
     height, width = [(4, 16), (16, 4), (10, 10)][kind]
-    crop[y:y + height, x:x + width] = random.integers(140, 256, 3)
+    crop[y : y + height, x : x + width] = random.integers(140, 256, 3)
   return Crops(pixels, classes)
 
 
@@ -41,15 +41,22 @@ def test_knows_nothing_of_wrong_labels(classifier):
 
 def test_counts_a_last_batch_that_is_not_full(classifier):
   crops = _shapes(classification._BATCH_SIZE + 3, 2)
-  single = [classifier.accuracy(Crops(crops.pixels[i:i + 1], crops.object_class[i:i + 1])) for i in range(len(crops))]
+  single = [
+    classifier.accuracy(Crops(crops.pixels[i : i + 1], crops.object_class[i : i + 1]))
+    for i in range(len(crops))
+  ]
   assert classifier.accuracy(crops) == pytest.approx(np.mean(single))
 
 
 def test_training_shuffles_within_passes_and_mirrors():
-  crops = Crops(np.arange(96, dtype=np.uint8)[:, None, None, None] * np.ones((1, 32, 32, 3), np.uint8),
-                np.arange(96, dtype=np.int32))
+  crops = Crops(
+    np.arange(96, dtype=np.uint8)[:, None, None, None] * np.ones((1, 32, 32, 3), np.uint8),
+    np.arange(96, dtype=np.int32),
+  )
   crops.pixels[:, :, 0] = 200  # marks the left edge
-  batches = [next_batch for next_batch, _ in zip(classification._training_batches(crops, 0), range(3))]
+  batches = [
+    next_batch for next_batch, _ in zip(classification._training_batches(crops, 0), range(3))
+  ]
   seen = np.concatenate([object_class for _, object_class in batches])
   assert sorted(seen[:96]) == sorted(seen[96:]) == list(range(96))
   assert list(seen[:96]) != list(seen[96:])
@@ -66,4 +73,6 @@ def test_cut():
   assert crops.shape == (1, 3, 32, 32, 3) and crops.dtype == np.uint8
   assert (crops[0, 0, 2:-2, 2:-2] == [10, 20, 30]).all()
   assert (crops[0, 1, 2:-2, 2:-2] == 0).all()
-  assert (crops[0, 2, :, 2:14] == [10, 20, 30]).all() and (crops[0, 2, :, 18:] == 0).all()  # half of it is outside
+  assert (crops[0, 2, :, 2:14] == [10, 20, 30]).all() and (
+    crops[0, 2, :, 18:] == 0
+  ).all()  # half of it is outside

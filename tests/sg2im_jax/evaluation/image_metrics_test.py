@@ -8,10 +8,14 @@ from sg2im_jax.evaluation.image_metrics import FeatureStatistics
 
 
 def test_inception_score_of_sure_and_of_unsure_predictions():
-  one_hot = np.tile(np.eye(8, dtype=np.float32), (5, 1))  # every split of 8 pictures holds each class once
+  one_hot = np.tile(
+    np.eye(8, dtype=np.float32), (5, 1)
+  )  # every split of 8 pictures holds each class once
   assert image_metrics.inception_score(one_hot, 5) == pytest.approx((8, 0))
   assert image_metrics.inception_score(np.full((40, 8), 1 / 8), 5) == pytest.approx((1, 0))
-  assert image_metrics.inception_score(np.eye(8)[np.full(10, 3)], 1) == pytest.approx((1, 0))  # sure, but all alike
+  assert image_metrics.inception_score(np.eye(8)[np.full(10, 3)], 1) == pytest.approx(
+    (1, 0)
+  )  # sure, but all alike
 
 
 def test_inception_score_splits_are_consecutive():
@@ -32,18 +36,21 @@ def test_statistics():
 
 
 def test_frechet_distance_of_gaussians_that_commute():
-  one = FeatureStatistics(np.array([0., 0.]), np.diag([1., 4.]))
-  other = FeatureStatistics(np.array([3., 4.]), np.diag([9., 16.]))
+  one = FeatureStatistics(np.array([0.0, 0.0]), np.diag([1.0, 4.0]))
+  other = FeatureStatistics(np.array([3.0, 4.0]), np.diag([9.0, 16.0]))
   # 25 for the means; (1 - 3)^2 + (2 - 4)^2 for the standard deviations.
   assert image_metrics.frechet_distance(one, other) == pytest.approx(33)
   assert image_metrics.frechet_distance(one, one) == pytest.approx(0, abs=1e-12)
 
 
 def test_frechet_distance_of_gaussians_that_do_not_commute():
-  one = FeatureStatistics(np.zeros(2), np.array([[2., 1.], [1., 2.]]))
-  other = FeatureStatistics(np.zeros(2), np.array([[5., 0.], [0., 1.]]))
-  # Of a 2x2 matrix M with eigenvalues >= 0, tr(M^(1/2))^2 = tr M + 2 det(M)^(1/2); here M = C1 C2: tr 12, det 3 * 5.
-  assert image_metrics.frechet_distance(one, other) == pytest.approx(4 + 6 - 2 * np.sqrt(12 + 2 * np.sqrt(15)))
+  one = FeatureStatistics(np.zeros(2), np.array([[2.0, 1.0], [1.0, 2.0]]))
+  other = FeatureStatistics(np.zeros(2), np.array([[5.0, 0.0], [0.0, 1.0]]))
+  # Of a 2x2 matrix M with eigenvalues >= 0, tr(M^(1/2))^2 = tr M + 2 det(M)^(1/2); here M = C1 C2:
+  # tr 12, det 3 * 5.
+  assert image_metrics.frechet_distance(one, other) == pytest.approx(
+    4 + 6 - 2 * np.sqrt(12 + 2 * np.sqrt(15))
+  )
 
 
 def test_frechet_distance_of_fewer_pictures_than_features():
@@ -55,8 +62,9 @@ def test_frechet_distance_of_fewer_pictures_than_features():
 
 
 def test_kernel_distance_by_hand():
-  # Single values: subsets of 2 from 4 equal pictures are all alike. k(1,1) = 8, k(2,2) = 125, k(1,2) = 27.
-  ones, twos = np.full((4, 1), 1.), np.full((4, 1), 2.)
+  # Single values: subsets of 2 from 4 equal pictures are all alike. k(1,1) = 8, k(2,2) = 125,
+  # k(1,2) = 27.
+  ones, twos = np.full((4, 1), 1.0), np.full((4, 1), 2.0)
   assert image_metrics.kernel_distance(ones, twos) == pytest.approx((8 + 125 - 2 * 27, 0))
 
 
@@ -65,15 +73,21 @@ def test_kernel_distance_is_unbiased_and_grows_with_a_shift():
   one, other = random.normal(size=(2, 2000, 8)).astype(np.float32)
   mean, error = image_metrics.kernel_distance(one, other)
   assert 0 < error < 0.02
-  assert abs(mean) < 2 * error  # of two samples of one distribution; a biased estimate would be near 0.01
-  near, far = (image_metrics.kernel_distance(one, other + shift, num_subsets=10)[0] for shift in (0.3, 0.6))
+  assert (
+    abs(mean) < 2 * error
+  )  # of two samples of one distribution; a biased estimate would be near 0.01
+  near, far = (
+    image_metrics.kernel_distance(one, other + shift, num_subsets=10)[0] for shift in (0.3, 0.6)
+  )
   assert 10 * error < near < far
 
 
 def test_kernel_distance_depends_on_its_seed_alone():
   one, other = np.random.default_rng(0).normal(size=(2, 50, 4))
   assert image_metrics.kernel_distance(one, other) == image_metrics.kernel_distance(one, other)
-  assert image_metrics.kernel_distance(one, other, seed=1) != image_metrics.kernel_distance(one, other)
+  assert image_metrics.kernel_distance(one, other, seed=1) != image_metrics.kernel_distance(
+    one, other
+  )
 
 
 def test_kernel_distance_of_too_few():
@@ -83,9 +97,10 @@ def test_kernel_distance_of_too_few():
 
 def test_precision_and_recall_by_hand():
   # On a line: 0..3 reach to their third neighbour at 3, 2, 2, 3; together they cover [-3, 6].
-  reference = np.arange(4.)[:, None]
+  reference = np.arange(4.0)[:, None]
   features = np.array([-3.5, -3, 6, 6.5, 100, 101, 102, 103])[:, None]
-  # The features' radii are 10, 9.5, 9.5, 10 on the left (to each other): they cover every one of the reference.
+  # The features' radii are 10, 9.5, 9.5, 10 on the left (to each other): they cover every one of
+  # the reference.
   assert image_metrics.precision_recall(features, reference) == (2 / 8, 1)
   assert image_metrics.precision_recall(reference, reference) == (1, 1)
   assert image_metrics.precision_recall(reference + 100, reference) == (0, 0)

@@ -1,4 +1,6 @@
-"""The network against torch-fidelity's, with random weights in the file format of the published ones."""
+"""The network against torch-fidelity's, with random weights in the file format of the published
+ones.
+"""
 
 import importlib
 import importlib.util
@@ -11,7 +13,9 @@ from benchmarks import features
 from sg2im_jax.evaluation import backbones, inception
 
 torch = pytest.importorskip('torch')
-needs_fidelity = pytest.mark.skipif(importlib.util.find_spec('torch_fidelity') is None, reason='needs torch-fidelity')
+needs_fidelity = pytest.mark.skipif(
+  importlib.util.find_spec('torch_fidelity') is None, reason='needs torch-fidelity'
+)
 
 
 def test_resizing_shifts_by_no_half_pixel_and_repeats_the_last_one():
@@ -19,8 +23,12 @@ def test_resizing_shifts_by_no_half_pixel_and_repeats_the_last_one():
   resized = np.asarray(inception.preprocess(jnp.asarray(image[None])))
   assert resized.shape == (1, 299, 299, 3) and resized.dtype == np.float32
   positions = np.minimum(np.arange(299) * 2 / 299, 1)
-  np.testing.assert_allclose(resized[0], np.broadcast_to((-100 + 100 * positions)[None, :, None] / 128, (299, 299, 3)),
-                             rtol=0, atol=1e-6)
+  np.testing.assert_allclose(
+    resized[0],
+    np.broadcast_to((-100 + 100 * positions)[None, :, None] / 128, (299, 299, 3)),
+    rtol=0,
+    atol=1e-6,
+  )
 
 
 @needs_fidelity
@@ -30,9 +38,14 @@ def test_resizing_is_tensorflow_1_s(shape):
   resize = importlib.import_module('torch_fidelity.interpolate_compat_tensorflow')
   images = np.random.default_rng(0).integers(0, 256, (1, *shape, 3), np.uint8)
   expected = resize.interpolate_bilinear_2d_like_tensorflow1x(
-      torch.from_numpy(images).permute(0, 3, 1, 2).float(), size=(299, 299), align_corners=False)
-  np.testing.assert_allclose(np.asarray(inception.preprocess(jnp.asarray(images))) * 128 + 128,
-                             expected.permute(0, 2, 3, 1).numpy(), rtol=0, atol=1e-4)  # of 255
+    torch.from_numpy(images).permute(0, 3, 1, 2).float(), size=(299, 299), align_corners=False
+  )
+  np.testing.assert_allclose(
+    np.asarray(inception.preprocess(jnp.asarray(images))) * 128 + 128,
+    expected.permute(0, 2, 3, 1).numpy(),
+    rtol=0,
+    atol=1e-4,
+  )  # of 255
 
 
 @needs_fidelity
@@ -46,7 +59,9 @@ def test_features_and_probabilities_are_torch_fidelity_s(monkeypatch, tmp_path):
   backbone = backbones.load_backbone('inception-2015', path)
   found = backbone(images)
   with torch.inference_mode():
-    expected, logits = features.fidelity_inception(path)(torch.from_numpy(images).permute(0, 3, 1, 2))
+    expected, logits = features.fidelity_inception(path)(
+      torch.from_numpy(images).permute(0, 3, 1, 2)
+    )
   assert backbone.num_features == 2048 and backbone.weights == 'weights.pth'
   assert found.features.shape == (2, 2048) and found.probabilities.shape == (2, 1008)
   expected, probabilities = expected.numpy(), logits.softmax(1).numpy()

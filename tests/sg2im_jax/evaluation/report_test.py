@@ -5,26 +5,73 @@ import pytest
 from data_pipelines.scene_graphs.graph import UserError
 from sg2im_jax.evaluation import report
 
-LAYOUT = {'num_objects': 20, 'num_relations': 0, 'box_iou': 0.4242, 'recall_at_0.3': 0.5, 'recall_at_0.5': 0.25,
-          'sigma_x': 0.1, 'sigma_area': None, 'relation_accuracy': None, 'relation_accuracy_of': {}}
-PROTOCOL = {'data': 'visual_genome', 'relations': 'stored', 'split': 'test', 'num_graphs': 12, 'image_ids_sha256': None,
-            'boxes': 'predicted', 'masks': 'ground_truth', 'seed': 0}
-IMAGES = {'num_pictures': 60, 'inception_score': [5.5, 0.1], 'fid': 70.25, 'kid': [0.0123, 0.0004], 'precision': 0.5,
-          'recall': 0.25, 'diversity': None}
-OBJECTS = {'num_drawn': 3, 'num_real': 2, 'num_learned': 1, 'real_to_real': 0.9, 'real_to_drawn': 0.6,
-           'drawn_to_real': 0.5}
+LAYOUT = {
+  'num_objects': 20,
+  'num_relations': 0,
+  'box_iou': 0.4242,
+  'recall_at_0.3': 0.5,
+  'recall_at_0.5': 0.25,
+  'sigma_x': 0.1,
+  'sigma_area': None,
+  'relation_accuracy': None,
+  'relation_accuracy_of': {},
+}
+PROTOCOL = {
+  'data': 'visual_genome',
+  'relations': 'stored',
+  'split': 'test',
+  'num_graphs': 12,
+  'image_ids_sha256': None,
+  'boxes': 'predicted',
+  'masks': 'ground_truth',
+  'seed': 0,
+}
+IMAGES = {
+  'num_pictures': 60,
+  'inception_score': [5.5, 0.1],
+  'fid': 70.25,
+  'kid': [0.0123, 0.0004],
+  'precision': 0.5,
+  'recall': 0.25,
+  'diversity': None,
+}
+OBJECTS = {
+  'num_drawn': 3,
+  'num_real': 2,
+  'num_learned': 1,
+  'real_to_real': 0.9,
+  'real_to_drawn': 0.6,
+  'drawn_to_real': 0.5,
+}
 
 
 def _results(**protocol):
-  return {'model': {'workdir': 'runs/vg', 'step': 7, 'fingerprint': 'abc'}, 'protocol': {**PROTOCOL, **protocol},
-          'layout': {'predicted': LAYOUT, 'ground truth': {**LAYOUT, 'box_iou': 1.0}}}
+  return {
+    'model': {'workdir': 'runs/vg', 'step': 7, 'fingerprint': 'abc'},
+    'protocol': {**PROTOCOL, **protocol},
+    'layout': {'predicted': LAYOUT, 'ground truth': {**LAYOUT, 'box_iou': 1.0}},
+  }
 
 
 def _with_pictures(**protocol):
-  return {**_results(samples_per_graph=5, num_real_images=12, other_real_images='train', stretch=True,
-                     image_size=[64, 64], backbone='inception-2015', weights='w.pth', weights_sha256='f' * 64,
-                     resize='so and so', num_features=2048, inception_splits=5, **protocol),
-          'images': {'drawn': IMAGES, 'real': {**IMAGES, 'fid': 30.5}}, 'objects': OBJECTS}
+  return {
+    **_results(
+      samples_per_graph=5,
+      num_real_images=12,
+      other_real_images='train',
+      stretch=True,
+      image_size=[64, 64],
+      backbone='inception-2015',
+      weights='w.pth',
+      weights_sha256='f' * 64,
+      resize='so and so',
+      num_features=2048,
+      inception_splits=5,
+      **protocol,
+    ),
+    'images': {'drawn': IMAGES, 'real': {**IMAGES, 'fid': 30.5}},
+    'objects': OBJECTS,
+  }
 
 
 def _evaluated(directory, results):
@@ -42,9 +89,19 @@ def test_the_layout_alone():
 
 def test_pictures_and_what_they_depend_on():
   text = report.markdown(_with_pictures())
-  assert '| drawn | 60 | 5.50 ± 0.10 | 70.2 | 12.30 ± 0.40 | 50.0% | 25.0% | none |' in text.splitlines()
-  for fact in ('inception-2015', 'w.pth', 'f' * 64, 'so and so', 'stretch on', '64 x 64', 'over 5 splits',
-               'FID is far'):
+  assert (
+    '| drawn | 60 | 5.50 ± 0.10 | 70.2 | 12.30 ± 0.40 | 50.0% | 25.0% | none |' in text.splitlines()
+  )
+  for fact in (
+    'inception-2015',
+    'w.pth',
+    'f' * 64,
+    'so and so',
+    'stretch on',
+    '64 x 64',
+    'over 5 splits',
+    'FID is far',
+  ):
     assert fact in text
   assert '| 90.0% | 60.0% | 50.0% |' in text.splitlines()
 
@@ -56,10 +113,18 @@ def test_comparison_with_the_published_figures(tmp_path):
   layouts, rest = text.split('## Images (paper table 1)')
   pictures, objects = rest.split('## Objects')
   assert f'| {full} | 0.424 | 50.0% | 25.0% | 0.100 | none | none |' in layouts.splitlines()
-  assert '| published (Johnson et al. 2018, Visual Genome): full model |  | 21.9% | 10.6% |  |  |  |' in layouts
-  assert f'| {other} | 60 | 5.50 ± 0.10 | 70.2 | 12.30 ± 0.40 | 50.0% | 25.0% | none |' in pictures.splitlines()
+  assert (
+    '| published (Johnson et al. 2018, Visual Genome): full model |  | 21.9% | 10.6% |  |  |  |'
+    in layouts
+  )
+  assert (
+    f'| {other} | 60 | 5.50 ± 0.10 | 70.2 | 12.30 ± 0.40 | 50.0% | 25.0% | none |'
+    in pictures.splitlines()
+  )
   assert 'Visual Genome): full model |  | 5.5 |  |  |  |  |  |' in pictures
-  assert layouts.count('| ground truth | 1.000 |') == pictures.count('| real images | 60 |') == 1  # the same for both
+  assert (
+    layouts.count('| ground truth | 1.000 |') == pictures.count('| real images | 60 |') == 1
+  )  # the same for both
   assert pictures.count('published (') == 9 and layouts.count('published (') == 1
   assert f'| {full} | 90.0% | 60.0% | 50.0% |' in objects.splitlines()
   assert 'COCO' not in text
@@ -68,11 +133,17 @@ def test_comparison_with_the_published_figures(tmp_path):
 
 
 def test_comparison_of_unlike_evaluations(tmp_path):
-  text = report.comparison([_evaluated(tmp_path / 'a', _results(data='storybook')),
-                            _evaluated(tmp_path / 'b', _with_pictures(data='storybook'))])
+  text = report.comparison(
+    [
+      _evaluated(tmp_path / 'a', _results(data='storybook')),
+      _evaluated(tmp_path / 'b', _with_pictures(data='storybook')),
+    ]
+  )
   assert 'published' not in text
   assert 'backbone is None in' in text and 'inception-2015 in' in text
-  assert {line.count('|') for line in text.split('## Images')[0].splitlines() if line.startswith('|')} == {8}
+  assert {
+    line.count('|') for line in text.split('## Images')[0].splitlines() if line.startswith('|')
+  } == {8}
 
 
 def test_what_cannot_be_compared(tmp_path):

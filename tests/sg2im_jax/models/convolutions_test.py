@@ -1,4 +1,6 @@
-"""Each way to compute a convolution against what its docstring says that it equals, gradients included."""
+"""Each way to compute a convolution against what its docstring says that it equals, gradients
+included.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,10 +9,10 @@ import pytest
 
 from sg2im_jax.models import layers
 from sg2im_jax.models.convolutions import (
-    convolve,
-    convolve_layout,
-    convolve_strided,
-    convolve_upsampled,
+  convolve,
+  convolve_layout,
+  convolve_strided,
+  convolve_upsampled,
 )
 
 AROUND = ((1, 1), (1, 1))
@@ -33,8 +35,12 @@ def check_equal(function, expected, *arguments):
 
 @pytest.mark.parametrize('height, width', [(1, 1), (2, 5), (4, 3)])
 def test_convolving_before_upsampling(height, width):
-  check_equal(convolve_upsampled, lambda x, kernel: convolve(layers.upsample(x), kernel, AROUND),
-              normal(2, height, width, 3), normal(3, 3, 3, 5, seed=1))
+  check_equal(
+    convolve_upsampled,
+    lambda x, kernel: convolve(layers.upsample(x), kernel, AROUND),
+    normal(2, height, width, 3),
+    normal(3, 3, 3, 5, seed=1),
+  )
 
 
 @pytest.mark.parametrize('objects', [1, 7])
@@ -42,24 +48,44 @@ def test_a_layout_that_is_never_built(objects):
   def plain(canvases, vectors, kernel):
     return convolve(jnp.einsum('bhwo,bod->bhwd', canvases, vectors), kernel, AROUND)
 
-  check_equal(convolve_layout, plain, normal(2, 4, 6, objects), normal(2, objects, 5, seed=1),
-              normal(3, 3, 5, 4, seed=2))
+  check_equal(
+    convolve_layout,
+    plain,
+    normal(2, 4, 6, objects),
+    normal(2, objects, 5, seed=1),
+    normal(3, 3, 5, 4, seed=2),
+  )
 
 
 @pytest.mark.parametrize('size', [7, 8, 9, 10])
-@pytest.mark.parametrize('width, stride, padding', [(4, 2, 0), (3, 2, 1), (3, 3, 0), (5, 2, 2), (2, 4, 0), (3, 1, 1)])
+@pytest.mark.parametrize(
+  'width, stride, padding', [(4, 2, 0), (3, 2, 1), (3, 3, 0), (5, 2, 2), (2, 4, 0), (3, 1, 1)]
+)
 def test_strides_folded_into_channels(size, width, stride, padding):
   def plain(x, kernel):
-    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), ((padding, padding),) * 2,
-                                        dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    return jax.lax.conv_general_dilated(
+      x,
+      kernel,
+      (stride, stride),
+      ((padding, padding),) * 2,
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    )
 
-  check_equal(lambda x, kernel: convolve_strided(x, kernel, stride, padding), plain,
-              normal(2, size, size + 1, 3), normal(width, width, 3, 4, seed=1))
+  check_equal(
+    lambda x, kernel: convolve_strided(x, kernel, stride, padding),
+    plain,
+    normal(2, size, size + 1, 3),
+    normal(width, width, 3, 4, seed=1),
+  )
 
 
-@pytest.mark.parametrize('function, shapes', [
+@pytest.mark.parametrize(
+  'function, shapes',
+  [
     (convolve_upsampled, [(1, 2, 2, 3), (3, 3, 3, 4)]),
     (convolve_layout, [(1, 2, 2, 3), (1, 3, 5), (3, 3, 5, 4)]),
-    (lambda x, kernel: convolve_strided(x, kernel, 2, 0), [(1, 6, 6, 3), (4, 4, 3, 4)])])
+    (lambda x, kernel: convolve_strided(x, kernel, 2, 0), [(1, 6, 6, 3), (4, 4, 3, 4)]),
+  ],
+)
 def test_bfloat16_stays_bfloat16(function, shapes):
   assert function(*(jnp.ones(shape, jnp.bfloat16) for shape in shapes)).dtype == jnp.bfloat16

@@ -21,22 +21,38 @@ def output_shape(arch, padding='same', images=IMAGES):
 
 def test_parse_arch():
   assert parse_arch('I6,C4-64-2,R,U2,P2,FC-8-4') == (
-      ('I', 6), ('C', 4, 64, 2), ('R',), ('U', 2), ('P', 2), ('FC', 8, 4))
+    ('I', 6),
+    ('C', 4, 64, 2),
+    ('R',),
+    ('U', 2),
+    ('P', 2),
+    ('FC', 8, 4),
+  )
 
 
-@pytest.mark.parametrize('arch, token', [('C4', "token 1 is 'C4'"), ('C3-8,X2', "token 2 is 'X2'"),
-                                         ('C3-8,I3', "token 2 is 'I3'"), ('R3', "token 1 is 'R3'")])
+@pytest.mark.parametrize(
+  'arch, token',
+  [
+    ('C4', "token 1 is 'C4'"),
+    ('C3-8,X2', "token 2 is 'X2'"),
+    ('C3-8,I3', "token 2 is 'I3'"),
+    ('R3', "token 1 is 'R3'"),
+  ],
+)
 def test_unknown_tokens(arch, token):
   with pytest.raises(UserError, match=token):
     parse_arch(arch)
 
 
-@pytest.mark.parametrize('arch, padding, shape', [
+@pytest.mark.parametrize(
+  'arch, padding, shape',
+  [
     ('C4-8-2,C4-16-2', 'valid', (3, 2, 2, 16)),
     ('C3-8,R,P2', 'same', (3, 8, 8, 8)),
     ('R,U2', 'same', (3, 32, 32, 3)),
     ('C3-4-2,FC-256-10,FC-10-2', 'same', (3, 2)),
-])
+  ],
+)
 def test_shapes(arch, padding, shape):
   assert output_shape(arch, padding) == shape
 
@@ -47,9 +63,15 @@ def test_input_channels():
     output_shape('C3-4', images=jnp.zeros((3, 8, 8, 5)))
 
 
-@pytest.mark.parametrize('arch, padding, message', [
-    ('C4-8', 'same', 'needs an odd kernel, found a width of 4'), ('C3-8', 'full', "padding 'full'"),
-    ('R', 'valid', "a residual block needs padding 'same'"), ('FC-5-2', 'same', 'takes 5 features, it gets 768')])
+@pytest.mark.parametrize(
+  'arch, padding, message',
+  [
+    ('C4-8', 'same', 'needs an odd kernel, found a width of 4'),
+    ('C3-8', 'full', "padding 'full'"),
+    ('R', 'valid', "a residual block needs padding 'same'"),
+    ('FC-5-2', 'same', 'takes 5 features, it gets 768'),
+  ],
+)
 def test_what_cannot_be_built(arch, padding, message):
   with pytest.raises(UserError, match=message):
     output_shape(arch, padding)
@@ -60,7 +82,9 @@ def test_flattening_is_channels_first():
   variables = network.init(jax.random.key(0), IMAGES, REAL, train=False)
   linear = variables['params']['linear_0']
   expected = IMAGES.transpose(0, 3, 1, 2).reshape(3, -1) @ linear['kernel'] + linear['bias']
-  np.testing.assert_allclose(network.apply(variables, IMAGES, REAL, train=False), expected, rtol=1e-5)
+  np.testing.assert_allclose(
+    network.apply(variables, IMAGES, REAL, train=False), expected, rtol=1e-5
+  )
 
 
 def test_residual_block_moves_running_statistics_twice():
@@ -68,14 +92,21 @@ def test_residual_block_moves_running_statistics_twice():
   variables = network.init(jax.random.key(0), IMAGES, REAL, train=True)
   _, updates = network.apply(variables, IMAGES, REAL, train=True, mutable=['batch_stats'])
   x = ConvolutionalNetwork('C3-4', 'batch', 'relu', 'same').apply(
-      {'params': {'conv_0': variables['params']['conv_0']}}, IMAGES[:2], REAL[:2], train=True)
+    {'params': {'conv_0': variables['params']['conv_0']}}, IMAGES[:2], REAL[:2], train=True
+  )
   mean = x.mean((0, 1, 2))
-  np.testing.assert_allclose(updates['batch_stats']['residual_1']['norm_0']['mean'], 0.1 * mean + 0.9 * 0.1 * mean,
-                             rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(
+    updates['batch_stats']['residual_1']['norm_0']['mean'],
+    0.1 * mean + 0.9 * 0.1 * mean,
+    rtol=1e-4,
+    atol=1e-6,
+  )
 
 
 def test_padded_images_reach_no_statistic():
-  network = ImageDiscriminator('C3-4,C3-4', 'batch', 'relu', 'same', classifier=False, dtype='float32')
+  network = ImageDiscriminator(
+    'C3-4,C3-4', 'batch', 'relu', 'same', classifier=False, dtype='float32'
+  )
   variables = network.init(jax.random.key(0), IMAGES, REAL, train=True)
   run = lambda images: network.apply(variables, images, REAL, train=True, mutable=['batch_stats'])
   (scores, stats), (other_scores, other_stats) = run(IMAGES), run(IMAGES.at[2].set(1e6))
@@ -86,8 +117,11 @@ def test_padded_images_reach_no_statistic():
 def test_the_classifier_makes_one_score_of_a_patch():
   network = ImageDiscriminator('C3-4-2', 'batch', 'relu', 'same', classifier=True, dtype='float32')
   scores, variables = network.init_with_output(jax.random.key(0), IMAGES, REAL, train=False)
-  features = ImageDiscriminator('C3-4-2', 'batch', 'relu', 'same', classifier=False, dtype='float32').apply(
-      {'params': {'cnn': variables['params']['cnn']}}, IMAGES, REAL, train=False)
+  features = ImageDiscriminator(
+    'C3-4-2', 'batch', 'relu', 'same', classifier=False, dtype='float32'
+  ).apply({'params': {'cnn': variables['params']['cnn']}}, IMAGES, REAL, train=False)
   classifier = variables['params']['classifier']
   assert scores.shape == (3, 8, 8, 1)
-  np.testing.assert_allclose(scores, features @ classifier['kernel'][0, 0] + classifier['bias'], atol=1e-5)
+  np.testing.assert_allclose(
+    scores, features @ classifier['kernel'][0, 0] + classifier['bias'], atol=1e-5
+  )

@@ -6,9 +6,13 @@ from data_pipelines.scene_graphs.graph import UserError
 from sg2im_jax.models import layers
 
 
-@pytest.mark.parametrize('name, slope', [('leakyrelu-0.2', 0.2), ('relu', 0.01), ('leakyrelu', 0.01)])
+@pytest.mark.parametrize(
+  'name, slope', [('leakyrelu-0.2', 0.2), ('relu', 0.01), ('leakyrelu', 0.01)]
+)
 def test_every_activation_is_a_leaky_relu(name, slope):
-  np.testing.assert_allclose(layers.activation(name)(jnp.array([-1.0, 2.0])), [-slope, 2.0], rtol=1e-6)
+  np.testing.assert_allclose(
+    layers.activation(name)(jnp.array([-1.0, 2.0])), [-slope, 2.0], rtol=1e-6
+  )
 
 
 def test_an_unknown_activation():
@@ -18,7 +22,10 @@ def test_an_unknown_activation():
 
 def test_upsample_and_average_pool():
   x = jnp.arange(4.0).reshape(1, 2, 2, 1)
-  np.testing.assert_array_equal(layers.upsample(x)[0, :, :, 0],
-                                [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]])
+  np.testing.assert_array_equal(
+    layers.upsample(x)[0, :, :, 0], [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+  )
   np.testing.assert_array_equal(layers.average_pool(layers.upsample(x, 3), 3), x)
-  np.testing.assert_array_equal(layers.average_pool(jnp.arange(9.0).reshape(1, 3, 3, 1), 2), [[[[2.0]]]])
+  np.testing.assert_array_equal(
+    layers.average_pool(jnp.arange(9.0).reshape(1, 3, 3, 1), 2), [[[[2.0]]]]
+  )

@@ -6,12 +6,12 @@ import pytest
 from data_pipelines.scene_graphs.graph import UserError
 from sg2im_jax.models import layers
 from sg2im_jax.models.normalization import (
-    BatchNorm,
-    InstanceNorm,
-    channel_sums,
-    normalization,
-    normalize,
-    spread,
+  BatchNorm,
+  InstanceNorm,
+  channel_sums,
+  normalization,
+  normalize,
+  spread,
 )
 
 EPSILON = 1e-5
@@ -19,8 +19,10 @@ EPSILON = 1e-5
 
 def run_batch_norm(x, mask, train=True):
   module = BatchNorm(use_running_average=not train)
-  variables = {'params': {'scale': jnp.array([2.0]), 'bias': jnp.array([1.0])},
-               'batch_stats': {'mean': jnp.array([0.5]), 'var': jnp.array([4.0])}}
+  variables = {
+    'params': {'scale': jnp.array([2.0]), 'bias': jnp.array([1.0])},
+    'batch_stats': {'mean': jnp.array([0.5]), 'var': jnp.array([4.0])},
+  }
   return module.apply(variables, x, mask, mutable=['batch_stats'])
 
 
@@ -67,7 +69,9 @@ def test_gradients_of_batch_norm(masked):
   x = 3 * jax.random.normal(keys[0], (4, 5, 6, 3)) + 2
   scale, bias = jax.random.normal(keys[1], (2, 3))
   weights = jax.random.normal(keys[2], x.shape)
-  mask = jax.random.bernoulli(keys[3], 0.6, (4, 5, 6, 1)) if masked else jnp.ones((4, 5, 6, 1), bool)
+  mask = (
+    jax.random.bernoulli(keys[3], 0.6, (4, 5, 6, 1)) if masked else jnp.ones((4, 5, 6, 1), bool)
+  )
 
   def found(x, scale, bias):
     return (normalize(x, scale, bias, mask if masked else None, EPSILON)[0] * weights).sum()
@@ -76,7 +80,9 @@ def test_gradients_of_batch_norm(masked):
     return (plainly_normalized(x, scale, bias, mask) * weights).sum()
 
   arguments = x, scale, bias
-  for one, other in zip(jax.grad(found, (0, 1, 2))(*arguments), jax.grad(expected, (0, 1, 2))(*arguments)):
+  for one, other in zip(
+    jax.grad(found, (0, 1, 2))(*arguments), jax.grad(expected, (0, 1, 2))(*arguments)
+  ):
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * float(jnp.abs(other).max()))
 
 
@@ -88,7 +94,9 @@ def test_normalizing_before_upsampling_is_normalizing_afterwards():
   y, updates = early.apply(variables, x, mutable=['batch_stats'])
   expected, expected_updates = late.apply(variables, layers.upsample(x), mutable=['batch_stats'])
   np.testing.assert_allclose(layers.upsample(y), expected, atol=1e-5)
-  jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5), updates, expected_updates)
+  jax.tree.map(
+    lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5), updates, expected_updates
+  )
 
 
 def test_moments_of_bfloat16_are_float32():
