@@ -14,7 +14,7 @@ from benchmarks import flops, scenes
 from benchmarks.contestants import JaxSampling, JaxTraining, TorchContestant
 from benchmarks.measure import Contestant, ContestantFailed, Entrant, Outcome, Started, take_turns
 from benchmarks.tables import Table
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.scene_batch import SceneBatch
 
 TABLE = Table(

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from benchmarks.measure import ContestantFailed, Entrant, Started, process_peak_memory
 from benchmarks.scenes import VOCABULARY, random_batch
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import compilation, sharding
 from sg2im_jax.sampling.sampler import DrawnBatch, Sampler
 from sg2im_jax.training import dispatch

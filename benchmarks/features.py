@@ -44,7 +44,7 @@ from benchmarks.measure import (
   take_turns,
 )
 from benchmarks.tables import Table
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.evaluation import backbones
 from sg2im_jax.runtime import command_line, compilation
 

@@ -31,7 +31,7 @@ from benchmarks.contestants import Devices, find_devices
 from benchmarks.measure import Contestant, ContestantFailed, Entrant, Outcome, take_turns
 from benchmarks.tables import Table
 from data_pipelines.configs import coco64
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import command_line
 
 TABLE = Table((('activity', 8), *comparison.TABLE.columns))

@@ -29,7 +29,7 @@ from benchmarks import comparison
 from benchmarks.contestants import JaxSampling, JaxTraining
 from benchmarks.measure import ContestantFailed, Entrant, Outcome, take_turns
 from benchmarks.tables import Table
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import command_line, config_flag
 
 TABLE = Table((('sweep', 8), ('size', 6), ('forward ms', 10), ('step ms', 10)))

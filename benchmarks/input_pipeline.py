@@ -27,9 +27,9 @@ from data_pipelines.coco import annotations as coco_annotations
 from data_pipelines.configs import coco64
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.pipeline.images import read_image
-from data_pipelines.pipeline.relation_ops import geometric_predicate, mask_centres
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs import encoding
+from data_pipelines.scene_graphs.geometry import geometric_predicate, mask_centres
 
 BATCH_SIZE = 32
 NUM_WORKERS = 2

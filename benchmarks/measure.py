@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 
 _WARM_UP_RUNS = 3
 _OUT_OF_MEMORY = 'out of memory'

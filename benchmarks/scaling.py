@@ -25,7 +25,7 @@ from benchmarks.collectives import collective_bytes
 from benchmarks.contestants import JaxTraining, find_devices
 from benchmarks.measure import ContestantFailed, Entrant, Outcome, take_turns
 from benchmarks.tables import Table
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import command_line, config_flag
 
 TABLE = Table(

@@ -5,7 +5,7 @@ measured.
 import numpy as np
 from ml_collections import ConfigDict
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 from sg2im_jax.scene_batch import SceneBatch
 

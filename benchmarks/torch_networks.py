@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from ml_collections import ConfigDict
 from torch import nn
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.models.discriminators import parse_arch
 

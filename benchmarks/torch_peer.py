@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from ml_collections import ConfigDict
 
 from benchmarks.torch_networks import Generator, ObjectDiscriminator, Scenes, image_discriminator
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.models import pixels
 from sg2im_jax.scene_batch import SceneBatch

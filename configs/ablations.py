@@ -17,7 +17,7 @@ python -m sg2im_jax.train --config=configs/ablations.py:vg64_no_gconv --workdir=
 from ml_collections import ConfigDict
 
 from data_pipelines.configs import coco64, vg64
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 
 ROWS = (
   'no_gconv',

@@ -21,7 +21,7 @@ from data_pipelines import command_line
 from data_pipelines.drawing import sheets as drawing
 from data_pipelines.drawing.graphs import draw_graph
 from data_pipelines.pipeline import prepared, split_statistics
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 
 _PICTURE_SIDE = 320  # pixels, about
 _GRAPH_PANEL = (1200, 640)  # width, height into which large graphs are shrunk

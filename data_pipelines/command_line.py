@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

@@ -17,7 +17,8 @@ from absl import flags
 
 from data_pipelines import command_line
 from data_pipelines.pipeline import prepared
-from data_pipelines.scene_graphs.graph import UserError, to_json
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import to_json
 
 
 def export(visits: prepared.SplitVisits, output: str, num_graphs: int | None):

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 
 from data_pipelines import command_line
 from data_pipelines.pipeline import download, input_pipeline
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 
 CONFIGS = {
   'coco_stuff': 'coco64',

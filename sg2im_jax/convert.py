@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from absl import flags
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.published import checkpoint as published_checkpoint
 from sg2im_jax.published import verification
 from sg2im_jax.runtime import command_line, compilation

@@ -50,7 +50,7 @@ from absl import flags
 from data_pipelines.command_line import refuse_arguments
 from data_pipelines.drawing import sheets as drawing
 from data_pipelines.pipeline import input_pipeline, prepared
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax import models
 from sg2im_jax.evaluation import (
   backbones,

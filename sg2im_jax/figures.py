@@ -36,7 +36,8 @@ from PIL import Image
 from data_pipelines.drawing import sheets as drawing
 from data_pipelines.drawing.graphs import draw_graph
 from data_pipelines.pipeline import input_pipeline, prepared
-from data_pipelines.scene_graphs.graph import SceneGraph, UserError, load_scene_graphs
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import SceneGraph, load_scene_graphs
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax import models
 from sg2im_jax.drawing.page import Example, Progression, page, png

@@ -41,7 +41,8 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from data_pipelines.pipeline.parallel import ordered_map
-from data_pipelines.scene_graphs.graph import SceneGraph, UserError, load_scene_graphs
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import SceneGraph, load_scene_graphs
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax import models
 from sg2im_jax.runtime import command_line, compilation, hosts

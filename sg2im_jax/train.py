@@ -41,7 +41,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from data_pipelines.pipeline import input_pipeline
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.runtime import command_line, compilation, config_flag, hosts, sharding
 from sg2im_jax.scene_batch import SceneBatch

@@ -14,7 +14,8 @@ from absl import logging
 from pycocotools import mask as coco_mask
 
 from data_pipelines.pipeline.source import Source
-from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, UserError, describe
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, describe
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, UNUSED_NAME, Vocabulary
 
 OTHER = 'other'  # the stuff class of everything that no other class describes

@@ -25,7 +25,8 @@ from data_pipelines.pipeline.parallel import ordered_map
 from data_pipelines.pipeline.records import record_features
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs import encoding
-from data_pipelines.scene_graphs.graph import UserError, describe
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import describe
 
 TRAIN, VAL = 'train2017', 'val2017'  # COCO's names of its parts
 # The images that had stuff annotations in 2017, when the paper was written; in the archive since

@@ -21,7 +21,8 @@ from data_pipelines.pipeline.parallel import ordered_map
 from data_pipelines.pipeline.records import record_features
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs import encoding
-from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, UserError
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import IMAGE_OBJECT
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 
 _DIGEST_LENGTH = 12  # hexadecimal digits of the hash of scenes.jsonl in the configuration's name

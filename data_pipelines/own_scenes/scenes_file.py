@@ -45,7 +45,8 @@ from pycocotools import mask as coco_mask
 
 from data_pipelines.pipeline.parallel import ordered_map
 from data_pipelines.pipeline.source import Source
-from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, IN_IMAGE_PREDICATE, UserError, describe
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, IN_IMAGE_PREDICATE, describe
 from data_pipelines.scene_graphs.vocabulary import UNUSED_NAME
 
 FILE_NAME = 'scenes.jsonl'

@@ -22,7 +22,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 
 from data_pipelines.command_line import duration
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 
 ATTEMPTS = 5  # in a row that bring nothing
 TIMEOUT = 60  # seconds without a byte

@@ -18,7 +18,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from data_pipelines.pipeline import relation_ops
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
 
 tf.config.set_visible_devices(

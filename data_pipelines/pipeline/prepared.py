@@ -14,7 +14,8 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from data_pipelines.pipeline import input_pipeline
-from data_pipelines.scene_graphs.graph import IN_IMAGE_PREDICATE, SceneGraph, UserError
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import IN_IMAGE_PREDICATE, SceneGraph
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
 
 RELATIONS = ('geometric', 'stored', 'mixed', 'none')

@@ -1,73 +1,15 @@
 """The triples of a visit: drawn anew from the geometry of a scene, or taken from its stored
 relations.
 
-The geometric rule, for a subject s and an object o (origin at the top left, so y grows downwards):
-if the box of s strictly contains that of o, s is "surrounding" o; if it lies strictly inside,
-"inside"; otherwise the direction from the centre of o to the centre of s decides among "right of"
-(from -45 degrees, excluding 45), "below" (from 45, excluding 135), "left of" (from 135 to -135,
-both included) and "above" (the rest). A centre is the mean of the mask's pixels.
+`scene_graphs/geometry.py` has the geometric rule, in NumPy; here it is in TensorFlow.
 
 Slot 0 of the padded arrays is `__image__`, which takes no part: objects are the slots 1..O-1, and S
 = O - 1.
 """
 
-import numpy as np
 import tensorflow as tf
 
-
-def mask_centres(boxes: np.ndarray, masks: np.ndarray) -> np.ndarray:
-  """Mean position of the mask's pixels in the image; the middle of the box where a mask is empty.
-
-  Args:
-    boxes: float32[..., 4] x0, y0, x1, y1.
-    masks: [..., M, M], 0 or 1; its first and last pixels lie on the edges of the box.
-
-  Returns:
-    float32[..., 2] x, y.
-  """
-  masks = np.asarray(masks, np.float32)
-  position = np.arange(masks.shape[-1], dtype=np.float32)
-  extent = masks.sum((-2, -1))[..., None] * max(masks.shape[-1] - 1, 1)
-  # Sums of whole numbers are exact in any order, so TensorFlow arrives at the same centres.
-  moments = np.stack([masks.sum(-2) @ position, masks.sum(-1) @ position], -1)
-  share = np.where(extent > 0, moments / np.maximum(extent, 1), np.float32(0.5))
-  return boxes[..., :2] + share * (boxes[..., 2:] - boxes[..., :2])
-
-
-def geometric_predicate(
-  subject_box: np.ndarray,
-  object_box: np.ndarray,
-  subject_centre: np.ndarray,
-  object_centre: np.ndarray,
-) -> np.ndarray:
-  """The geometric relation of subject to object.
-
-  Args:
-    subject_box, object_box: [..., 4] x0, y0, x1, y1.
-    subject_centre, object_centre: [..., 2] x, y, see `mask_centres`.
-
-  Returns:
-    int64[...]: the index into `vocabulary.GEOMETRIC_PREDICATES`.
-  """
-  dx, dy = np.moveaxis(subject_centre - object_centre, -1, 0)
-  # Comparisons instead of an angle: exact on the diagonals. At a zero distance the published code
-  # says "right of".
-  left = (dx < 0) & (np.abs(dy) <= -dx)
-  above = (dy < 0) & (np.abs(dx) < -dy)
-  right = (dx >= 0) & (-dx <= dy) & ((dy < dx) | (dy == 0))
-  direction = np.select([left, above, right], [0, 2, 1], 3)
-  contains = _contains(subject_box, object_box, np.all)
-  contained = _contains(object_box, subject_box, np.all)
-  return np.select([contains, contained], [5, 4], direction)
-
-
-def _contains(outer, inner, all_along):
-  """bool[...]: whether box [..., 4] `outer` strictly contains `inner` (arrays or tensors, with
-  their `all`).
-  """
-  return all_along(outer[..., :2] < inner[..., :2], -1) & all_along(
-    outer[..., 2:] > inner[..., 2:], -1
-  )
+from data_pipelines.scene_graphs.geometry import contains
 
 
 def _mask_centres_tf(boxes: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
@@ -91,9 +33,9 @@ def _geometric_predicate_tf(subject_box, object_box, subject_centre, object_cent
   above = (dy < 0) & (tf.abs(dx) < -dy)
   right = (dx >= 0) & (-dx <= dy) & ((dy < dx) | (dy == 0))
   direction = tf.where(left, 0, tf.where(above, 2, tf.where(right, 1, 3)))
-  contains = _contains(subject_box, object_box, tf.reduce_all)
-  contained = _contains(object_box, subject_box, tf.reduce_all)
-  return tf.where(contains, 5, tf.where(contained, 4, direction))
+  is_outer = contains(subject_box, object_box, tf.reduce_all)
+  is_inner = contains(object_box, subject_box, tf.reduce_all)
+  return tf.where(is_outer, 5, tf.where(is_inner, 4, direction))
 
 
 def draw_geometric(

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from absl import logging
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 
 _LOCAL_HEADER = struct.Struct(
   '<4s22xHH'

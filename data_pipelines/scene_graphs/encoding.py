@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from data_pipelines.scene_graphs.graph import SceneGraph, UserError
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 
 

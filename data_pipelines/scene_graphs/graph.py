@@ -7,15 +7,13 @@ import json
 import pathlib
 from collections.abc import Sequence
 
+from data_pipelines.scene_graphs.errors import UserError
+
 EXAMPLE = '{"objects": ["sky", "grass"], "relationships": [[0, "above", 1]]}'
 IMAGE_OBJECT = (
   '__image__'  # the object that stands for the whole image; every graph gets one, with id 0
 )
 IN_IMAGE_PREDICATE = '__in_image__'  # joins every object to it, with id 0
-
-
-class UserError(ValueError):
-  """A mistake of the user; the message is one line: what was found, what was expected, what to do."""
 
 
 @dataclasses.dataclass(frozen=True)

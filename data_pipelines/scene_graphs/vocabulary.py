@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, IN_IMAGE_PREDICATE, UserError, describe
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, IN_IMAGE_PREDICATE, describe
 
 UNUSED_NAME = 'NONE'  # what the published vocabularies call an id without a class
 GEOMETRIC_PREDICATES = ('left of', 'right of', 'above', 'below', 'inside', 'surrounding')

@@ -18,7 +18,8 @@ from PIL import Image
 from data_pipelines import command_line
 from data_pipelines.pipeline.records import record_features
 from data_pipelines.scene_graphs import encoding
-from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, UserError
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import IMAGE_OBJECT
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 from data_pipelines.storybook import (
   grounds,

@@ -19,7 +19,8 @@ from typing import Any
 from absl import logging
 
 from data_pipelines.pipeline.source import Source
-from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, IN_IMAGE_PREDICATE, UserError, describe
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, IN_IMAGE_PREDICATE, describe
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 
 IMAGES, OBJECTS, ATTRIBUTES, RELATIONSHIPS = ANNOTATIONS = (

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from data_pipelines.pipeline import images, parallel
 from data_pipelines.pipeline.records import record_features
 from data_pipelines.pipeline.source import Source
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.visual_genome import annotations as visual_genome_annotations
 
 IMAGE_FOLDERS = {

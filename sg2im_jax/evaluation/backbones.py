@@ -20,7 +20,7 @@ import numpy as np
 
 from data_pipelines.pipeline import download
 from data_pipelines.pipeline.download import DataSetFiles, OfficialFile
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.evaluation import efficientnet, inception
 from sg2im_jax.runtime import compilation, sharding
 

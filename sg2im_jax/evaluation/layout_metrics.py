@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from data_pipelines.pipeline.relation_ops import geometric_predicate
+from data_pipelines.scene_graphs.geometry import geometric_predicate
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
 from sg2im_jax.evaluation import metrics
 from sg2im_jax.scene_batch import SceneBatch

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.models.discriminators import ImageDiscriminator, ObjectDiscriminator
 from sg2im_jax.models.generator import Generator, GeneratorOutputs

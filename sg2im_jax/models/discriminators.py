@@ -18,7 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.models import layers
 from sg2im_jax.models.convolutions import convolve
 from sg2im_jax.models.crops import crop_objects

@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 from jax.experimental import multihost_utils
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 
 Result = TypeVar('Result')
 

@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 import tensorstore
 from ml_collections import ConfigDict
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.evaluation.metrics import HIGHER_IS_BETTER
 from sg2im_jax.runtime import hosts

@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from data_pipelines.configs import coco64
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.runtime import atomic_files
 

@@ -14,7 +14,7 @@ import numpy as np
 from flax.metrics.tensorboard import SummaryWriter
 
 from data_pipelines.command_line import duration
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import atomic_files, hosts
 
 _SHOWN = {

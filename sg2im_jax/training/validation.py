@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from data_pipelines.drawing import sheets as drawing
 from data_pipelines.pipeline import input_pipeline
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.evaluation import backbones, image_metrics, layout_metrics, metrics
 from sg2im_jax.evaluation.layout_metrics import Layouts

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from benchmarks.measure import ContestantFailed, Entrant, Outcome, Started, take_turns
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 
 
 @dataclasses.dataclass

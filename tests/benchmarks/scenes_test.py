@@ -3,7 +3,7 @@ import pytest
 
 from benchmarks.scenes import VOCABULARY, random_batch
 from data_pipelines.configs import coco64
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 
 
 def test_scenes_keep_the_contract_of_batches():

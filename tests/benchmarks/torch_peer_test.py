@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.published import checkpoint as published_checkpoint
 from sg2im_jax.published.verification import (
   _LOSS_WEIGHTS,

@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from data_pipelines.configs import ablations, of_workdir
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 from data_pipelines.storybook.builder import VOCABULARY as STORYBOOK
 from sg2im_jax.scene_batch import SceneBatch

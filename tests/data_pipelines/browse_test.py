@@ -10,7 +10,7 @@ from PIL import Image
 from data_pipelines import browse
 from data_pipelines.drawing.sheets import class_color
 from data_pipelines.pipeline import prepared
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 
 # TensorFlow imports jax if it can, so the command must do its work where nobody can.
 WITHOUT_JAX = """

@@ -19,7 +19,7 @@ from data_pipelines.coco import (
 from data_pipelines.configs import coco_panoptic64
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.pipeline.source import Source
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from tests.data_pipelines import conftest
 
 SHARED = pathlib.Path(__file__).parents[2] / '..' / 'shared'

@@ -10,7 +10,7 @@ from data_pipelines.coco import annotations as coco_annotations
 from data_pipelines.coco import stuff as coco
 from data_pipelines.pipeline import images, input_pipeline
 from data_pipelines.pipeline.source import Source
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from tests.data_pipelines import conftest
 
 SHARED = pathlib.Path(__file__).parents[2] / '..' / 'shared'

@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 
 from data_pipelines.pipeline import download
 from data_pipelines.pipeline.download import DataSetFiles, OfficialFile
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 HOMEPAGE = 'https://example.org/data'

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from data_pipelines.scene_graphs.encoding import crop_mask, pad_scene_graph
-from data_pipelines.scene_graphs.graph import SceneGraph, UserError
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 
 VOCABULARY = Vocabulary(('__image__', 'sky', 'grass'), COCO_PREDICATES)

@@ -7,7 +7,8 @@ import pytest
 
 from data_pipelines import export
 from data_pipelines.pipeline import prepared
-from data_pipelines.scene_graphs.graph import UserError, load_scene_graphs
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import load_scene_graphs
 from tests.data_pipelines import tiny_storybook
 
 # TensorFlow imports jax if it can, so the command must do its work where nobody can.

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_pipelines.pipeline import input_pipeline, relation_ops
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.pipeline import input_pipeline
+from data_pipelines.scene_graphs import geometry
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
 from tests.data_pipelines import conftest
 
@@ -79,9 +80,9 @@ def test_layout_of_a_batch(builder, data_config):
       triples = batch['triples'][row][batch['triple_mask'][row]]
       drawn, in_image = triples[:count], triples[count:]
       np.testing.assert_array_equal(in_image, [(index, 0, 0) for index in range(1, count + 1)])
-      centres = relation_ops.mask_centres(batch['boxes'][row], batch['masks'][row])
+      centres = geometry.mask_centres(batch['boxes'][row], batch['masks'][row])
       for subject, predicate, object_ in drawn:
-        expected = relation_ops.geometric_predicate(
+        expected = geometry.geometric_predicate(
           batch['boxes'][row, subject],
           batch['boxes'][row, object_],
           centres[subject],

@@ -12,7 +12,7 @@ from absl import flags
 
 from data_pipelines import prepare
 from data_pipelines.pipeline import download, input_pipeline
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import config_flag
 from tests.data_pipelines import conftest
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from data_pipelines.pipeline import input_pipeline, prepared
-from data_pipelines.scene_graphs.graph import IN_IMAGE_PREDICATE, UserError
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import IN_IMAGE_PREDICATE
 from data_pipelines.storybook.scenes import draw_scene
 from tests.data_pipelines import tiny_storybook
 

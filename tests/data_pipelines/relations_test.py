@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from data_pipelines.pipeline import relation_ops
+from data_pipelines.scene_graphs import geometry
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES
 
 PREDICATE_IDS = [11, 12, 13, 14, 15, 16]
@@ -40,7 +41,7 @@ def test_predicate_follows_the_published_rule():
   boxes, _ = random_scenes(np.random.default_rng(0), 5000, 2)
   centres = (boxes[..., :2] + boxes[..., 2:]) / 2
   pairs = boxes[:, 0], boxes[:, 1], centres[:, 0], centres[:, 1]
-  names = [GEOMETRIC_PREDICATES[index] for index in relation_ops.geometric_predicate(*pairs)]
+  names = [GEOMETRIC_PREDICATES[index] for index in geometry.geometric_predicate(*pairs)]
   assert names == [published_rule(*pair) for pair in zip(*pairs, strict=True)]
   assert set(names) == set(GEOMETRIC_PREDICATES)
 
@@ -61,7 +62,7 @@ def test_predicate_follows_the_published_rule():
 )
 def test_directions_and_diagonals(dx, dy, name):
   box = np.array([0, 0, 1, 1], np.float32)
-  chosen = relation_ops.geometric_predicate(
+  chosen = geometry.geometric_predicate(
     box, box, np.array([dx, dy], np.float32), np.zeros(2, np.float32)
   )
   assert GEOMETRIC_PREDICATES[chosen] == name
@@ -72,7 +73,7 @@ def test_centre_of_a_mask():
   masks = np.zeros((2, 3, 3), np.uint8)
   masks[0, 1, 2] = masks[0, 2, 2] = 1  # x: the right edge; y: the middle and the lower edge
   np.testing.assert_allclose(
-    relation_ops.mask_centres(boxes, masks), [[0.5, 0.75], [0.4, 0.5]], rtol=1e-6
+    geometry.mask_centres(boxes, masks), [[0.5, 0.75], [0.4, 0.5]], rtol=1e-6
   )
 
 
@@ -90,10 +91,10 @@ def test_drawn_triples_equal_the_numpy_rule():
     )
   )
   np.testing.assert_array_equal(valid, object_mask[:, 1:] & (num_objects[:, None] > 1))
-  centres = relation_ops.mask_centres(boxes, masks)
+  centres = geometry.mask_centres(boxes, masks)
   scene, drawer = np.nonzero(valid)
   subject, predicate, object_ = triples[valid].T
-  expected = relation_ops.geometric_predicate(
+  expected = geometry.geometric_predicate(
     boxes[scene, subject], boxes[scene, object_], centres[scene, subject], centres[scene, object_]
   )
   np.testing.assert_array_equal(predicate, np.array(PREDICATE_IDS)[expected])

@@ -1,8 +1,8 @@
 import pytest
 
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import (
   SceneGraph,
-  UserError,
   load_scene_graphs,
   parse_scene_graphs,
   to_json,

@@ -19,7 +19,7 @@ from data_pipelines.own_scenes import scenes_file
 from data_pipelines.own_scenes.scenes_file import Scene, SceneObject
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.pipeline.source import Source
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES
 
 ROOT = pathlib.Path(__file__).parents[2]

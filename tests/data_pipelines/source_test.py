@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.pipeline.source import Source
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 
 PACKED, STORED = zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED
 

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from data_pipelines.scene_graphs.encoding import crop_mask
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from data_pipelines.storybook import builder as storybook
 from data_pipelines.storybook import relations

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from data_pipelines.configs import vg64
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.pipeline.source import Source
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.visual_genome import (
   annotations as visual_genome_annotations,
 )

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 
 VOCABULARY = Vocabulary(

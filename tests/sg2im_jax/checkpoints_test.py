@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from data_pipelines.configs import debug
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.storage import checkpoints, work_directory
 from sg2im_jax.storage.checkpoints import Checkpoints

@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 PROGRAM = """
-from data_pipelines.scene_graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax import command_line
 
 def main(argv):

@@ -1,7 +1,7 @@
 import pytest
 from absl import flags
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import config_flag
 
 DEBUG = '--config=configs/debug.py'

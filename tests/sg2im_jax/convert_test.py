@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from data_pipelines.configs import of_workdir
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 from sg2im_jax import convert, evaluate, models, sample, train
 from sg2im_jax.evaluation.protocol import Protocol

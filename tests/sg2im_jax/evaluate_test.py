@@ -10,7 +10,7 @@ from PIL import Image
 
 from data_pipelines.configs import debug
 from data_pipelines.pipeline import input_pipeline, prepared
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.storybook import builder as storybook
 from sg2im_jax import evaluate
 from sg2im_jax.evaluation import backbones, pictures, report, scores

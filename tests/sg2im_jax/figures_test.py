@@ -14,7 +14,8 @@ from PIL import Image
 from data_pipelines.configs import debug
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.pipeline.prepared import Scene
-from data_pipelines.scene_graphs.graph import SceneGraph, UserError
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.storybook import builder as storybook
 from sg2im_jax import figures, models
 from sg2im_jax.drawing import page as figures_page

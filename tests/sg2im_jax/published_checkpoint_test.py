@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.published import array_table
 from sg2im_jax.published import checkpoint as published_checkpoint
 from tests.published_files import (

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from data_pipelines.configs import debug
-from data_pipelines.scene_graphs.graph import UserError, load_scene_graphs
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import load_scene_graphs
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax import sample
 from sg2im_jax.runtime import command_line

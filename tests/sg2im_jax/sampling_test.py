@@ -6,7 +6,8 @@ import pytest
 
 from data_pipelines.configs import debug
 from data_pipelines.scene_graphs.encoding import pad_scene_graph
-from data_pipelines.scene_graphs.graph import SceneGraph, UserError
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax import models
 from sg2im_jax.sampling.sampler import (

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import sharding
 from tests.training_runs import ENVIRONMENT
 

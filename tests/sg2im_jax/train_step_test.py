@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.training.state import build_networks, create_train_state, restart_generator_optimizer
 from sg2im_jax.training.step import losses_and_gradients, make_eval_step, make_train_step
 from tests.small_scenes import (

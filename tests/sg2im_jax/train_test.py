@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.storage import checkpoints
 from sg2im_jax.train import train
 from tests.training_runs import (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.pipeline import input_pipeline
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.storybook import builder as storybook
 from sg2im_jax.evaluation import backbones, image_metrics
 from sg2im_jax.evaluation.backbones import Activations

@@ -1,7 +1,7 @@
 import pytest
 
 from data_pipelines.configs import coco64, debug
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.storage import work_directory
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.pipeline.download import DataSetFiles, OfficialFile
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.evaluation import backbones
 from tests.training_runs import ENVIRONMENT, ROOT
 

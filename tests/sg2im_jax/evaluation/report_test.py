@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.evaluation import report
 
 LAYOUT = {

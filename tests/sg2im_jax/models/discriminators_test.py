@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.models.discriminators import ConvolutionalNetwork, ImageDiscriminator, parse_arch
 
 IMAGES = jax.random.normal(jax.random.key(0), (3, 16, 16, 3))

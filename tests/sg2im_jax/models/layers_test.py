@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.scene_graphs.graph import UserError
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.models import layers
 
 
