@@ -1,58 +1,114 @@
-"""How every command starts, reports a mistake of its user and tells a time."""
+"""How every command starts: flags from the fields of one class, and mistakes in one line.
+
+The options of a command are a `Section`: each field is a flag, with its type, limits, default and
+help; a field without a default must be given. The command gets the checked object.
+"""
 
 import sys
-from collections.abc import Callable, Sequence
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, TypeVar
 
+import annotated_types
+import pydantic.fields
 from absl import app, flags, logging
 
-from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.errors import SettingsError, UserError
+from data_pipelines.settings.section import Section
 
+Options = TypeVar('Options', bound=Section)
 
-def parse_flags(argv: Sequence[str]) -> list[str]:
-  """What is not a flag, the program's name first; UserError for an unknown flag or a wrong value."""
-  try:
-    return flags.FLAGS(argv)
-  except flags.Error as error:
-    raise UserError(str(error)) from error
-
-
-def refuse_arguments(argv: Sequence[str]):
-  """UserError if there is anything beside flags, the program's name first."""
-  if len(argv) > 1:
-    raise UserError(
-      f'unexpected argument {argv[1]!r}; every option is a flag, --name=value, and --help lists '
-      'them'
-    )
+REPEATED = 'repeated'  # in a field's metadata: the flag is given once for each value
+_HELP_FLAGS = {'--help', '-help', '-h', '--h', '--helpfull', '--helpshort'}
+_WIDTH = 100  # columns of --help
 
 
 def run(
-  main: Callable[[Sequence[str]], int | None],
-  parser: Callable[[Sequence[str]], list[str]] = parse_flags,
+  options_class: type[Options],
+  main: Callable[[Options], int | None],
   *,
-  arguments: bool = False,
-):
-  """Parses the flags, runs `main(argv)` and exits with the status that it returns.
+  doc: str,
+  spell: Callable[[str], str] = lambda name: f'--{name}',
+  parse: Callable[[Sequence[str]], list[str]] | None = None,
+  positional: str | None = None,
+) -> NoReturn:
+  """Makes the options from the command line, runs `main(options)` and exits with its status.
 
-  With `arguments`, argv may hold more than flags, which is refused otherwise. A `UserError` becomes
-  one line on stderr and exit status 2; Ctrl-C where nothing else handles it, status 130.
+  A `UserError` becomes one line on stderr and exit status 2; Ctrl-C where nothing else handles it,
+  status 130. `--help` prints `doc` and the flags, with status 0.
+
+  Args:
+    options_class: whose fields are the flags.
+    main: the command; returns the exit status, None for 0.
+    doc: what --help says before the flags, such as the module's docstring.
+    spell: how the command writes a setting that a `SettingsError` names.
+    parse: from the arguments (the program's name first) to those that are no flags; by default
+      absl's.
+    positional: the field that takes the arguments that are no flags; without it there may be none.
   """
+  define_flags(options_class)
+
+  def parse_flags(argv: Sequence[str]) -> list[str]:
+    if _HELP_FLAGS & set(argv[1:]):
+      print(_help(options_class, doc))
+      sys.exit(0)
+    return (parse or _parse_flags)(argv)
 
   def checked(argv: Sequence[str]) -> int | None:
-    if not arguments:
-      refuse_arguments(argv)
     if not flags.FLAGS['verbosity'].present:
       logging.set_verbosity(logging.WARNING)
-    return main(argv)
+    values = {
+      name: _value(options_class, name)
+      for name, field in options_class.model_fields.items()
+      if not (field.is_required() and flags.FLAGS[name].value is None)
+    }
+    if positional is not None:
+      values[positional] = tuple(argv[1:])
+    elif len(argv) > 1:
+      raise UserError(
+        f'unexpected argument {argv[1]!r}; every option is a flag, --name=value, and --help lists '
+        'them'
+      )
+    return main(options_class.from_values(values))
 
   try:
-    app.run(checked, flags_parser=parser)
+    app.run(checked, flags_parser=parse_flags)
+  except SettingsError as error:
+    _fail(error.text(spell))
   except UserError as error:
-    message = ' '.join(str(error).split())
-    print(f'error: {message}', file=sys.stderr)
-    sys.exit(2)
+    _fail(str(error))
   except KeyboardInterrupt:
     print('interrupted', file=sys.stderr)
     sys.exit(130)
+  raise AssertionError('app.run exits')
+
+
+def define_flags(options_class: type[Section], flag_values: flags.FlagValues = flags.FLAGS):
+  """Defines a flag for each field of the class."""
+  for name, field in options_class.model_fields.items():
+    kind, constraints = _kind(field)
+    default = None if field.is_required() else field.get_default()
+    common: dict[str, Any] = {'help': field.description, 'flag_values': flag_values}
+    if typing.get_origin(kind) is typing.Literal:
+      flags.DEFINE_enum(name, default, list(typing.get_args(kind)), **common)
+    elif typing.get_origin(kind) is tuple:
+      define = flags.DEFINE_multi_string if REPEATED in constraints else flags.DEFINE_list
+      define(name, None if default is None else list(map(str, default)), **common)
+    elif kind is bool:
+      flags.DEFINE_bool(name, default, **common)
+    elif kind in (int, float):
+      define = flags.DEFINE_integer if kind is int else flags.DEFINE_float
+      limits = {}
+      for constraint in constraints:
+        if isinstance(constraint, annotated_types.Ge):
+          limits['lower_bound'] = constraint.ge
+        elif isinstance(constraint, annotated_types.Le):
+          limits['upper_bound'] = constraint.le
+      define(name, default, **limits, **common)
+    else:
+      flags.DEFINE_string(name, default, **common)
 
 
 def duration(seconds: float) -> str:
@@ -65,3 +121,69 @@ def duration(seconds: float) -> str:
   if hours:
     return f'{hours}h{minutes:02}m'
   return f'{minutes}m{seconds:02}s' if minutes else f'{seconds}s'
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    raise UserError(str(error)) from error
+
+
+def _fail(message: str) -> NoReturn:
+  print(f'error: {" ".join(message.split())}', file=sys.stderr)
+  sys.exit(2)
+
+
+def _kind(field: pydantic.fields.FieldInfo) -> tuple[Any, list[Any]]:
+  """The type of a field without `| None`, and what limits it."""
+  kind, constraints = field.annotation, list(field.metadata)
+  if typing.get_origin(kind) in (typing.Union, types.UnionType):
+    kind = next(part for part in typing.get_args(kind) if part is not type(None))
+  while typing.get_origin(kind) is typing.Annotated:
+    kind, *more = typing.get_args(kind)
+    for one in more:
+      constraints += one.metadata if isinstance(one, pydantic.fields.FieldInfo) else [one]
+  return kind, constraints
+
+
+def _value(options_class: type[Section], name: str) -> Any:
+  """What the command line says for a field, in the field's type."""
+  value = flags.FLAGS[name].value
+  kind, _ = _kind(options_class.model_fields[name])
+  if not isinstance(value, list):
+    return value
+  if typing.get_args(kind)[0] is int:
+    try:
+      return tuple(map(int, value))
+    except ValueError:
+      expected = options_class.model_fields[name].description
+      raise UserError(f'--{name}={",".join(value)}: expected whole numbers: {expected}') from None
+  return tuple(value)
+
+
+def _help(options_class: type[Section], doc: str) -> str:
+  return '\n'.join([doc.strip(), '', 'Flags:', *_flag_lines(options_class)])
+
+
+def _flag_lines(options_class: type[Section]) -> Iterator[str]:
+  for name, field in options_class.model_fields.items():
+    kind, _ = _kind(field)
+    if kind is bool:
+      yield f'  --[no]{name}'
+    elif typing.get_origin(kind) is typing.Literal:
+      yield f'  --{name}={"|".join(typing.get_args(kind))}'
+    else:
+      yield f'  --{name}=...'
+    text = field.description or ''
+    if field.is_required():
+      text += ' Required.'
+    elif field.get_default() not in (None, (), False):
+      text += f' Default: {_shown(field.get_default())}.'
+    yield from textwrap.wrap(
+      text, _WIDTH, initial_indent=' ' * 6, subsequent_indent=' ' * 6, break_on_hyphens=False
+    )
+
+
+def _shown(value: Any) -> str:
+  return ','.join(map(str, value)) if isinstance(value, tuple) else str(value)

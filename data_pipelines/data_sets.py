@@ -1,0 +1,55 @@
+"""The data sets that there are, a record each. To add one, add its record here."""
+
+import dataclasses
+import importlib
+from typing import TYPE_CHECKING
+
+from data_pipelines.coco.options import CocoOptions
+from data_pipelines.own_scenes.options import OwnScenesOptions
+from data_pipelines.settings.section import Section
+from data_pipelines.storybook.options import StorybookOptions
+from data_pipelines.visual_genome.options import VisualGenomeOptions
+
+if TYPE_CHECKING:
+  import tensorflow_datasets as tfds
+
+  from data_pipelines.settings.data_settings import DataSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+  """A data set of scenes.
+
+  Attributes:
+    name: as in config.data.name and `prepare --dataset`.
+    config: the file in configs/ that trains with it.
+    options: the class of config.data.options.
+    module: has `make_builder(settings: DataSettings)`; imports TensorFlow, so it is imported late.
+  """
+
+  name: str
+  config: str
+  options: type[Section]
+  module: str
+
+  def make_builder(self, settings: 'DataSettings') -> 'tfds.core.GeneratorBasedBuilder':
+    """Its tensorflow-datasets builder for these settings, prepared or not.
+
+    Raises:
+      UserError: there are neither prepared records nor the files that they are made from.
+    """
+    return importlib.import_module(self.module).make_builder(settings)
+
+
+DATA_SETS = (
+  DataSet('storybook', 'storybook', StorybookOptions, 'data_pipelines.storybook.builder'),
+  DataSet('coco_stuff', 'coco64', CocoOptions, 'data_pipelines.coco.stuff'),
+  DataSet('coco_panoptic', 'coco_panoptic64', CocoOptions, 'data_pipelines.coco.panoptic'),
+  DataSet('visual_genome', 'vg64', VisualGenomeOptions, 'data_pipelines.visual_genome.builder'),
+  DataSet('scenes', 'scenes', OwnScenesOptions, 'data_pipelines.own_scenes.builder'),
+)
+
+
+def find(name: str) -> DataSet | None:
+  """The data set of that name; None if there is none."""
+  return next((data_set for data_set in DATA_SETS if data_set.name == name), None)

@@ -1,0 +1,64 @@
+"""The settings of data: config.data."""
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from data_pipelines import data_sets
+from data_pipelines.settings.section import PositiveInt, Section
+
+
+class VisitSettings(Section):
+  """How a record becomes arrays when it is visited.
+
+  Attributes:
+    relations: the triples of a visit: geometric (random pairs, named by their boxes and masks),
+      stored (those of the record), mixed (both), none.
+    max_objects: object slots O of a scene, with `__image__`.
+    max_triples: triple slots T of a scene, with the `__in_image__` triples.
+    flip: mirror half of the training visits.
+    subsample: take max_objects - 1 of a scene's objects at random, where it has more.
+  """
+
+  relations: Literal['geometric', 'stored', 'mixed', 'none']
+  max_objects: Annotated[int, pydantic.Field(ge=2)]
+  max_triples: PositiveInt
+  flip: bool = False
+  subsample: bool = False
+
+
+class DataSettings(VisitSettings):
+  """Which data set, at what size, and how it is visited.
+
+  Attributes:
+    name: of one of `data_sets.DATA_SETS`.
+    source_dir: directory of the official files; '' for a data set that a program draws.
+    data_dir: directory of the prepared records.
+    image_size: H, W in pixels.
+    mask_size: M, side of the stored object masks; None for a data set without masks.
+    options: filters of the data set, of the class `options` of its record. Other values make
+      another prepared configuration.
+  """
+
+  name: str
+  source_dir: str
+  data_dir: str
+  image_size: tuple[PositiveInt, PositiveInt]
+  mask_size: PositiveInt | None
+  options: pydantic.SerializeAsAny[Section]
+
+  @pydantic.field_validator('name')
+  @classmethod
+  def _known(cls, name: str) -> str:
+    if data_sets.find(name) is None:
+      known = ', '.join(data_set.name for data_set in data_sets.DATA_SETS)
+      raise ValueError(f'is {name!r}, expected one of {known}')
+    return name
+
+  @pydantic.field_validator('options', mode='plain')
+  @classmethod
+  def _of_data_set(cls, options: Any, info: pydantic.ValidationInfo) -> Section:
+    data_set = data_sets.find(info.data.get('name', ''))
+    if data_set is None or isinstance(options, data_set.options):
+      return options  # a fault of `name`, which is told already
+    return data_set.options.model_validate(options)
