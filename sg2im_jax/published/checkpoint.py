@@ -22,7 +22,8 @@ from data_pipelines.scene_graphs.graph import describe
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
 from sg2im_jax.models.layers import LEAKY_SLOPES
 from sg2im_jax.published import array_table
-from sg2im_jax.training.state import create_train_state
+from sg2im_jax.settings import Settings
+from sg2im_jax.training.adversarial import AdversarialTraining
 
 # Where a checkpoint has each network.
 _PUBLISHED_NETWORKS = {
@@ -89,14 +90,19 @@ _NEVER = 1_000_000_000  # steps
 
 @dataclass(frozen=True)
 class PublishedCheckpoint:
-  """Attributes: config: describes the model, and the training as far as the checkpoint does; the
-  rest is as in coco64 or vg64. vocabulary: the names that the model was trained with. step:
-  training iterations; 0 where the checkpoint does not say, as those stripped for publication.
-  variables: {'params': ..., 'batch_stats': ...} of each network that there is, by the names of
-  TrainState's fields. notes: what of the checkpoint is left out, and why.
+  """What a published checkpoint holds.
+
+  Attributes:
+    settings: describe the model, and the training as far as the checkpoint does; the rest is as in
+      coco64 or vg64.
+    vocabulary: the names that the model was trained with.
+    step: training iterations; 0 if the checkpoint does not tell, as those stripped for publication.
+    variables: {'params': ..., 'batch_stats': ...} of each network that there is, by the names of
+      TrainState's fields.
+    notes: what of the checkpoint is left out, and why.
   """
 
-  config: ConfigDict
+  settings: Settings
   vocabulary: Vocabulary
   step: int
   variables: dict[str, dict[str, Any]]
@@ -104,7 +110,7 @@ class PublishedCheckpoint:
 
 
 def read(path: str | os.PathLike, align_corners: bool = True) -> PublishedCheckpoint:
-  """Reads a checkpoint in either of PyTorch's file formats, without running anything that it holds.
+  """Reads a checkpoint in either of PyTorch's file formats with weights_only=True.
 
   Args:
     path: a .pt file.
@@ -161,9 +167,10 @@ def read(path: str | os.PathLike, align_corners: bool = True) -> PublishedCheckp
       notes.append(f'there is no {network.replace("_", " ")}: fine-tuning goes on without one')
 
   with _naming(path):
-    abstract = jax.eval_shape(lambda: create_train_state(config, vocabulary))
+    settings = Settings.from_config(config)
+    abstract = jax.eval_shape(AdversarialTraining.build(settings, vocabulary).init)
   variables, faults = {}, []
-  for network, table in array_table.tables(config).items():
+  for network, table in array_table.tables(settings).items():
     arrays, name = states[network], _PUBLISHED_NETWORKS[network]
     dropped = [array for array in arrays if _takes_no_part(network, array)]
     if any(array.startswith('classifier') for array in dropped):
@@ -187,7 +194,7 @@ def read(path: str | os.PathLike, align_corners: bool = True) -> PublishedCheckp
       'it does not say how long it was trained, as those that were stripped: steps count from 0'
     )
   step = _argument(counters, 't', 0, f'{where}counters')
-  return PublishedCheckpoint(config.lock(), vocabulary, step, variables, tuple(notes))
+  return PublishedCheckpoint(settings, vocabulary, step, variables, tuple(notes))
 
 
 def _load(path: str | os.PathLike) -> Any:

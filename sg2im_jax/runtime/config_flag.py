@@ -1,6 +1,4 @@
-"""The flag --config=FILE with its overrides --config.KEY=VALUE, and what to say when one of them is
-mistaken.
-"""
+"""The flag --config=FILE with its overrides --config.KEY=VALUE, and its errors in one line."""
 
 import difflib
 import pathlib

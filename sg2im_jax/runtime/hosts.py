@@ -5,16 +5,19 @@ With them, every process runs the same program on the same work directory, which
 able to write and read.
 """
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import jax
 import numpy as np
-from absl import flags
+import pydantic
 from jax.experimental import multihost_utils
 
 from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.settings.section import NonNegativeInt, PositiveInt, Section
 
 Result = TypeVar('Result')
 
@@ -23,42 +26,40 @@ Result = TypeVar('Result')
 _SHUTDOWN_SECONDS = 30
 
 
-def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
-  """Defines --multi_host, and the three flags that say the same by hand."""
-  flags.DEFINE_bool(
-    'multi_host',
+class HostOptions(Section):
+  """Which processes take part; by default this one alone."""
+
+  multi_host: bool = pydantic.Field(
     False,
-    'Join the other processes of the job, which the cluster names in the environment: SLURM, '
-    'Open MPI, GKE and other TPU slices.',
-    flag_values=flag_values,
+    description='Join the other processes of the job, which the cluster names in the environment: '
+    'SLURM, Open MPI, GKE and other TPU slices.',
   )
-  flags.DEFINE_string(
-    'coordinator_address',
+  coordinator_address: str | None = pydantic.Field(
     None,
-    'HOST:PORT of process 0, where the environment does not say it; with '
+    description='HOST:PORT of process 0, where the environment does not tell it; with '
     '--num_processes and --process_id.',
-    flag_values=flag_values,
   )
-  flags.DEFINE_integer(
-    'num_processes', None, 'How many processes there are.', 1, flag_values=flag_values
+  num_processes: PositiveInt | None = pydantic.Field(
+    None, description='How many processes there are.'
   )
-  flags.DEFINE_integer(
-    'process_id', None, 'Which of them this is, from 0.', 0, flag_values=flag_values
+  process_id: NonNegativeInt | None = pydantic.Field(
+    None, description='Which of them this one is, from 0.'
   )
 
 
-def initialize(flag_values: flags.FlagValues = flags.FLAGS):
-  """Joins the other processes if the flags ask for it; after compilation.configure, before anything
-  is computed.
+def initialize(options: HostOptions):
+  """Joins the other processes if the options ask for it.
+
+  Call it after `compilation.configure` and before anything is computed.
 
   Raises:
-    UserError: the flags do not say who takes part, or the others cannot be reached.
+    UserError: the options do not tell who takes part, or the others cannot be reached.
   """
   given = {
-    name: flag_values[name].value for name in ('coordinator_address', 'num_processes', 'process_id')
+    name: getattr(options, name) for name in ('coordinator_address', 'num_processes', 'process_id')
   }
   missing = [name for name, value in given.items() if value is None]
-  if len(missing) == 3 and not flag_values.multi_host:
+  if len(missing) == 3 and not options.multi_host:
     return
   if 0 < len(missing) < 3:
     raise UserError(
@@ -76,7 +77,8 @@ def initialize(flag_values: flags.FlagValues = flags.FLAGS):
         f'--coordinator_address={given["coordinator_address"]}: expected HOST:PORT of process 0, '
         f'such as {given["coordinator_address"].rstrip(":")}:8476'
       )
-  # Or SIGTERM would do nothing until the loop takes it over: JAX would only note it.
+  # With this service JAX catches SIGTERM and only notes it, so that the signal would do nothing
+  # until the training loop handles it.
   jax.config.update('jax_enable_preemption_service', False)
   try:
     jax.distributed.initialize(**given, shutdown_timeout_seconds=_SHUTDOWN_SECONDS)
@@ -86,26 +88,20 @@ def initialize(flag_values: flags.FlagValues = flags.FLAGS):
       f'the processes of this job cannot be joined: {reason}; start every one of them with '
       '--coordinator_address, --num_processes and --process_id'
     ) from error
-  # The runtime connects the devices at the first collective, and gives up when some process comes
-  # to it half a minute after the others, as the first one would that prepares a data set. Once
-  # connected they wait for each other.
+  # The runtime connects the devices at the first collective, and gives up if a process comes to it
+  # half a minute after the others, as the first one does that prepares a data set. Connected
+  # processes wait for each other.
   barrier('all have joined')
 
 
 def is_first() -> bool:
-  """Whether this process is the one that prints, logs and writes single files."""
+  """Whether this process is the one that reports, logs and writes single files."""
   return jax.process_index() == 0
 
 
 def own_shard() -> dict[str, int]:
   """Which rows of each batch this process reads, as arguments of `input_pipeline`."""
   return {'shard_index': jax.process_index(), 'num_shards': jax.process_count()}
-
-
-def say(text: str):
-  """Prints a line, in the first process alone."""
-  if is_first():
-    print(text, flush=True)
 
 
 def largest(value: int) -> int:
@@ -129,6 +125,25 @@ def first_alone(action: Callable[[], Result]) -> Result:
     return result
   barrier('the first process is done')
   return action()
+
+
+@contextlib.contextmanager
+def first_holds(acquire: Callable[[], AbstractContextManager]) -> Iterator[None]:
+  """A context that the first process enters for all; what refuses it ends all of them.
+
+  Raises:
+    UserError: of the first process; the others say that it was refused.
+  """
+  with contextlib.ExitStack() as stack:
+    refusal = None
+    if is_first():
+      try:
+        stack.enter_context(acquire())
+      except UserError as error:
+        refusal = error
+    if largest(refusal is not None):
+      raise refusal or UserError('the first process cannot start, and says why')
+    yield
 
 
 def barrier(name: str):

@@ -16,14 +16,7 @@ from flax.metrics.tensorboard import SummaryWriter
 from data_pipelines.command_line import duration
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import atomic_files, hosts
-
-_SHOWN = {
-  'generator/total': 'loss',
-  'generator/l1_pixel': 'pixel',
-  'generator/bbox': 'box',
-  'image_discriminator/gan': 'image D',
-  'object_discriminator/total': 'object D',
-}
+from sg2im_jax.training.losses import PROGRESS_LABELS
 
 
 class Progress:
@@ -53,7 +46,7 @@ class Progress:
     num_steps = step - self._first
     left = (self._num_steps - step) * seconds / max(num_steps, 1)
     shown = '  '.join(
-      f'{label} {losses[name]:.4g}' for name, label in _SHOWN.items() if name in losses
+      f'{label} {losses[name]:.4g}' for name, label in PROGRESS_LABELS.items() if name in losses
     )
     skipped = (
       f'  SKIPPED {losses["skipped"]:.0f} steps: loss not finite' if losses.get('skipped') else ''
@@ -93,7 +86,7 @@ class TrainingLog:
       raise UserError(f'cannot write {path}: {error.strerror}') from error
 
   def write(self, step: int, split: str, values: Mapping[str, float]):
-    """One record; a value that is not finite is null in metrics.jsonl, as JSON has no word for it."""
+    """Writes a record; a value that is not finite is null in metrics.jsonl, as JSON has none."""
     if not self._enabled:
       return
     record = {'step': step, 'split': split}

@@ -52,7 +52,5 @@ class StopRequest:
     for other in self._previous:
       signal.signal(other, signal.SIG_DFL)
     # Not print: a handler may have interrupted one.
-    os.write(
-      1,
-      f'{self.signal.name}: saving {self._when}; once more to leave at once without saving\n'.encode(),
-    )
+    text = f'{self.signal.name}: saving {self._when}; once more to leave at once without saving\n'
+    os.write(1, text.encode())
