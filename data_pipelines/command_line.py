@@ -6,6 +6,7 @@ help; a field without a default must be given. The command gets the checked obje
 
 import sys
 import textwrap
+import time
 import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -109,6 +110,27 @@ def define_flags(options_class: type[Section], flag_values: flags.FlagValues = f
       define(name, default, **limits, **common)
     else:
       flags.DEFINE_string(name, default, **common)
+
+
+class Console:
+  """Messages and progress on stderr, for libraries that tell a listener how they get on."""
+
+  def __init__(self):
+    self._is_terminal = sys.stderr.isatty()
+    self._shown = time.monotonic()
+
+  def say(self, text: str):
+    """A line."""
+    print(text, file=sys.stderr, flush=True)
+
+  def update(self, text: str, *, is_final: bool):
+    """Rewrites the line on a terminal; elsewhere prints a line now and then."""
+    now = time.monotonic()
+    if is_final or now - self._shown >= (0.5 if self._is_terminal else 30):
+      self._shown = now
+      line = f'\r{text:<78}' if self._is_terminal else text
+      end = '\n' if is_final or not self._is_terminal else ''
+      print(line, end=end, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
