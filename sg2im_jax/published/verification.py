@@ -13,9 +13,12 @@ A recording is an .npz file whose names are paths:
     train/*         one training step: outputs, weighted losses, gradients before the update, running statistics after
 
 Losses, gradients and statistics of the step are computed in float64, all else in float32 as users
-run it. Gradients can be ill-conditioned: through BatchNorms over 16 rows, two float32 programs,
-this one and the original, each stray from the exact gradient by 8e-5 of it, and whether they meet
-within 1e-4 is then up to the processor's order of summing.
+run it. Gradients can be ill-conditioned: through BatchNorms over 16 rows, a float32 program, this
+one or the original, strays from the exact gradient by 8e-5 of it, and by how much is up to the
+processor's order of summing. So a recorded step is best in float64, too. The dtype of its losses,
+gradients and statistics tells: where all of them are float64, the comparison is a close one. What
+is left there comes from images and the coordinates of pixels, which are float32 here. Where the
+recording has float32, whether it was computed so or only stored, the comparison allows for that.
 """
 
 import dataclasses
@@ -49,13 +52,14 @@ from sg2im_jax.training.step import losses_and_gradients
 # largest entry.
 OUTPUT_TOLERANCE = 1e-4
 OPERATOR_TOLERANCE = 1e-5
-STATISTIC_TOLERANCE = 1e-5
 LOSS_TOLERANCE = 1e-5  # relative
-GRADIENT_TOLERANCE = 1e-4  # relative to the largest entry of the gradient
+# Of a step, by its precision: float64 where it is both recorded and computed in that.
+STATISTIC_TOLERANCE = {'float32': 1e-5, 'float64': 1e-6}
+GRADIENT_TOLERANCE = {'float32': 1e-4, 'float64': 1e-5}  # relative to the gradient's largest entry
 # The gradient of a bias that normalisation takes away again is zero in exact arithmetic and
 # round-off in every program. A recorded one is taken for that, and ours has to be, below this share
 # of the gradient of the weights beside it.
-ROUND_OFF = 1e-5
+ROUND_OFF = {'float32': 1e-5, 'float64': 1e-12}
 
 _MODES = {
   'gt': (True, True),
@@ -105,6 +109,7 @@ class Comparison:
     scale: what the tolerance is relative to; 1 where it is absolute.
     tolerance: of the difference.
     remark: what to know of the comparison; mostly empty.
+    step_dtype: what the step was recorded in, if the array is part of it.
   """
 
   name: str
@@ -112,6 +117,7 @@ class Comparison:
   scale: float
   tolerance: float
   remark: str = ''
+  step_dtype: str = ''
 
   @property
   def passed(self) -> bool:
@@ -166,6 +172,16 @@ class Recording:
     return [
       name.removeprefix(prefix + '/') for name in self._arrays if name.startswith(prefix + '/')
     ]
+
+  @property
+  def step_dtype(self) -> str:
+    """What the step is recorded in: 'float64' if all its losses, gradients and statistics are, else
+    'float32'.
+    """
+    step = [
+      self._arrays[f'train/{name}'] for name in self.names('train') if not name.startswith('gt/')
+    ]
+    return 'float64' if step and all(array.dtype == np.float64 for array in step) else 'float32'
 
   def scatter(self, values: np.ndarray) -> np.ndarray:
     """Values of each recorded object [N, ...] -> [B, O, ...]."""
@@ -242,6 +258,11 @@ def report(comparisons: list[Comparison]) -> str:
     end += f'  ({comparison.remark})' if comparison.remark else ''
     lines.append(
       f'{comparison.name:{width}}  {comparison.difference:18.2e}  {comparison.tolerance:9.0e}{end}'
+    )
+  for dtype in sorted({comparison.step_dtype for comparison in comparisons} - {''}):
+    lines.append(
+      f'The step was recorded in {dtype}: gradients have to agree within '
+      f'{GRADIENT_TOLERANCE[dtype]:.0e}, statistics within {STATISTIC_TOLERANCE[dtype]:.0e}.'
     )
   num_failed = sum(not comparison.passed for comparison in comparisons)
   lines.append(
@@ -382,6 +403,19 @@ def compare_step(
   recording: Recording, config: ConfigDict, networks: Networks, state: TrainState, dtype: str
 ) -> Iterator[Comparison]:
   """Losses, gradients and running statistics of one training step, computed in float32 or float64."""
+  precision = 'float64' if dtype == recording.step_dtype == 'float64' else 'float32'
+  for comparison in _compare_step(recording, config, networks, state, dtype, precision):
+    yield dataclasses.replace(comparison, step_dtype=recording.step_dtype)
+
+
+def _compare_step(
+  recording: Recording,
+  config: ConfigDict,
+  networks: Networks,
+  state: TrainState,
+  dtype: str,
+  precision: str,
+) -> Iterator[Comparison]:
   recorded_losses = [name for name in _LOSSES if f'train/{name}' in recording]
   if not recorded_losses:
     return
@@ -416,20 +450,26 @@ def compare_step(
     )
   for network, table in array_table.tables(config).items():
     _, gradient, statistic = _NETWORKS[network]
-    yield from _compare_gradients(recording, f'train/{gradient}', gradients[network], table)
+    yield from _compare_gradients(
+      recording, f'train/{gradient}', gradients[network], table, precision
+    )
     for array in array_table.arrays_of(table):
       name = f'train/{statistic}/{array.published}'
       if array.collection == 'batch_stats' and name in recording:
         actual = array_table.look_up({'batch_stats': statistics[network]}, array)
-        yield _compare(name, actual, recording[name], STATISTIC_TOLERANCE)
+        yield _compare(name, actual, recording[name], STATISTIC_TOLERANCE[precision])
 
 
 def _compare_gradients(
-  recording: Recording, prefix: str, gradients: Mapping[str, Any], table: list[array_table.Row]
+  recording: Recording,
+  prefix: str,
+  gradients: Mapping[str, Any],
+  table: list[array_table.Row],
+  precision: str,
 ) -> Iterator[Comparison]:
   if not recording.names(prefix):
     return
-  weight_size = 0.0
+  weight_size, round_off = 0.0, ROUND_OFF[precision]
   for array in array_table.arrays_of(table):
     if array.collection != 'params':
       continue
@@ -443,17 +483,19 @@ def _compare_gradients(
     size = float(np.abs(expected).max())
     if array.path[-1] != 'bias':
       weight_size = size
-    if array.path[-1] == 'bias' and size < ROUND_OFF * weight_size:
+    if array.path[-1] == 'bias' and size < round_off * weight_size:
       yield _compare(
         name,
         actual,
         expected,
-        ROUND_OFF,
+        round_off,
         'zero but for round-off; relative to the weights',
         weight_size,
       )
     else:
-      yield _compare(name, actual, expected, GRADIENT_TOLERANCE if size else 0.0, scale=size)
+      yield _compare(
+        name, actual, expected, GRADIENT_TOLERANCE[precision] if size else 0.0, scale=size
+      )
 
 
 def _compare(
