@@ -11,7 +11,6 @@ import scipy.linalg
 import scipy.special
 import sklearn.metrics
 
-
 FEWEST_PICTURES = 4  # KID takes two subsets of two
 _NEIGHBOURS = 3  # of precision and recall, as in their paper
 
