@@ -1,4 +1,4 @@
-"""Everything that a run depends on, typed and frozen: made once from a config and checked as a whole.
+"""Everything that a run depends on: typed, frozen, made once from a config, checked as a whole.
 
 configs/coco64.py names and explains every setting; the classes below have the same names, and what
 each value may be.
@@ -151,8 +151,7 @@ def _mismatches(settings: Settings) -> Iterator[Fault]:
     if getattr(settings, name) % dispatch:
       yield Fault(
         name,
-        f'is {getattr(settings, name)}, expected a multiple of steps_per_dispatch, {dispatch}, so '
-        'that an XLA call ends where the host has something to do',
+        f'is {getattr(settings, name)}, expected a multiple of steps_per_dispatch, {dispatch}',
       )
 
 
