@@ -9,7 +9,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -99,8 +99,8 @@ def is_first() -> bool:
   return jax.process_index() == 0
 
 
-def own_shard() -> dict[str, int]:
-  """Which rows of each batch this process reads, as arguments of `input_pipeline`."""
+def own_shard() -> dict[str, Any]:
+  """The rows of each batch that this process reads: arguments of `input_pipeline`'s functions."""
   return {'shard_index': jax.process_index(), 'num_shards': jax.process_count()}
 
 
