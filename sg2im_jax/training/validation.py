@@ -58,7 +58,9 @@ class Validation:
           'KID; raise num_eval_examples, or leave eval_backbone=none'
         )
       self._backbone = backbones.load_backbone(settings.eval_backbone)
-    self._real_features: np.ndarray | None = None  # of the scenes' own pictures, once they have been computed
+    self._real_features: np.ndarray | None = (
+      None  # of the scenes' own pictures, once they have been computed
+    )
 
     # The results are replicated; a process has only its own rows of the batch. So what it needs of
     # all rows is returned, too.
@@ -85,9 +87,7 @@ class Validation:
       )
       return pixels.denormalize(outputs.image, stretch)
 
-    def sample_and_real(
-      generator: NetworkState, batch: SceneBatch, key: jax.Array
-    ) -> list[Any]:
+    def sample_and_real(generator: NetworkState, batch: SceneBatch, key: jax.Array) -> list[Any]:
       return [
         batch.example_mask,
         batch.image,
