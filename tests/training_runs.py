@@ -1,4 +1,4 @@
-"""A training run that is small enough for tests, in this process or in one of its own."""
+"""Runs that are small enough for tests: trained in a process of their own, or not trained at all."""
 
 import json
 import os
@@ -7,7 +7,14 @@ import socket
 import subprocess
 import sys
 
+import jax
+from ml_collections import ConfigDict
+
 from data_pipelines.configs import debug
+from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from sg2im_jax.settings import Settings
+from sg2im_jax.storage import checkpoints, work_directory
+from sg2im_jax.training.adversarial import AdversarialTraining
 
 ROOT = pathlib.Path(__file__).parents[1]
 NUM_STEPS = 24
@@ -18,8 +25,8 @@ SCHEDULE = {
   'freeze_batch_norm_after': 12,
 }
 
-# The compiler's optimisations would take longer than everything that the tests run.
-ENVIRONMENT = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1', 'JAX_PLATFORMS': 'cpu'}
+# Of a process that a test starts; see `environment` for the rest, which it inherits.
+ENVIRONMENT = {'JAX_PLATFORMS': 'cpu'}
 
 
 def small_config(directory: pathlib.Path):
@@ -27,6 +34,17 @@ def small_config(directory: pathlib.Path):
   config = debug.get_config()
   config.update_from_flattened_dict(small_settings(directory))
   return config.lock()
+
+
+def write_untrained(
+  workdir: pathlib.Path, config: ConfigDict, vocabulary: Vocabulary
+) -> pathlib.Path:
+  """Makes a work directory with the checkpoint of a freshly initialised model; returns it."""
+  settings = Settings.from_config(config)
+  work_directory.save(workdir, settings, vocabulary)
+  with checkpoints.CheckpointWriter(workdir, keep=1) as writer:
+    writer.save(jax.jit(AdversarialTraining.build(settings, vocabulary).init)())
+  return workdir
 
 
 def small_settings(directory: pathlib.Path) -> dict:
@@ -42,24 +60,15 @@ def small_settings(directory: pathlib.Path) -> dict:
   }
 
 
-def start(
-  module: str, *arguments: str, directory: pathlib.Path, **environment: str
-) -> subprocess.Popen:
-  """Starts `python -m sg2im_jax.<module>`; compiled programs are shared by all that have this
-  `directory`.
-  """
+def start(module: str, *arguments: str, **environment: str) -> subprocess.Popen:
+  """Starts `python -m sg2im_jax.<module>`."""
   return subprocess.Popen(
     [sys.executable, '-m', f'sg2im_jax.{module}', *arguments],
     cwd=ROOT,
     text=True,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
-    env={
-      **os.environ,
-      **ENVIRONMENT,
-      'JAX_COMPILATION_CACHE_DIR': str(directory / 'compiled'),
-      **environment,
-    },
+    env={**os.environ, **ENVIRONMENT, **environment},
   )
 
 
@@ -79,7 +88,6 @@ def start_training(
     f'--workdir={workdir}',
     *overrides,
     *arguments,
-    directory=directory,
     **environment or {},
   )
 
