@@ -1,4 +1,4 @@
-"""Runs that are small enough for tests: trained in a process of their own, or not trained at all."""
+"""Work directories that are small enough for tests: trained in processes, or untrained."""
 
 import json
 import os
@@ -96,9 +96,7 @@ def start_two_processes(
   workdir: pathlib.Path, directory: pathlib.Path, **settings
 ) -> list[subprocess.Popen]:
   """One training by two processes of one device each."""
-  with socket.socket() as free:
-    free.bind(('localhost', 0))
-    address = f'localhost:{free.getsockname()[1]}'
+  address = free_address()
   return [
     start_training(
       workdir,
@@ -110,6 +108,13 @@ def start_two_processes(
     )
     for index in range(2)
   ]
+
+
+def free_address() -> str:
+  """Where the processes of a job can meet: a free port of this machine."""
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    return f'localhost:{free.getsockname()[1]}'
 
 
 def wait_for_step(process: subprocess.Popen, step: int):

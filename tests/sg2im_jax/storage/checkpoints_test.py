@@ -1,9 +1,9 @@
-import os
-import pathlib
+import logging
 import resource
 import subprocess
 import sys
 
+import absl.logging
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,12 +13,16 @@ import pytest
 from data_pipelines.configs import debug
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from sg2im_jax.runtime import quiet_orbax
+from sg2im_jax.sampling.trained_model import TrainedModel
+from sg2im_jax.settings import Settings
 from sg2im_jax.storage import checkpoints, work_directory
-from sg2im_jax.storage.checkpoints import Checkpoints
+from sg2im_jax.storage.checkpoints import CheckpointWriter
 from sg2im_jax.training.state import NetworkState, TrainState
-from tests.training_runs import ENVIRONMENT
+from tests import environment
+from tests.snapshots import unchanged
+from tests.training_runs import ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
 VOCABULARY = Vocabulary(('__image__', 'sky', 'NONE', 'sheep'), ('__in_image__', 'above'))
 
 
@@ -46,23 +50,21 @@ def assert_equal(state, expected):
   jax.tree.map(np.testing.assert_array_equal, state, expected)
 
 
-def save(workdir, states, scores=None, keep=3):
-  with Checkpoints(workdir, keep) as saved:
+def save(workdir, states, scores=None, **options):
+  with CheckpointWriter(workdir, **{'keep': 3, **options}) as writer:
     for state in states:
       score = (scores or {}).get(int(state.step))
-      saved.save(state, None if score is None else {'box_iou': score, 'bbox': 1.0})
+      writer.save(state, None if score is None else {'box_iou': score, 'bbox': 1.0})
 
 
 def restore(workdir):
-  with Checkpoints(workdir, 3) as saved:
-    return saved.restore_latest(make_state(0))
+  return checkpoints.restore_newest(workdir, make_state(0))
 
 
 @pytest.fixture
 def workdir(tmp_path):
   """With checkpoints of steps 1 and 2, config and vocabulary."""
-  work_directory.save_config(tmp_path, debug.get_config())
-  work_directory.save_vocabulary(tmp_path, VOCABULARY)
+  work_directory.save(tmp_path, Settings.from_config(debug.get_config()), VOCABULARY)
   save(tmp_path, [make_state(1), make_state(2)], {2: 0.25})
   return tmp_path
 
@@ -79,7 +81,9 @@ def data_file(workdir, step, item):
 
 
 def test_round_trip(workdir):
-  assert_equal(restore(workdir), make_state(2))
+  restored = restore(workdir)
+  assert_equal(restored.tree, make_state(2))
+  assert (restored.step, restored.damaged) == (2, ())
 
 
 def test_nothing_to_restore(tmp_path):
@@ -89,47 +93,45 @@ def test_nothing_to_restore(tmp_path):
 
 def test_donated_arrays_are_saved_as_they_were(tmp_path):
   step = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
-  with Checkpoints(tmp_path, 1) as saved:
+  with CheckpointWriter(tmp_path, keep=1) as writer:
     state = make_state(7, num_values=1_000_000)
-    saved.save(state)
+    writer.save(state)
     for _ in range(3):
       state = step(state)
-  with Checkpoints(tmp_path, 1) as saved:
-    assert_equal(
-      saved.restore_latest(make_state(0, num_values=1_000_000)), make_state(7, num_values=1_000_000)
-    )
+  restored = checkpoints.restore_newest(tmp_path, make_state(0, num_values=1_000_000))
+  assert_equal(restored.tree, make_state(7, num_values=1_000_000))
 
 
 def test_relative_work_directory(workdir, monkeypatch):
   monkeypatch.chdir(workdir.parent)
-  assert_equal(restore(workdir.name), make_state(2))
-  assert checkpoints.load_generator(workdir.name)[3] == 2
+  assert_equal(restore(workdir.name).tree, make_state(2))
+  assert checkpoints.load_generator(workdir.name).step == 2
 
 
 def test_newest_and_best_are_kept(tmp_path):
   save(tmp_path, map(make_state, range(1, 8)), {2: 0.5, 4: 0.25, 6: float('nan')}, keep=2)
   assert checkpoints.steps(tmp_path) == [2, 6, 7]
-  with Checkpoints(tmp_path, 2) as saved:
-    assert not saved.is_best({'box_iou': 0.4})
-    assert saved.is_best({'box_iou': 0.6})
+  with CheckpointWriter(tmp_path, keep=2) as writer:
+    assert not writer.is_best({'box_iou': 0.4})
+    assert writer.is_best({'box_iou': 0.6})
 
 
 def test_the_best_can_be_told_by_another_metric(tmp_path):
-  with Checkpoints(tmp_path, 1, 'kid') as saved:
-    for step, kid in enumerate(
-      (0.5, 0.25, 0.75, None, 1.0), 1
-    ):  # of one checkpoint it is not known
-      saved.save(make_state(step), {'box_iou': step / 10} | ({} if kid is None else {'kid': kid}))
+  kid_of_step = {1: 0.5, 2: 0.25, 3: 0.75, 5: 1.0}  # of checkpoint 4 it is not known
+  with CheckpointWriter(tmp_path, keep=1, best_metric='kid') as writer:
+    for step in range(1, 6):
+      kid = {'kid': kid_of_step[step]} if step in kid_of_step else {}
+      writer.save(make_state(step), {'box_iou': step / 10} | kid)
   assert checkpoints.steps(tmp_path) == [2, 5]
-  with Checkpoints(tmp_path, 1, 'kid') as saved:
+  with CheckpointWriter(tmp_path, keep=1, best_metric='kid') as writer:
     assert (
-      saved.is_best({'kid': 0.2})
-      and not saved.is_best({'kid': 0.3})
-      and not saved.is_best({'box_iou': 1.0})
+      writer.is_best({'kid': 0.2})
+      and not writer.is_best({'kid': 0.3})
+      and not writer.is_best({'box_iou': 1.0})
     )
-  with Checkpoints(tmp_path, 1, 'box_iou') as saved:
-    assert saved.is_best({'box_iou': 0.6}) and not saved.is_best({'box_iou': 0.4})
-    saved.save(make_state(6))
+  with CheckpointWriter(tmp_path, keep=1, best_metric='box_iou') as writer:
+    assert writer.is_best({'box_iou': 0.6}) and not writer.is_best({'box_iou': 0.4})
+    writer.save(make_state(6))
   assert checkpoints.steps(tmp_path) == [5, 6]
 
 
@@ -139,72 +141,70 @@ def test_a_saved_step_is_not_saved_again(workdir):
 
 
 def test_generator_alone(workdir):
-  config, vocabulary, variables, step = checkpoints.load_generator(workdir)
+  found = checkpoints.load_generator(workdir)
   expected = make_state(2).generator
-  assert_equal(variables, {'params': expected.params, 'batch_stats': expected.batch_stats})
-  assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(variables))
-  assert (vocabulary, step) == (VOCABULARY, 2)
-  assert (
-    config.data.image_size == (32, 32)
-    and config.model.refinement_dims == debug.get_config().model.refinement_dims
-  )
-  assert checkpoints.load_generator(workdir, step=1)[3] == 1
+  assert_equal(found.tree, {'params': expected.params, 'batch_stats': expected.batch_stats})
+  assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found.tree))
+  assert (found.step, found.damaged) == (2, ())
+  assert checkpoints.load_generator(workdir, step=1).step == 1
   with pytest.raises(UserError, match=r'no checkpoint of step 5; there are 1, 2'):
     checkpoints.load_generator(workdir, step=5)
 
 
 def test_saved_on_one_device_restored_on_four(workdir):
-  program = f"""
-import jax, numpy as np
-from sg2im_jax import checkpoints, sharding
-from tests.sg2im_jax.checkpoints_test import assert_equal, make_state
-replicated = sharding.replicated(sharding.make_mesh())
-assert len(jax.devices()) == 4
-abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated), make_state(0))
-with checkpoints.Checkpoints({str(workdir)!r}, 3) as saved:
-  state = saved.restore_latest(abstract)
-  assert_equal(state, make_state(2))
-  assert all(leaf.sharding == replicated for leaf in jax.tree.leaves(state))
-  saved.save(jax.device_put(make_state(3), replicated))
-"""
   result = subprocess.run(
-    [sys.executable, '-c', program],
+    [sys.executable, '-m', 'tests.processes.restore_on_four_devices', workdir],
     cwd=ROOT,
     capture_output=True,
     text=True,
     check=False,
-    env={**os.environ, **ENVIRONMENT, 'XLA_FLAGS': '--xla_force_host_platform_device_count=4'},
+    env=environment.with_devices(4),
   )
   assert result.returncode == 0, result.stderr
-  assert_equal(restore(workdir), make_state(3))  # and from four on one
-  assert checkpoints.load_generator(workdir)[3] == 3
+  assert_equal(restore(workdir).tree, make_state(3))  # and from four on one
+  assert checkpoints.load_generator(workdir).step == 3
 
 
 @pytest.mark.parametrize('item', ['generator', 'training'])
-def test_damaged_newest_falls_back_to_the_one_before(workdir, item, capfd):
+def test_damaged_newest_falls_back_to_the_one_before(workdir, item, reported, capfd):
   truncate(data_file(workdir, 2, item))
-  assert_equal(restore(workdir), make_state(1))
-  errors = capfd.readouterr().err
-  assert f'the checkpoint of step 2 in {workdir} is damaged' in errors and 'Traceback' not in errors
-  assert len(errors.splitlines()) == 2
-  save(workdir, [make_state(2)])  # the step is free again
-  assert_equal(restore(workdir), make_state(2))
+  with unchanged(workdir):
+    restored = restore(workdir)
+  assert_equal(restored.tree, make_state(1))
+  assert (restored.step, restored.damaged) == (1, (2,))
+  warning = reported()
+  assert f'the checkpoint of step 2 in {workdir} is damaged' in warning
+  assert warning.count('\n') == 1
+  save(workdir, [make_state(2)], damaged=restored.damaged)  # the step is free again
+  warning = reported()
+  assert 'the checkpoint of step 2 cannot be read; it is now' in warning
+  assert warning.count('\n') == 1 and 'Traceback' not in capfd.readouterr().err
+  assert_equal(restore(workdir).tree, make_state(2))
 
 
 @pytest.mark.parametrize(
   'name',
-  ['generator/_METADATA', 'generator/manifest.ocdbt', 'training/_METADATA', 'metrics/metrics'],
+  ['generator/_METADATA', 'generator/manifest.ocdbt', 'training/_METADATA'],
 )
 def test_any_damaged_file_is_noticed(workdir, name, capfd):
   truncate(workdir / 'checkpoints/2' / name)
-  assert_equal(restore(workdir), make_state(1))
+  assert_equal(restore(workdir).tree, make_state(1))
   assert 'Traceback' not in capfd.readouterr().err
 
 
-def test_damaged_generator_when_sampling(workdir, capfd):
+def test_damaged_metrics_leave_the_arrays_but_set_the_checkpoint_aside(workdir, capfd):
+  truncate(workdir / 'checkpoints/2/metrics/metrics')
+  assert_equal(restore(workdir).tree, make_state(2))
+  save(workdir, [])
+  assert_equal(restore(workdir).tree, make_state(1))
+  assert (workdir / 'checkpoints/2.unreadable').is_dir()
+  assert 'Traceback' not in capfd.readouterr().err
+
+
+def test_damaged_generator_when_sampling(workdir, reported):
   truncate(data_file(workdir, 2, 'generator'))
-  assert checkpoints.load_generator(workdir)[3] == 1
-  assert len(capfd.readouterr().err.splitlines()) == 1
+  assert checkpoints.load_generator(workdir).step == 1
+  assert reported().count('\n') == 1
   truncate(data_file(workdir, 1, 'generator'))
   with pytest.raises(UserError, match=r'checkpoint of step 1 .* is damaged .* no older one'):
     checkpoints.load_generator(workdir)
@@ -215,10 +215,22 @@ def test_damaged_generator_when_sampling(workdir, capfd):
 def test_unfinished_save_is_no_checkpoint(workdir):
   (workdir / 'checkpoints/2').rename(workdir / 'checkpoints/2.orbax-checkpoint-tmp')
   assert checkpoints.steps(workdir) == [1]
-  assert_equal(restore(workdir), make_state(1))
+  assert_equal(restore(workdir).tree, make_state(1))
 
 
-def test_full_disk_loses_nothing(workdir, capfd):
+@pytest.fixture
+def quiet_as_commands():
+  """What commands do against orbax's own messages, undone at the end."""
+  handlers = [absl.logging.get_absl_handler(), logging.getLogger('asyncio')]
+  filters, hook = [list(handler.filters) for handler in handlers], sys.unraisablehook
+  quiet_orbax.enable()
+  yield
+  sys.unraisablehook = hook
+  for handler, before in zip(handlers, filters, strict=True):
+    handler.filters = before
+
+
+def test_full_disk_loses_nothing(workdir, capfd, quiet_as_commands):
   limits = resource.getrlimit(resource.RLIMIT_FSIZE)
   resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
   try:
@@ -229,18 +241,17 @@ def test_full_disk_loses_nothing(workdir, capfd):
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
   assert 'Traceback' not in capfd.readouterr().err
-  assert_equal(restore(workdir), make_state(2))
+  assert_equal(restore(workdir).tree, make_state(2))
 
 
 def test_work_directory_without_a_run(tmp_path):
   with pytest.raises(
     UserError, match=r'is not a work directory: it has no config.json; train first'
   ):
-    checkpoints.load_generator(tmp_path)
-  work_directory.save_config(tmp_path, debug.get_config())
-  work_directory.save_vocabulary(tmp_path, VOCABULARY)
+    TrainedModel.load(tmp_path)
+  work_directory.save(tmp_path, Settings.from_config(debug.get_config()), VOCABULARY)
   with pytest.raises(UserError, match=r'has no checkpoint yet'):
-    checkpoints.load_generator(tmp_path)
+    TrainedModel.load(tmp_path)
   truncate(tmp_path / 'config.json')
   with pytest.raises(UserError, match=r'config.json is not JSON'):
-    checkpoints.load_generator(tmp_path)
+    TrainedModel.load(tmp_path)
