@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from sg2im_jax.models.discriminators import parse_arch
+from sg2im_jax.models.arch import parse_arch
 
 
 class Row(NamedTuple):
