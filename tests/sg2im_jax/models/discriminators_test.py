@@ -103,9 +103,9 @@ def test_padded_images_reach_no_statistic():
 def test_the_classifier_makes_one_score_of_a_patch():
   network = image_discriminator('C3-4-2', classifier=True)
   scores, variables = network.init_with_output(jax.random.key(0), IMAGES, REAL, train=False)
-  features = image_discriminator('C3-4-2', classifier=False).apply(
-    {'params': {'cnn': variables['params']['cnn']}}, IMAGES, REAL, train=False
-  )
+  without = image_discriminator('C3-4-2', classifier=False)
+  cnn = {'params': {'cnn': variables['params']['cnn']}}
+  features = without.apply(cnn, IMAGES, REAL, train=False)
   classifier = variables['params']['classifier']
   assert scores.shape == (3, 8, 8, 1)
   np.testing.assert_allclose(

@@ -4,6 +4,7 @@
 entry and its Euclidean norm, all after initialisation with `jax.random.key(0)`.
 """
 
+import functools
 import json
 import pathlib
 
@@ -35,21 +36,29 @@ def initial_variables(config):
   """The variables of the three networks by name, of a batch of random scenes."""
   batch = random_batch()
   image = random_noise(batch, 3)
-  key = jax.random.key(0)
+  noise = random_noise(batch, config.model.layout_noise_dim)
+
+  def initialise(module, *arguments, **modes):
+    return jax.jit(functools.partial(module.init, train=True, **modes))(
+      jax.random.key(0), *arguments
+    )
+
   return {
-    'generator': models.build_generator(config, VOCABULARY).init(
-      key,
+    'generator': initialise(
+      models.build_generator(config, VOCABULARY),
       batch,
-      random_noise(batch, config.model.layout_noise_dim),
+      noise,
       use_boxes=True,
       use_masks=config.model.mask_size > 0,
-      train=True,
     ),
-    'image_discriminator': models.build_image_discriminator(config).init(
-      key, image, batch.example_mask, train=True
+    'image_discriminator': initialise(
+      models.build_image_discriminator(config), image, batch.example_mask
     ),
-    'object_discriminator': models.build_object_discriminator(config, VOCABULARY).init(
-      key, image, batch.boxes, batch.object_mask, train=True
+    'object_discriminator': initialise(
+      models.build_object_discriminator(config, VOCABULARY),
+      image,
+      batch.boxes,
+      batch.object_mask,
     ),
   }
 
