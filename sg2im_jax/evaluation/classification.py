@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sg2im_jax.models.crops import crop_objects
+from sg2im_jax.models.warping import crop_objects
 from sg2im_jax.runtime import command_line
 
 CROP_SIZE = 32  # pixels
