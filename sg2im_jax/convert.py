@@ -21,16 +21,13 @@ from pydantic import Field
 from data_pipelines.settings.section import Section
 from sg2im_jax.published import conversion
 from sg2im_jax.runtime import command_line
-from sg2im_jax.storage import quiet_orbax
 
 
 class ConvertOptions(Section):
   """The flags of the command."""
 
   checkpoint: str = Field(description='A .pt file of the published code.')
-  workdir: str = Field(
-    description='The work directory to write; it may hold no checkpoints yet.'
-  )
+  workdir: str = Field(description='The work directory to write; it may hold no checkpoints yet.')
   verify: str | None = Field(
     None, description='A .npz file of vectors that were recorded from the original model.'
   )
@@ -43,7 +40,6 @@ class ConvertOptions(Section):
 
 
 def convert(options: ConvertOptions):
-  quiet_orbax.enable()
   conversion.convert(
     options.checkpoint,
     options.workdir,

@@ -33,7 +33,6 @@ one makes the overviews when all are done.
 
 from typing import Literal
 
-
 from pydantic import Field
 
 from data_pipelines.scene_graphs.graph import load_scene_graphs
@@ -41,8 +40,6 @@ from data_pipelines.settings.section import PositiveInt, Seed
 from sg2im_jax.runtime import command_line, hosts, reporting
 from sg2im_jax.sampling.bulk import MOST_GRAPHS_WITH_DRAWINGS, sample_to_directory
 from sg2im_jax.sampling.trained_model import TrainedModel
-
-
 
 
 class SampleOptions(hosts.HostOptions):

@@ -38,7 +38,6 @@ from ml_collections import ConfigDict
 from pydantic import Field
 
 from sg2im_jax.runtime import command_line, hosts
-from sg2im_jax.storage import quiet_orbax
 from sg2im_jax.training import loop
 from sg2im_jax.training.stop_request import StopRequest
 
@@ -50,7 +49,6 @@ class TrainOptions(hosts.HostOptions):
 
 
 def train(options: TrainOptions, config: ConfigDict) -> int:
-  quiet_orbax.enable()
   with StopRequest() as stop:
     loop.train(config, options.workdir, stop=stop)
   return stop.exit_status

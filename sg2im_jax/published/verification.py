@@ -32,11 +32,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from data_pipelines.scene_graphs.errors import UserError
-from data_pipelines.scene_graphs.vocabulary import Vocabulary
-from sg2im_jax.evaluation import metrics
+from sg2im_jax import models
+from sg2im_jax.evaluation.layout_metrics import box_iou
 from sg2im_jax.models import pixels
 from sg2im_jax.models.crops import crop_objects
 from sg2im_jax.models.generator import BOX_TEXTURE_SIZE, GeneratorOutputs
@@ -44,9 +43,10 @@ from sg2im_jax.models.layout import object_canvases
 from sg2im_jax.published import array_table
 from sg2im_jax.sampling.sampler import Sampler
 from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.settings import Settings
 from sg2im_jax.training import losses
-from sg2im_jax.training.state import Networks, TrainState, build_networks
-from sg2im_jax.training.step import losses_and_gradients
+from sg2im_jax.training.adversarial import AdversarialTraining
+from sg2im_jax.training.state import TrainState
 
 # Largest differences that count as equal, on values of order 1; of larger arrays, relative to their
 # largest entry.
@@ -158,7 +158,7 @@ class Recording:
     ) as error:
       raise UserError(
         f'{path}: no recording of the original ({type(error).__name__}: {error}); see '
-        'sg2im_jax/verification.py for what it holds'
+        'sg2im_jax/published/verification.py for what it holds'
       ) from error
 
   def __contains__(self, name: str) -> bool:
@@ -228,7 +228,7 @@ class Recording:
 
 
 def verify(
-  config: ConfigDict, vocabulary: Vocabulary, state: TrainState, path: str | os.PathLike
+  training: AdversarialTraining, state: TrainState, path: str | os.PathLike
 ) -> list[Comparison]:
   """Runs the model on the vectors of a file and compares everything that is recorded there.
 
@@ -236,16 +236,16 @@ def verify(
     UserError: the file cannot be read, or was recorded from a model of another shape.
   """
   recording = Recording(path)
-  _check_same_model(recording, config, path)
-  networks = build_networks(config, vocabulary)
+  settings, networks = training.settings, training.networks
+  _check_same_model(recording, settings, path)
   with jax.default_matmul_precision('highest'):
     return [
-      *_compare_weights(recording, config, state),
-      *_compare_operators(recording, config),
+      *_compare_weights(recording, settings, state),
+      *_compare_operators(recording, settings),
       *compare_outputs(recording, Sampler(networks.generator, state.generator.variables)),
       *_compare_scores(recording, networks, state),
       *_compare_training(recording, networks, state),
-      *compare_step(recording, config, networks, state, 'float64'),
+      *compare_step(recording, training, state, 'float64'),
     ]
 
 
@@ -274,9 +274,9 @@ def report(comparisons: list[Comparison]) -> str:
 
 
 def _compare_weights(
-  recording: Recording, config: ConfigDict, state: TrainState
+  recording: Recording, settings: Settings, state: TrainState
 ) -> Iterator[Comparison]:
-  for network, table in array_table.tables(config).items():
+  for network, table in array_table.tables(settings).items():
     prefix = f'state/{_NETWORKS[network][0]}'
     for array in array_table.arrays_of(table):
       name = f'{prefix}/{array.published}'
@@ -285,8 +285,8 @@ def _compare_weights(
         yield _compare(name, actual, recording[name].transpose(array.axes), 0.0)
 
 
-def _compare_operators(recording: Recording, config: ConfigDict) -> Iterator[Comparison]:
-  batch, align_corners = recording.batch, config.model.align_corners
+def _compare_operators(recording: Recording, settings: Settings) -> Iterator[Comparison]:
+  batch, align_corners = recording.batch, settings.model.align_corners
   if 'ops/crops' in recording:
     expected = recording['ops/crops']
     crops = crop_objects(
@@ -302,12 +302,12 @@ def _compare_operators(recording: Recording, config: ConfigDict) -> Iterator[Com
   ):
     if name in recording:
       canvases = object_canvases(
-        batch.boxes, masks, config.data.image_size, align_corners=align_corners
+        batch.boxes, masks, settings.data.image_size, align_corners=align_corners
       )
       layout = np.einsum('bhwo,bod->bhwd', canvases, recording.scatter(recording['ops/vecs']))
       yield _compare(name, layout, recording[name].transpose(0, 2, 3, 1), OPERATOR_TOLERANCE)
   if 'ops/iou_sum' in recording:
-    iou = metrics.box_iou(recording['in/boxes'], recording['ops/other_boxes']).sum()
+    iou = box_iou(recording['in/boxes'], recording['ops/other_boxes']).sum()
     yield _compare('ops/iou_sum', iou, recording['ops/iou_sum'], OPERATOR_TOLERANCE)
 
 
@@ -356,7 +356,7 @@ def _compare_generator_outputs(
 
 
 def _compare_scores(
-  recording: Recording, networks: Networks, state: TrainState
+  recording: Recording, networks: models.Networks, state: TrainState
 ) -> Iterator[Comparison]:
   batch, image = recording.batch, pixels.normalize(recording.batch.image)
   if networks.object_discriminator is not None and 'eval/d_obj/scores' in recording:
@@ -384,7 +384,7 @@ def _compare_scores(
 
 
 def _compare_training(
-  recording: Recording, networks: Networks, state: TrainState
+  recording: Recording, networks: models.Networks, state: TrainState
 ) -> Iterator[Comparison]:
   """The generator's outputs in training mode."""
   if 'train/gt/img' in recording:
@@ -400,18 +400,17 @@ def _compare_training(
 
 
 def compare_step(
-  recording: Recording, config: ConfigDict, networks: Networks, state: TrainState, dtype: str
+  recording: Recording, training: AdversarialTraining, state: TrainState, dtype: str
 ) -> Iterator[Comparison]:
-  """Losses, gradients and running statistics of one training step, computed in float32 or float64."""
+  """Losses, gradients and running statistics of a training step, in float32 or float64."""
   precision = 'float64' if dtype == recording.step_dtype == 'float64' else 'float32'
-  for comparison in _compare_step(recording, config, networks, state, dtype, precision):
+  for comparison in _compare_step(recording, training, state, dtype, precision):
     yield dataclasses.replace(comparison, step_dtype=recording.step_dtype)
 
 
 def _compare_step(
   recording: Recording,
-  config: ConfigDict,
-  networks: Networks,
+  training: AdversarialTraining,
   state: TrainState,
   dtype: str,
   precision: str,
@@ -420,23 +419,29 @@ def _compare_step(
   if not recorded_losses:
     return
   weights = recording.settings['weights']
-  settings = config.losses.copy_and_resolve_references().unlock()
-  settings.update({_LOSS_WEIGHTS[name]: weight for name, weight in weights.items()})
-  settings.update(gan_type=recording.settings['gan'], image_gan_weight=1.0, object_gan_weight=1.0)
+  loss_settings = training.settings.losses.replace(
+    gan_type=recording.settings['gan'],
+    image_gan_weight=1.0,
+    object_gan_weight=1.0,
+    **{_LOSS_WEIGHTS[name]: weight for name, weight in weights.items()},
+  )
 
   def cast(tree: Any) -> Any:
     return jax.tree.map(
       lambda array: np.asarray(array, dtype if array.dtype.kind == 'f' else None), tree
     )
 
-  networks = Networks(*(network and network.clone(dtype=dtype) for network in networks))
+  training = dataclasses.replace(
+    training,
+    settings=training.settings.replace(losses=loss_settings),
+    networks=models.Networks(
+      *(network and network.clone(dtype=dtype) for network in training.networks)
+    ),
+  )
   on_cpu = jax.default_device(jax.local_devices(backend='cpu')[0])  # TPUs have no float64
   with jax.enable_x64(dtype == 'float64'), on_cpu:
-    step = jax.jit(
-      functools.partial(losses_and_gradients, networks, settings=settings, batch_norm_frozen=False)
-    )
     gradients, statistics, terms = jax.device_get(
-      step(cast(state), cast(recording.batch), noise=cast(recording.noise))
+      jax.jit(training.gradients)(cast(state), cast(recording.batch), cast(recording.noise))
     )
   for name in recorded_losses:
     term, weight = _LOSSES[name]
@@ -448,7 +453,7 @@ def _compare_step(
       LOSS_TOLERANCE,
       scale=abs(float(expected)),
     )
-  for network, table in array_table.tables(config).items():
+  for network, table in array_table.tables(training.settings).items():
     _, gradient, statistic = _NETWORKS[network]
     yield from _compare_gradients(
       recording, f'train/{gradient}', gradients[network], table, precision
@@ -518,12 +523,12 @@ def _compare(
   return Comparison(name, difference, scale, tolerance, remark)
 
 
-def _check_same_model(recording: Recording, config: ConfigDict, path: str | os.PathLike):
+def _check_same_model(recording: Recording, settings: Settings, path: str | os.PathLike):
   """The settings that decide on shapes of what is computed."""
   height, width = recording['in/imgs'].shape[2:]
   for what, recorded, here in (
-    ('images', (height, width), tuple(config.data.image_size)),
-    ('noise', recording.noise.shape[-1], config.model.layout_noise_dim),
+    ('images', (height, width), tuple(settings.data.image_size)),
+    ('noise', recording.noise.shape[-1], settings.model.layout_noise_dim),
   ):
     if recorded != here:
       raise UserError(

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from data_pipelines import command_line
 from data_pipelines.settings.section import Section
-from sg2im_jax.runtime import compilation, config_flag, hosts, reporting
+from sg2im_jax.runtime import compilation, config_flag, hosts, quiet_orbax, reporting
 
 Options = TypeVar('Options', bound=Section)
 
@@ -54,6 +54,7 @@ def run_with_config(
 
 def _set_up(options: Section):
   compilation.configure()
+  quiet_orbax.enable()
   reporting.print_records()
   if isinstance(options, hosts.HostOptions):
     hosts.initialize(options)

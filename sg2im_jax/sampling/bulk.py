@@ -80,9 +80,7 @@ def sample_to_directory(
       left, samples=samples, seed=seed, stretch=stretch, batch_size=batch_size
     )
     written = ordered_map(directory.write, sampled)
-    for _ in reporting.with_progress(
-      written, total=len(left), noun='graphs', images_each=samples
-    ):
+    for _ in reporting.with_progress(written, total=len(left), noun='graphs', images_each=samples):
       pass
     hosts.barrier('all graphs are sampled')
     results = [directory.directory]
@@ -99,8 +97,7 @@ def sample_to_directory(
       raise
     size = model.sampler.batch_size(len(graphs) * samples, batch_size)
     raise UserError(
-      'a batch does not fit the memory of the devices; give a --batch_size smaller than '
-      f'{size}'
+      f'a batch does not fit the memory of the devices; give a --batch_size smaller than {size}'
     ) from error
   return results
 
@@ -120,6 +117,4 @@ def _incomplete(directory: OutputDirectory, graphs: Sequence[SceneGraph]) -> dic
       f'{found.count(State.OUTDATED)} of {len(mine)} graphs{of_process} are there with another '
       'seed, model, setting or graph, or incomplete: they are replaced'
     )
-  return {
-    index: graphs[index] for index, state in states.items() if state is not State.COMPLETE
-  }
+  return {index: graphs[index] for index, state in states.items() if state is not State.COMPLETE}

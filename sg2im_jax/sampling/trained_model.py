@@ -227,3 +227,6 @@ def _of_graph(values: Any, index: int, count: int, single: bool) -> np.ndarray |
       raise UserError(f'boxes or masks of {len(values)} graphs, expected of {count}, None for some')
     values = values[index]
   return None if values is None else np.asarray(values)
+
+
+load = TrainedModel.load  # as `sg2im_jax.load`

@@ -210,18 +210,25 @@ def load_generator(workdir: str | os.PathLike, step: int | None = None) -> Check
   def restore(step: int) -> Any:
     directory = _directory(workdir) / str(step) / 'generator'
     _check_readable(directory)
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    handler = ocp.PyTreeCheckpointHandler()
+    try:
       # NumPy, because the devices that the arrays were saved from need not exist here.
-      tree = checkpointer.metadata(directory).item_metadata.tree
-      restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-      return checkpointer.restore(directory, args=ocp.args.PyTreeRestore(restore_args=restore_args))
+      restore_args = jax.tree.map(
+        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(directory).tree
+      )
+      return handler.restore(directory, args=ocp.args.PyTreeRestore(restore_args=restore_args))
+    finally:
+      handler.close()
 
   return _newest_readable(workdir, found if step is None else [step], restore)
 
 
 def _restore(directory: pathlib.Path, abstract: Any) -> Any:
-  with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-    return checkpointer.restore(directory, args=ocp.args.StandardRestore(abstract))
+  handler = ocp.StandardCheckpointHandler()
+  try:
+    return handler.restore(directory, args=ocp.args.StandardRestore(abstract))
+  finally:
+    handler.close()
 
 
 def _newest_readable(

@@ -29,7 +29,6 @@ from sg2im_jax.training.losses import (
   OBJECT_DISCRIMINATOR_TERMS,
   DiscriminatorPass,
   GeneratorPass,
-  LossSettings,
   ObjectJudgement,
 )
 from sg2im_jax.training.state import NetworkState, TrainState
@@ -131,7 +130,6 @@ class AdversarialTraining:
     batch: SceneBatch,
     noise: jax.Array,
     *,
-    loss_settings: LossSettings | None = None,
     batch_norm_frozen: bool = False,
   ) -> StepGradients:
     """The losses, gradients and running statistics of one step.
@@ -140,11 +138,10 @@ class AdversarialTraining:
       state: before the step.
       batch: scenes with boxes and images.
       noise: see `random_noise`.
-      loss_settings: None for settings.losses.
       batch_norm_frozen: the generator normalises by its running statistics and keeps them.
     """
     batch = batch.zero_padding()
-    settings = loss_settings or self.settings.losses
+    settings = self.settings.losses
     target = pixels.normalize(batch.image)
 
     def judge_image(params, batch_stats, image):
