@@ -75,13 +75,13 @@ def open_data_set(data_dir: str, name: str | None = None) -> tfds.core.DatasetBu
     path for path in found if (name or '') in path
   ]
   if len(matching) != 1:
-    number = len(matching) or 'no'
+    choice = matching or found
     problem = (
-      f'must choose one of {number} data sets'
+      f'must choose one of {len(choice)} data sets'
       if name is None
-      else f'is {name!r}, which {number} paths contain; choose one'
+      else f'is {name!r}, which is in the path of {len(matching) or "no"} data sets; choose one'
     )
-    raise SettingsError(Fault('dataset', f'{problem}: {", ".join(matching or found)}'), data_dir)
+    raise SettingsError(Fault('dataset', f'{problem}: {", ".join(choice)}'), data_dir)
   directory = found[matching[0]]
   try:
     builder = tfds.builder_from_directory(directory)
@@ -91,9 +91,7 @@ def open_data_set(data_dir: str, name: str | None = None) -> tfds.core.DatasetBu
       f'{directory}: cannot be read ({error}); delete it, so that it is prepared again'
     ) from error
   if not is_ours:
-    raise SettingsError(
-      Fault('dataset', 'must choose a data set of scene graphs, which this is not'), str(directory)
-    )
+    raise UserError(f'{directory}: not a data set of scene graphs; choose another one')
   return builder
 
 
