@@ -109,13 +109,13 @@ def read(
     image_ids: the images to choose from, None for all.
 
   Raises:
-    UserError: a file is damaged or has another layout, or a whitelist names no category.
+    UserError: a file is damaged or has another format, or a whitelist names no category.
   """
   names, faults = {}, collections.Counter()
   for path in (instances_path, stuff_path):  # one at a time in memory: each takes gigabytes
     document, file_faults = load(source, path), Faults()
     is_things = path == instances_path
-    with layout_of(path):
+    with expect_coco(path):
       if is_things:
         image_list = ImageList(document['images'], image_ids, file_faults)
       names |= category_names(document['categories'])
@@ -158,15 +158,15 @@ def load(source: Source, path: str) -> dict:
 
 
 @contextlib.contextmanager
-def layout_of(path: str) -> Iterator[None]:
-  """Turns what reading a document of another layout raises into a UserError."""
+def expect_coco(path: str) -> Iterator[None]:
+  """Turns what reading a document of another format raises into a UserError."""
   try:
     yield
   except UserError:
     raise
   except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
     raise UserError(
-      f'{path}: not in the layout of COCO annotations ({type(error).__name__}: {error}); expected '
+      f'{path}: not in the format of COCO annotations ({type(error).__name__}: {error}); expected '
       '"images", "categories" and "annotations" with "bbox" and "segmentation" or "segments_info"'
     ) from None
 

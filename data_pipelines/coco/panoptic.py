@@ -67,7 +67,7 @@ def read(
 ) -> coco_annotations.Annotations:
   """Reads one part of COCO, and keeps what passes the filter; see `coco_annotations.read`."""
   document, faults = coco_annotations.load(source, path), coco_annotations.Faults()
-  with coco_annotations.layout_of(path):
+  with coco_annotations.expect_coco(path):
     image_list = coco_annotations.ImageList(document['images'], image_ids, faults)
     is_thing = {category['id']: bool(category['isthing']) for category in document['categories']}
     categories = {}

@@ -13,7 +13,15 @@ from collections.abc import Callable, Sequence
 import pygraphviz
 from PIL import Image, ImageDraw
 
-from data_pipelines.drawing.sheets import BACKGROUND, INK, Color, class_color, font, text_size, tint
+from data_pipelines.drawing.style import (
+  BACKGROUND,
+  INK,
+  Color,
+  class_color,
+  font,
+  text_size,
+  tint,
+)
 from data_pipelines.scene_graphs.graph import SceneGraph
 
 OBJECT_TEXT, PREDICATE_TEXT = 16, 13  # heights in pixels
@@ -80,7 +88,7 @@ class PlacedGraph:
 
 def place_graph(graph: SceneGraph) -> PlacedGraph:
   """Gives every object and predicate its place, and every arrow its bends."""
-  placed = _layout(graph)
+  placed = _place(graph)
   left, bottom, right, top = (float(number) for number in placed.graph_attr['bb'].split(','))
 
   def to_pixels(position: str) -> Point:  # Graphviz's y axis points up
@@ -136,9 +144,11 @@ def _predicate_size(name: str) -> tuple[int, int]:
   return width + 10, height + 4
 
 
-def _layout(graph: SceneGraph) -> pygraphviz.AGraph:
-  """Every predicate is a node of its own between two objects: labels never overlap, and parallel
-  arrows stay apart.
+def _place(graph: SceneGraph) -> pygraphviz.AGraph:
+  """Positions by Graphviz's dot.
+
+  Every predicate is a node of its own between two objects, so that labels do not overlap and
+  parallel arrows stay apart.
   """
   placed = pygraphviz.AGraph(directed=True, ranksep=0.2, nodesep=0.25)
   placed.node_attr.update(shape='box', fixedsize='true', label='')

@@ -72,7 +72,7 @@ class LineFault(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class SceneObject:
+class ObjectDescription:
   """An object as the line describes it.
 
   Attributes:
@@ -89,7 +89,7 @@ class SceneObject:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
+class SceneDescription:
   """A line without faults.
 
   Attributes:
@@ -104,7 +104,7 @@ class Scene:
   split: str
   width: int
   height: int
-  objects: tuple[SceneObject, ...]
+  objects: tuple[ObjectDescription, ...]
   relationships: tuple[tuple[int, str, int], ...]
 
 
@@ -114,7 +114,7 @@ class Reading:
   line number.
   """
 
-  scenes: list[Scene]
+  scenes: list[SceneDescription]
   faults: dict[int, list[str]]
 
   def missing_splits(self) -> list[str]:
@@ -230,7 +230,7 @@ class _Line:
     self._source = source
     self.faults: list[str] = []
     self.file: str | None = None
-    self.scene: Scene | None = None
+    self.scene: SceneDescription | None = None
     with self._noting(''):
       self._parse(_load(line))
 
@@ -273,11 +273,13 @@ class _Line:
         with self._noting(f'relationship {index}: '):
           relationships.append(_relationship(value, len(parsed)))
     if not self.faults:
-      self.scene = Scene(
+      self.scene = SceneDescription(
         self.file, split, width, height, tuple(parsed), tuple(dict.fromkeys(relationships))
       )
 
-  def _parse_object(self, value, width: float, height: float, where: str) -> SceneObject | None:
+  def _parse_object(
+    self, value, width: float, height: float, where: str
+  ) -> ObjectDescription | None:
     """The object; None after a fault."""
     num_faults = len(self.faults)
     if not isinstance(value, dict):
@@ -303,7 +305,7 @@ class _Line:
           attributes.append(_name('an attribute', attribute))
     if len(self.faults) > num_faults:
       return None
-    return SceneObject(name, box, value.get('mask'), tuple(dict.fromkeys(attributes)))
+    return ObjectDescription(name, box, value.get('mask'), tuple(dict.fromkeys(attributes)))
 
   def _note_keys(
     self, value: dict, required: tuple[str, ...], optional: tuple[str, ...], where: str

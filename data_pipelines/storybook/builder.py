@@ -18,7 +18,7 @@ from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 from data_pipelines.settings.data_settings import DataSettings
 from data_pipelines.storybook import grounds, relations, things
 from data_pipelines.storybook.options import LEAST_SIZE, StorybookOptions
-from data_pipelines.storybook.scenes import Scene, draw_scene
+from data_pipelines.storybook.scenes import StorybookScene, draw_scene
 
 VOCABULARY = Vocabulary(
   object_names=(IMAGE_OBJECT, 'sky', 'night sky', *grounds.COLOURS, *things.KINDS),
@@ -79,7 +79,7 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
       yield index, _record(scene, f'{config.options.scene_seed}-{index}', config.mask_size)
 
 
-def _record(scene: Scene, image_id: str, mask_size: int) -> dict:
+def _record(scene: StorybookScene, image_id: str, mask_size: int) -> dict:
   relations = [
     (subject, VOCABULARY.predicate_id(predicate, image_id), other)
     for subject, predicate, other in scene.relations

@@ -82,9 +82,9 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
     }
 
   def _generate_examples(
-    self, scenes: list[visual_genome_annotations.Scene], source: Source
+    self, scenes: list[visual_genome_annotations.ImageAnnotation], source: Source
   ) -> Iterator[tuple[int, dict]]:
-    def read_pixels(scene: visual_genome_annotations.Scene) -> np.ndarray | str:
+    def read_pixels(scene: visual_genome_annotations.ImageAnnotation) -> np.ndarray | str:
       try:
         with source.open(scene.path) as file:
           return images.read_image(file, self.builder_config.image_size)
@@ -116,7 +116,7 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
     self.info.metadata['num_skipped_images'] += num_skipped
 
 
-def encode_scene(scene: visual_genome_annotations.Scene) -> dict:
+def encode_scene(scene: visual_genome_annotations.ImageAnnotation) -> dict:
   """All features of a record but the image; see `record.record_features`."""
   boxes = np.array([object_.box for object_ in scene.objects], np.float64).reshape(-1, 2, 2)
   boxes[:, 1] += boxes[:, 0]  # from left, top, width, height to x0, y0, x1, y1

@@ -172,7 +172,6 @@ def test_what_a_data_set_does_not_have():
 @pytest.mark.parametrize(
   'arguments, message',
   [
-    (['--dataset=coco_stuff', '--source=nowhere'], '--source is nowhere, which lacks annotations/'),
     (
       ['--dataset=storybook', '--download'],
       'error: --download: storybook has no official files; it is for coco_stuff',
@@ -204,6 +203,15 @@ def test_mistakes_are_one_line(tmp_path, arguments, message):
   error = error_of(run(*arguments, *([f'--data_dir={tmp_path}'] if arguments else [])))
   assert error.startswith('error: ') and message in error
   assert 'data.' not in error
+
+
+def test_missing_files_are_named_by_the_flag(tmp_path):
+  options = prepare.PrepareOptions(dataset='coco_stuff', source='nowhere', data_dir=str(tmp_path))
+  with pytest.raises(SettingsError) as raised:
+    prepare.prepare(options)
+  assert raised.value.text(prepare.spell).startswith(
+    '--source is nowhere, which lacks annotations/instances_train2017.json (in '
+  )
 
 
 def test_help():

@@ -17,7 +17,7 @@ from data_pipelines.visual_genome import builder as visual_genome
 from data_pipelines.visual_genome.options import VisualGenomeOptions
 from tests.data_pipelines.settings import data_settings, with_options
 
-SHARED = pathlib.Path(__file__).parents[2] / '..' / 'shared'
+SHARED = pathlib.Path(__file__).parents[3] / '..' / 'shared'
 WIDTH, HEIGHT = 60, 40
 MISSING_IMAGE, TRUNCATED_IMAGE = 3, 4
 NUM_IMAGES = {'train': 8, 'val': 3, 'test': 2}
@@ -321,33 +321,33 @@ def test_lists_every_missing_file(tmp_path):
     (
       'image_data.json',
       lambda text: text.replace('"url"', '"link"'),
-      "image_data.json: not in the layout .*'url'",
+      "image_data.json: not in the format .*'url'",
     ),
     (
       'image_data.json',
       lambda text: text.replace(': 60', ': "x"'),
-      'image_data.json: not in the layout .*ValueError',
+      'image_data.json: not in the format .*ValueError',
     ),
-    ('objects.json', lambda text: '{"objects": []}', 'objects.json: not in the layout .*TypeError'),
+    ('objects.json', lambda text: '{"objects": []}', 'objects.json: not in the format .*TypeError'),
     (
       'objects.json',
       lambda text: text.replace('"names"', '"name"'),
-      "objects.json: not in the layout .*'names'",
+      "objects.json: not in the format .*'names'",
     ),
     (
       'objects.json',
       lambda text: text.replace('"w": 24', '"w": "wide"'),
-      'objects.json: not in the layout .*ValueErr',
+      'objects.json: not in the format .*ValueErr',
     ),
     (
       'objects.json',
       lambda text: text.replace('"x": 6', '"x": null'),
-      'objects.json: not in the layout .*TypeError',
+      'objects.json: not in the format .*TypeError',
     ),
     (
       'attributes.json',
       lambda text: text.replace('["grey"]', '3'),
-      'attributes.json: not in the layout .*TypeError',
+      'attributes.json: not in the format .*TypeError',
     ),
     (
       'attributes.json',
@@ -357,7 +357,7 @@ def test_lists_every_missing_file(tmp_path):
     (
       'relationships.json',
       lambda text: text.replace('"bites"', '3'),
-      'relationships.json: not in the layout',
+      'relationships.json: not in the format',
     ),
     (
       'relationships.json',

@@ -18,7 +18,7 @@ from data_pipelines.scene_graphs.errors import UserError
 from tests.data_pipelines import conftest
 from tests.data_pipelines.settings import data_settings
 
-SHARED = pathlib.Path(__file__).parents[2] / '..' / 'shared'
+SHARED = pathlib.Path(__file__).parents[3] / '..' / 'shared'
 CATEGORIES = [
   {'id': 1, 'name': 'person', 'isthing': 1},
   {'id': 184, 'name': 'tree-merged', 'isthing': 0},
@@ -203,7 +203,7 @@ def test_filters_and_faults(tmp_path):
 def test_names_a_file_of_another_kind(tmp_path):
   conftest.write_coco_files(tmp_path)
   with pytest.raises(
-    UserError, match="instances_train2017.json: not in the layout of COCO .* 'isthing'"
+    UserError, match="instances_train2017.json: not in the format of COCO .* 'isthing'"
   ):
     coco_panoptic.read(Source(tmp_path), 'annotations/instances_train2017.json', EVERYTHING, None)
 

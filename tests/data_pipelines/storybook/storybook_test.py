@@ -20,7 +20,7 @@ from data_pipelines.settings.data_settings import DataSettings
 from data_pipelines.storybook import builder as storybook
 from data_pipelines.storybook import relations
 from data_pipelines.storybook.grounds import COLOURS
-from data_pipelines.storybook.scenes import MAX_OBJECTS, Scene, draw_scene
+from data_pipelines.storybook.scenes import MAX_OBJECTS, StorybookScene, draw_scene
 from data_pipelines.storybook.things import KINDS
 from tests.data_pipelines.settings import data_settings
 
@@ -29,7 +29,7 @@ SKIES = ('sky', 'night sky')
 
 
 @pytest.fixture(scope='module')
-def scenes() -> list[Scene]:
+def scenes() -> list[StorybookScene]:
   return [draw_scene(0, index) for index in range(1500)]
 
 

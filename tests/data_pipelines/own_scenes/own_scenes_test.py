@@ -17,14 +17,14 @@ from data_pipelines.configs import scenes as scenes_config
 from data_pipelines.own_scenes import builder as scenes
 from data_pipelines.own_scenes import scenes_file
 from data_pipelines.own_scenes.options import OwnScenesOptions
-from data_pipelines.own_scenes.scenes_file import Scene, SceneObject
+from data_pipelines.own_scenes.scenes_file import ObjectDescription, SceneDescription
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES
 from tests.data_pipelines.settings import data_settings
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 WIDTH, HEIGHT = 60, 40
 DOG = {'name': 'dog', 'box': [10, 5, 30, 35]}
 GRASS = {'name': 'grass', 'box': [0, 20, 60, 40]}
@@ -352,9 +352,9 @@ def test_no_file(tmp_path):
 
 def scene(split='train', names=(), relationships=(), attributes=(), area=100.0):
   objects = tuple(
-    SceneObject(name, (0, 0, 10, area / 10), None, tuple(attributes)) for name in names
+    ObjectDescription(name, (0, 0, 10, area / 10), None, tuple(attributes)) for name in names
   )
-  return Scene('', split, 100, 100, objects, tuple(relationships))
+  return SceneDescription('', split, 100, 100, objects, tuple(relationships))
 
 
 def options(**changes):

@@ -13,7 +13,7 @@ from data_pipelines.scene_graphs.errors import SettingsError, UserError
 from tests.data_pipelines import conftest
 from tests.data_pipelines.settings import with_options
 
-SHARED = pathlib.Path(__file__).parents[2] / '..' / 'shared'
+SHARED = pathlib.Path(__file__).parents[3] / '..' / 'shared'
 
 
 def records(builder, split):
@@ -317,10 +317,10 @@ def test_the_first_of_those_with_one_id_is_used(tmp_path):
   ('damage', 'expected'),
   [
     (lambda text: text[:300], 'not whole JSON .* download or unzip it again'),
-    (lambda text: '[]', 'not in the layout of COCO annotations .TypeError'),
+    (lambda text: '[]', 'not in the format of COCO annotations .TypeError'),
     (
       lambda text: text.replace('"bbox"', '"box"'),
-      "not in the layout of COCO annotations .KeyError: 'bbox'",
+      "not in the format of COCO annotations .KeyError: 'bbox'",
     ),
     (
       lambda text: text.replace('"counts"', '"runs"'),
