@@ -8,7 +8,8 @@ picture needs no font of the system and looks alike on every machine.
 import dataclasses
 import itertools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pygraphviz
 from PIL import Image, ImageDraw
@@ -96,12 +97,13 @@ def place_graph(graph: SceneGraph) -> PlacedGraph:
     return x - left + _MARGIN, top - y + _MARGIN
 
   def node(kind: str, index: int, name: str, size: tuple[int, int]) -> PlacedNode:
-    return PlacedNode(name, *to_pixels(placed.get_node(f'{kind} {index}').attr['pos']), *size)
+    position = _attributes(placed.get_node(f'{kind} {index}'))['pos']
+    return PlacedNode(name, *to_pixels(position), *size)
 
   arrows = [[] for _ in graph.relationships]
   for edge in placed.edges():
     label = next(end for end in edge if end.startswith('relationship'))
-    arrows[int(label.split()[1])].append(_arrow(edge.attr['pos'], to_pixels))
+    arrows[int(label.split()[1])].append(_arrow(_attributes(edge)['pos'], to_pixels))
   return PlacedGraph(
     right - left + 2 * _MARGIN,
     top - bottom + 2 * _MARGIN,
@@ -169,6 +171,11 @@ def _place(graph: SceneGraph) -> pygraphviz.AGraph:
       placed.add_edge(label, object_, dir='forward')
   placed.layout('dot')
   return placed
+
+
+def _attributes(item: Any) -> Mapping[str, str]:
+  """Graphviz's attributes of a node or an edge, which pygraphviz declares as a string or a tuple."""
+  return item.attr
 
 
 def _arrow(spline: str, to_pixels: Callable[[str], Point]) -> Arrow:

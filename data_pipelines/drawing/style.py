@@ -16,7 +16,9 @@ Color = tuple[int, int, int]  # red, green, blue, 0 to 255
 @functools.cache
 def font(size: int) -> ImageFont.FreeTypeFont:
   """Pillow's built-in font, so that pictures look alike on every machine."""
-  return ImageFont.load_default(size)
+  built_in = ImageFont.load_default(size)
+  assert isinstance(built_in, ImageFont.FreeTypeFont)
+  return built_in
 
 
 def text_size(text: str, size: int) -> tuple[int, int]:

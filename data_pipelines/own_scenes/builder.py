@@ -18,7 +18,7 @@ from data_pipelines.own_scenes.options import OwnScenesOptions
 from data_pipelines.own_scenes.scenes_file import ObjectDescription, Reading, SceneDescription
 from data_pipelines.pipeline.images import read_image
 from data_pipelines.pipeline.parallel import ordered_map
-from data_pipelines.pipeline.records import record_features
+from data_pipelines.pipeline.records import metadata_of, record_features
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs import encoding
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
@@ -53,7 +53,7 @@ def select(scenes: Iterable[SceneDescription], options: OwnScenesOptions) -> Sel
     _keep_objects(scene, [_is_large(object_, scene, options) for object_ in scene.objects])
     for scene in scenes
   ]
-  before = None
+  before, object_names = None, {}
   while (
     kept != before
   ):  # a scene that goes can make a name rare, and a name that goes can leave a scene too small
@@ -148,7 +148,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
   """Images with named objects, relationships and attributes, from a folder with scenes.jsonl."""
 
   VERSION = tfds.core.Version('1.0.0')
-  builder_config: ScenesConfig
+  builder_config: ScenesConfig  # pyright: ignore[reportIncompatibleMethodOverride]
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
@@ -190,7 +190,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
           ),
           str(path),
         )
-    self.info.metadata.update(
+    metadata_of(self).update(
       vocabulary=selection.vocabulary.to_dict(),
       attribute_names=list(selection.attribute_ids),
       max_objects=max(len(scene.objects) for scene in selection.scenes),

@@ -188,7 +188,7 @@ def read(source: Source, content: bytes) -> Reading:
         'of an image '
         'in one line'
       )
-    if line.faults:
+    if line.scene is None or line.faults:
       faults[number] = line.faults
     else:
       scenes.append(line.scene)
@@ -252,33 +252,33 @@ class _Line:
     split, objects = document.get('split', 'train'), document.get('objects', [])
     if split not in SPLITS:
       self.note(f'"split" is {describe(split)}; expected one of {", ".join(SPLITS)}')
-    width = height = math.inf  # while it is not known, boxes are checked for all else
+    size = None  # width and height; while they are unknown, boxes are checked for all else
     if 'file' in document:
       with self._noting(''):
         self.file = _path('file', document['file'])
         image = _open_image(self._source, 'file', self.file)
-        width, height = image.size
+        size = image.size
         _check_upright(image, self.file)
     parsed = []
     if not isinstance(objects, list) or ('objects' in document and not objects):
       self.note(f'"objects" is {describe(objects)}; expected a list of at least one object')
     else:
       parsed = [
-        self._parse_object(value, width, height, f'object {index}: ')
-        for index, value in enumerate(objects)
+        self._parse_object(value, size, f'object {index}: ') for index, value in enumerate(objects)
       ]
     relationships = []
     with self._noting(''):
       for index, value in enumerate(_list('relationships', document.get('relationships', []))):
         with self._noting(f'relationship {index}: '):
           relationships.append(_relationship(value, len(parsed)))
-    if not self.faults:
+    if not self.faults and self.file is not None and size is not None:
+      objects = tuple(object_ for object_ in parsed if object_ is not None)
       self.scene = SceneDescription(
-        self.file, split, width, height, tuple(parsed), tuple(dict.fromkeys(relationships))
+        self.file, split, *size, objects, tuple(dict.fromkeys(relationships))
       )
 
   def _parse_object(
-    self, value, width: float, height: float, where: str
+    self, value, size: tuple[int, int] | None, where: str
   ) -> ObjectDescription | None:
     """The object; None after a fault."""
     num_faults = len(self.faults)
@@ -295,15 +295,15 @@ class _Line:
         name = _name('"name"', value['name'])
     if 'box' in value:
       with self._noting(where):
-        box = _box(value['box'], width, height)
-    if 'mask' in value and width < math.inf:
+        box = _box(value['box'], size)
+    if 'mask' in value and size is not None:
       with self._noting(where):
-        _check_mask(read_mask(self._source, value['mask'], width, height), box)
+        _check_mask(read_mask(self._source, value['mask'], *size), box)
     with self._noting(where):
       for attribute in _list('attributes', value.get('attributes', [])):
         with self._noting(where):
           attributes.append(_name('an attribute', attribute))
-    if len(self.faults) > num_faults:
+    if len(self.faults) > num_faults or name is None or box is None:
       return None
     return ObjectDescription(name, box, value.get('mask'), tuple(dict.fromkeys(attributes)))
 
@@ -431,10 +431,11 @@ def _numbers(value, count: int | None = None) -> bool:
   )
 
 
-def _box(value, width: float, height: float) -> tuple[float, float, float, float]:
+def _box(value, image_size: tuple[int, int] | None) -> tuple[float, float, float, float]:
   if not _numbers(value, 4):
     raise LineFault(f'"box" is {describe(value)}; expected four numbers [x0, y0, x1, y1] in pixels')
   x0, y0, x1, y1 = value
+  width, height = image_size or (math.inf, math.inf)
   if x0 >= x1 or y0 >= y1:
     raise LineFault(
       f'"box" is {describe(value)}, which has no area; expected its edges [left, top, right, '
@@ -442,7 +443,7 @@ def _box(value, width: float, height: float) -> tuple[float, float, float, float
       'pixels (not width and height)'
     )
   if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-    size = f'the image of {width}x{height} pixels' if width < math.inf else 'the image'
+    size = f'the image of {width}x{height} pixels' if image_size else 'the image'
     raise LineFault(
       f'"box" is {describe(value)}, which reaches out of {size}; expected 0 <= x0 < x1 <= width '
       'and '

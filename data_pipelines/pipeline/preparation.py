@@ -86,9 +86,9 @@ def data_settings(
 
 def report(settings: DataSettings, builder: 'tfds.core.DatasetBuilder') -> str:
   """What has been prepared, as text."""
-  from data_pipelines.pipeline import input_pipeline  # TensorFlow takes seconds
+  from data_pipelines.pipeline import input_pipeline, records  # TensorFlow takes seconds
 
-  metadata = builder.info.metadata
+  metadata = records.metadata_of(builder)
   splits = [
     f'{name} {builder.info.splits[name].num_examples}'
     for name in ('train', 'val', 'test')
@@ -100,7 +100,7 @@ def report(settings: DataSettings, builder: 'tfds.core.DatasetBuilder') -> str:
   height, width = settings.image_size
   masks = (
     f'masks {settings.mask_size}x{settings.mask_size}'
-    if 'masks' in builder.info.features
+    if 'masks' in records.features_of(builder)
     else 'no masks'
   )
   lines = [

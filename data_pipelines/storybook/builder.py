@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_pipelines.pipeline.records import record_features
+from data_pipelines.pipeline.records import metadata_of, record_features
 from data_pipelines.scene_graphs import encoding
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.scene_graphs.graph import IMAGE_OBJECT
@@ -45,7 +45,7 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
     '2.0.0'
   )  # raise it whenever a picture changes: it keeps old prepared records apart
   RELEASE_NOTES = {'2.0.0': 'Records have attributes.'}
-  builder_config: StorybookConfig
+  builder_config: StorybookConfig  # pyright: ignore[reportIncompatibleMethodOverride]
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
@@ -58,7 +58,7 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
     del dl_manager  # nothing is downloaded
     config = self.builder_config
-    self.info.metadata.update(
+    metadata_of(self).update(
       vocabulary=VOCABULARY.to_dict(), max_objects=0, max_relations=0, num_skipped_images=0
     )
     return {
@@ -69,7 +69,7 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
     }
 
   def _generate_examples(self, indices: range) -> Iterator[tuple[int, dict]]:
-    config, metadata = self.builder_config, self.info.metadata
+    config, metadata = self.builder_config, metadata_of(self)
     # One process: a worker would import its parent's main module, all of JAX perhaps, to save
     # seconds of drawing.
     for index in indices:

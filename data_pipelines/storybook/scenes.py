@@ -49,13 +49,14 @@ def draw_scene(seed: int, index: int, size: int = 64) -> StorybookScene:
   every size.
   """
   rng = np.random.default_rng((seed, index))
-  layers = None
-  while layers is None:
+  while True:
     landscape = random_landscape(rng)
     placed = place_things(
       rng, landscape, wishes(rng, landscape, MAX_OBJECTS - len(landscape.grounds))
     )
     layers = _keep_visible(_in_paint_order(landscape, placed))
+    if layers is not None:
+      break
   masks = _silhouettes(layers, size)
   return StorybookScene(
     image=_paint(layers, size),
@@ -131,6 +132,7 @@ def _paint(layers: Layers, size: int) -> np.ndarray:
   for is_ground, group in itertools.groupby(layers, lambda layer: isinstance(layer, Ground)):
     if is_ground:
       for ground in group:
+        assert isinstance(ground, Ground)
         _paint_ground(image, ground)
     else:
       shapes.paint(image, tuple(itertools.chain.from_iterable(thing.figure for thing in group)))

@@ -177,9 +177,9 @@ class Annotations:
     return _ids(self.vocabulary.predicate_names)
 
 
-def split_file(source: Source) -> str | None:
-  """The path of the file that divides the images into splits, None if there is none."""
-  return source.find(*SPLIT_FILES)
+def split_file(source: Source) -> str:
+  """The path of the file that divides the images into splits, whether there is one or not."""
+  return source.find(*SPLIT_FILES) or SPLIT_FILES[0]
 
 
 def read(source: Source, options: VisualGenomeOptions) -> Annotations:
@@ -263,10 +263,13 @@ def _read_objects(
   """The names by class id, the objects that are kept, and the ids of all objects by image id."""
   aliases = _read_aliases(source, OBJECT_ALIASES)
   entries = _read_entries(source, OBJECTS, 'objects', all_ids)
+
+  def class_name(name: str) -> str:
+    return aliases.get(name, name)
+
   with _expecting(source, OBJECTS, 'objects with "object_id", "names", "x", "y", "w" and "h"'):
     counts = _count_names(
-      (aliases.get(name, name) for name in object_['names'])
-      for object_ in _of_images(entries, train_ids)
+      map(class_name, object_['names']) for object_ in _of_images(entries, train_ids)
     )
     names = (IMAGE_OBJECT, *_frequent_names(counts, options.min_object_instances))
     known = _known_objects(
