@@ -11,6 +11,7 @@ from data_pipelines.scene_graphs.errors import Fault, SettingsError
 PositiveInt = Annotated[int, pydantic.Field(ge=1)]
 NonNegativeInt = Annotated[int, pydantic.Field(ge=0)]
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+Seed = Annotated[int, pydantic.Field(ge=0, le=2**31 - 1)]
 
 
 def not_below(name: str) -> pydantic.AfterValidator:

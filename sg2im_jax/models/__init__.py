@@ -1,5 +1,7 @@
 """The three networks. `build_*` is where configs end: the modules take ints, tuples and names."""
 
+from typing import NamedTuple
+
 from ml_collections import ConfigDict
 
 from data_pipelines.scene_graphs.errors import UserError
@@ -35,15 +37,17 @@ def build_generator(config: ConfigDict, vocabulary: Vocabulary) -> Generator:
   if model.mask_size & (model.mask_size - 1):
     raise UserError(f'config.model.mask_size is {model.mask_size}, expected 0 or a power of two')
   for name, known in (('gconv_pooling', ('avg', 'sum')), ('mlp_normalization', ('none', 'batch'))):
-    if model[name] not in known:
-      raise UserError(f'config.model.{name} is {model[name]!r}, expected {" or ".join(known)}')
+    if getattr(model, name) not in known:
+      raise UserError(
+        f'config.model.{name} is {getattr(model, name)!r}, expected {" or ".join(known)}'
+      )
   return Generator(
     num_objects=vocabulary.num_objects,
     num_predicates=vocabulary.num_predicates,
     image_size=(height, width),
     dtype=_dtype(config),
     rematerialize=config.rematerialize,
-    **{**model, 'refinement_dims': tuple(model.refinement_dims)},
+    **dict(model),
   )
 
 
@@ -89,3 +93,24 @@ def _dtype(config: ConfigDict) -> str:
   if config.dtype not in ('float32', 'bfloat16'):
     raise UserError(f'config.dtype is {config.dtype!r}, expected float32 or bfloat16')
   return config.dtype
+
+
+class Networks(NamedTuple):
+  """The modules of a config; an ablated discriminator is None."""
+
+  generator: Generator
+  image_discriminator: ImageDiscriminator | None
+  object_discriminator: ObjectDiscriminator | None
+
+
+def build_networks(settings, vocabulary: Vocabulary) -> Networks:
+  """All networks that the settings describe."""
+  return Networks(
+    build_generator(settings, vocabulary),
+    build_image_discriminator(settings),
+    build_object_discriminator(settings, vocabulary),
+  )
+
+
+def faults(settings):
+  return ()
