@@ -86,7 +86,7 @@ def test_drawn_triples_equal_the_numpy_rule():
   uniform = rng.random((num_scenes, num_slots - 1, 2)).astype(np.float32)
   triples, valid = (
     array.numpy()
-    for array in relation_ops.draw_geometric(
+    for array in relation_ops.random_geometric(
       *map(tf.constant, (boxes, masks, object_mask, uniform)), PREDICATE_IDS
     )
   )
@@ -109,7 +109,7 @@ def test_partner_and_order_are_uniform():
   boxes = tf.zeros((num_scenes, 5, 4))
   object_mask = tf.constant([[True, True, True, True, False]] * num_scenes)
   uniform = tf.random.stateless_uniform((num_scenes, 4, 2), (0, 0))
-  triples, _ = relation_ops.draw_geometric(
+  triples, _ = relation_ops.random_geometric(
     boxes, tf.ones((num_scenes, 5, 2, 2)), object_mask, uniform, PREDICATE_IDS
   )
   subject, object_ = triples.numpy()[:, 1, [0, 2]].T  # of slot 2
@@ -125,17 +125,18 @@ def test_centres_without_masks_are_the_middles_of_the_boxes():
   object_mask = np.ones((50, 5), bool)
   uniform = np.random.default_rng(4).random((50, 4, 2)).astype(np.float32)
   without, full = (
-    relation_ops.draw_geometric(boxes, masks, object_mask, uniform, PREDICATE_IDS)
+    relation_ops.random_geometric(boxes, masks, object_mask, uniform, PREDICATE_IDS)
     for masks in (None, np.ones((50, 5, 3, 3), np.uint8))
   )
   np.testing.assert_array_equal(without[0], full[0])
 
 
-def draw_subsamples(scene_relations, num_objects, max_objects, max_triples, num_visits):
+def subsamples(scene_relations, num_objects, max_objects, max_triples, num_visits):
   rng = np.random.default_rng(0)
+  subsample = tf.function(relation_ops.subsample)
   stored = tf.constant(scene_relations, tf.int32, (len(scene_relations), 3))
   for _ in range(num_visits):
-    kept, found = relation_ops.subsample(
+    kept, found = subsample(
       stored,
       tf.constant(rng.random(num_objects), tf.float32),
       tf.constant(rng.random(len(scene_relations)), tf.float32),
@@ -150,7 +151,7 @@ def draw_subsamples(scene_relations, num_objects, max_objects, max_triples, num_
   [([], 3), ([(2, 5, 0)], 4), ([(0, 1, 3), (3, 2, 0), (0, 1, 3), (1, 7, 1)], 4)],
 )
 def test_a_scene_that_fits_is_kept_as_it_is(scene_relations, num_objects):
-  for kept, found in draw_subsamples(scene_relations, num_objects, 4, 8, num_visits=5):
+  for kept, found in subsamples(scene_relations, num_objects, 4, 8, num_visits=5):
     np.testing.assert_array_equal(kept, np.arange(num_objects))
     np.testing.assert_array_equal(found, np.reshape(scene_relations, (-1, 3)))
 
@@ -158,7 +159,7 @@ def test_a_scene_that_fits_is_kept_as_it_is(scene_relations, num_objects):
 def test_objects_in_relations_are_kept_first_and_orphans_fill_up():
   # 1, 4 and 6 are in relations; two of the other five fill up.
   counts = np.zeros(8)
-  for kept, found in draw_subsamples([(6, 9, 1), (1, 8, 4)], 8, 5, 20, num_visits=1000):
+  for kept, found in subsamples([(6, 9, 1), (1, 8, 4)], 8, 5, 20, num_visits=1000):
     assert len(kept) == 5 and np.all(np.diff(kept) > 0)
     counts[kept] += 1
     np.testing.assert_array_equal(
@@ -173,7 +174,7 @@ def test_relations_of_objects_that_are_left_out_are_dropped():
     (index, 10 + index, (index + 1) % 6) for index in range(6)
   ]  # 6 related objects and 2 orphans
   counts = np.zeros(8)
-  for kept, found in draw_subsamples(ring, 8, 4, 20, num_visits=1000):
+  for kept, found in subsamples(ring, 8, 4, 20, num_visits=1000):
     counts[kept] += 1
     expected = [relation for relation in ring if relation[0] in kept and relation[2] in kept]
     np.testing.assert_array_equal(
@@ -186,7 +187,7 @@ def test_relations_of_objects_that_are_left_out_are_dropped():
 def test_relations_beyond_the_budget_are_drawn():
   stored = [(0, predicate, 1) for predicate in range(1, 6)]
   counts = np.zeros(6)
-  for kept, found in draw_subsamples(stored, 3, 3, 5, num_visits=1000):
+  for kept, found in subsamples(stored, 3, 3, 5, num_visits=1000):
     assert len(kept) == 3 and len(found) == 2 and found[0, 1] < found[1, 1]
     counts[found[:, 1]] += 1
   np.testing.assert_allclose(counts[1:] / 1000, 2 / 5, atol=0.06)
@@ -199,7 +200,7 @@ def test_padding_changes_nothing():
   results = []
   for filler in (0, 1e6):
     filled = np.where(object_mask[..., None], boxes, filler).astype(np.float32)
-    triples, valid = relation_ops.draw_geometric(
+    triples, valid = relation_ops.random_geometric(
       *map(tf.constant, (filled, masks, object_mask, uniform)), PREDICATE_IDS
     )
     results.append(

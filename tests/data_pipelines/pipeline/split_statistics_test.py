@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 
 from data_pipelines.pipeline import input_pipeline, prepared, split_statistics
-from data_pipelines.pipeline.prepared import Scene
+from data_pipelines.pipeline.prepared import PreparedScene
 from data_pipelines.scene_graphs.graph import SceneGraph
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 
 
 def make_scene(names, relationships, boxes, masks=None):
-  return Scene('id', IMAGE, SceneGraph(names, relationships), np.array(boxes, np.float32), masks)
+  return PreparedScene(
+    'id', IMAGE, SceneGraph(names, relationships), np.array(boxes, np.float32), masks
+  )
 
 
 SCENES = [
@@ -54,16 +56,16 @@ def test_padding_share():
 
 
 @pytest.mark.parametrize('relations', prepared.RELATIONS)
-def test_slots_are_what_the_batches_fill(coco_root, data_config, relations):
+def test_slots_are_what_the_batches_fill(coco_root, settings, relations):
   builder = prepared.open_data_set(str(coco_root / 'prepared'))
   visits = prepared.SplitVisits(
     builder, 'train', relations, *prepared.whole_slots(builder, relations), seed=0
   )
   statistics = split_statistics.count(visits.scenes())
-  data_config.relations, data_config.max_objects, data_config.max_triples = relations, 7, 12
+  settings = settings.replace(relations=relations, max_objects=7, max_triples=12)
   batches = list(
     input_pipeline.evaluation_batches(
-      builder, data_config, visits.vocabulary, split='train', batch_size=1, seed=0
+      builder, settings, visits.vocabulary, split='train', batch_size=1, seed=0
     )
   )
   padding = [
@@ -84,10 +86,7 @@ def test_report_of_whole_scenes(coco_root):
   assert report.startswith('4 scenes, ')
   assert 'scenes with masks: 100.0 %; objects with an empty mask: 0.0 %' in report
   max_objects, max_triples = prepared.whole_slots(builder, 'geometric')
-  assert (
-    f'recommended: --config.data.max_objects={max_objects} --config.data.max_triples={max_triples};'
-    in report
-  )
+  assert f'recommended: data.max_objects={max_objects} data.max_triples={max_triples};' in report
   for name in ('sky', 'person', 'car'):
     assert f'  {name} ' in report
   assert 'classes: 3 of ' in report

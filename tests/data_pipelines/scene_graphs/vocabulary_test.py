@@ -45,20 +45,20 @@ def test_unused_ids_have_no_name():
   assert raised.value.args[0].count('NONE') == 1
 
 
-def test_published_layout_round_trip():
-  layout = json.loads(json.dumps(VOCABULARY.to_dict()))
-  assert layout['object_name_to_idx'] == {
+def test_published_format_round_trip():
+  values = json.loads(json.dumps(VOCABULARY.to_dict()))
+  assert values['object_name_to_idx'] == {
     '__image__': 0,
     'sheep': 1,
     'sky-other': 3,
     'skis': 4,
     'grass': 5,
   }
-  assert layout['pred_name_to_idx']['left of'] == 1
-  assert Vocabulary.from_dict(layout) == VOCABULARY
+  assert values['pred_name_to_idx']['left of'] == 1
+  assert Vocabulary.from_dict(values) == VOCABULARY
 
 
 @pytest.mark.parametrize('names', [None, [], 'sky', {'0': '__image__'}, ['sky']])
-def test_refuses_another_layout(names):
+def test_refuses_another_format(names):
   with pytest.raises(UserError, match='vocabulary: "object_idx_to_name" is '):
     Vocabulary.from_dict(VOCABULARY.to_dict() | {'object_idx_to_name': names})

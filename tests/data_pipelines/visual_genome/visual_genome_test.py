@@ -11,15 +11,13 @@ import tensorflow_datasets as tfds
 from data_pipelines.configs import vg64
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.pipeline.source import Source
-from data_pipelines.scene_graphs.errors import UserError
-from data_pipelines.visual_genome import (
-  annotations as visual_genome_annotations,
-)
-from data_pipelines.visual_genome import (
-  builder as visual_genome,
-)
+from data_pipelines.scene_graphs.errors import SettingsError, UserError
+from data_pipelines.visual_genome import annotations as visual_genome_annotations
+from data_pipelines.visual_genome import builder as visual_genome
+from data_pipelines.visual_genome.options import VisualGenomeOptions
+from tests.data_pipelines.settings import data_settings, with_options
 
-SHARED = pathlib.Path(__file__).parents[2] / '..' / 'shared'
+SHARED = pathlib.Path(__file__).parents[3] / '..' / 'shared'
 WIDTH, HEIGHT = 60, 40
 MISSING_IMAGE, TRUNCATED_IMAGE = 3, 4
 NUM_IMAGES = {'train': 8, 'val': 3, 'test': 2}
@@ -107,25 +105,20 @@ def write_files(root):
   (root / 'relationship_alias.txt').write_text('on,on a\n')
 
 
-def make_data_config(source_dir, data_dir):
-  data_config = vg64.get_config().data
-  data_config.source_dir, data_config.data_dir, data_config.image_size = (
-    str(source_dir),
-    str(data_dir),
-    (24, 32),
+def make_settings(source_dir, data_dir):
+  return data_settings(
+    vg64.get_config(),
+    source_dir=str(source_dir),
+    data_dir=str(data_dir),
+    image_size=(24, 32),
+    options={
+      'min_image_size': 40,
+      'min_object_instances': 4,
+      'min_attribute_instances': 4,
+      'min_object_size': 8,
+      'min_predicate_instances': 4,
+    },
   )
-  data_config.options.update(
-    min_image_size=40,
-    min_object_instances=4,
-    min_attribute_instances=4,
-    min_object_size=8,
-    min_predicate_instances=4,
-  )
-  return data_config
-
-
-def filters(data_config):
-  return visual_genome_annotations.Filters(**data_config.options)
 
 
 def records(builder, split):
@@ -144,18 +137,18 @@ def rewrite(path, change):
 def root(tmp_path_factory):
   root = tmp_path_factory.mktemp('visual_genome')
   write_files(root / 'source')
-  input_pipeline.prepare(make_data_config(root / 'source', root / 'prepared'))
+  input_pipeline.prepare(make_settings(root / 'source', root / 'prepared'))
   return root
 
 
 @pytest.fixture
-def data_config(root):
-  return make_data_config(root / 'source', root / 'prepared')
+def settings(root):
+  return make_settings(root / 'source', root / 'prepared')
 
 
 @pytest.fixture
-def builder(data_config):
-  return input_pipeline.prepare(data_config)
+def builder(settings):
+  return input_pipeline.prepare(settings)
 
 
 @pytest.fixture
@@ -228,8 +221,8 @@ def test_reads_zip_archives(root, files):
         archive.write(path, f'{folder}/{path.name}')
         path.unlink()
   (files / 'splits.json').rename(files / 'vg_splits.json')
-  zipped = input_pipeline.prepare(make_data_config(files, files.parent / 'prepared'))
-  unpacked = input_pipeline.prepare(make_data_config(root / 'source', root / 'prepared'))
+  zipped = input_pipeline.prepare(make_settings(files, files.parent / 'prepared'))
+  unpacked = input_pipeline.prepare(make_settings(root / 'source', root / 'prepared'))
   for split in NUM_IMAGES:
     expected, found = records(unpacked, split), records(zipped, split)
     assert sorted(found) == sorted(expected)
@@ -240,51 +233,48 @@ def test_reads_zip_archives(root, files):
 
 def test_skipped_images_are_named(files, caplog):
   with caplog.at_level(logging.WARNING):
-    input_pipeline.prepare(make_data_config(files, files.parent / 'prepared'))
+    input_pipeline.prepare(make_settings(files, files.parent / 'prepared'))
   text = caplog.text
   assert f'Skipped {files / image_path(MISSING_IMAGE)}: missing.' in text
   assert f'Skipped {files / image_path(TRUNCATED_IMAGE)}: cannot be decoded (' in text
   assert 'skipped 2 of 8 images of a split' in text
 
 
-def test_filters_scenes_and_objects(data_config, files):
+def test_filters_scenes_and_objects(settings, files):
   def scenes(**options):
-    annotations = visual_genome_annotations.read(
-      Source(files), visual_genome_annotations.Filters(**(dict(data_config.options) | options))
-    )
+    annotations = visual_genome_annotations.read(Source(files), settings.options.replace(**options))
     return list(annotations.scenes('train'))
 
   assert [len(scene.objects) for scene in scenes()] == [3] * 8
   assert [len(scene.objects) for scene in scenes(min_object_size=2)] == [4] * 8
-  assert scenes(min_image_size=41) == scenes(min_objects=4) == scenes(max_objects=2) == []
+  assert scenes(min_image_size=41) == scenes(min_objects=4) == []
+  assert scenes(min_objects=2, max_objects=2) == []
   assert scenes(min_relations=4) == scenes(max_relations=2) == []
 
 
-def test_prepares_once_and_needs_no_source_afterwards(data_config, builder, monkeypatch):
+def test_prepares_once_and_needs_no_source_afterwards(settings, builder, monkeypatch):
   monkeypatch.setattr(visual_genome.VisualGenome, '_generate_examples', None)
-  data_config.source_dir = 'nowhere'
-  assert input_pipeline.num_examples(input_pipeline.prepare(data_config), 'train') == 6
+  settings = settings.replace(source_dir='nowhere')
+  assert input_pipeline.num_examples(input_pipeline.prepare(settings), 'train') == 6
 
 
-def test_every_option_makes_another_data_set(data_config, builder):
-  for name, value in data_config.options.items():
-    changed = data_config.copy_and_resolve_references()
-    changed.options[name] = value + 1
+def test_every_option_makes_another_data_set(settings, builder):
+  for name, value in settings.options:
+    changed = with_options(settings, **{name: value + 1})
     assert visual_genome.make_builder(changed).data_dir != builder.data_dir, name
 
 
-def test_refuses_records_of_other_annotations(data_config, builder, files):
+def test_refuses_records_of_other_annotations(settings, builder, files):
   (files / 'object_alias.txt').write_text('cat,puss\n')
-  data_config.source_dir = str(files)
   with pytest.raises(
-    UserError, match='prepared from other annotation files than those in .*--config.data.data_dir'
+    SettingsError, match='data.data_dir has .* prepared from other annotation files than those in'
   ):
-    input_pipeline.prepare(data_config)
+    input_pipeline.prepare(settings.replace(source_dir=str(files)))
 
 
 def test_lists_every_missing_file(tmp_path):
   with pytest.raises(UserError) as error:
-    visual_genome.make_builder(make_data_config(tmp_path, tmp_path / 'prepared'))
+    visual_genome.make_builder(make_settings(tmp_path, tmp_path / 'prepared'))
   message = str(error.value)
   for name in (
     *visual_genome_annotations.ANNOTATIONS,
@@ -331,33 +321,33 @@ def test_lists_every_missing_file(tmp_path):
     (
       'image_data.json',
       lambda text: text.replace('"url"', '"link"'),
-      "image_data.json: not in the layout .*'url'",
+      "image_data.json: not in the format .*'url'",
     ),
     (
       'image_data.json',
       lambda text: text.replace(': 60', ': "x"'),
-      'image_data.json: not in the layout .*ValueError',
+      'image_data.json: not in the format .*ValueError',
     ),
-    ('objects.json', lambda text: '{"objects": []}', 'objects.json: not in the layout .*TypeError'),
+    ('objects.json', lambda text: '{"objects": []}', 'objects.json: not in the format .*TypeError'),
     (
       'objects.json',
       lambda text: text.replace('"names"', '"name"'),
-      "objects.json: not in the layout .*'names'",
+      "objects.json: not in the format .*'names'",
     ),
     (
       'objects.json',
       lambda text: text.replace('"w": 24', '"w": "wide"'),
-      'objects.json: not in the layout .*ValueErr',
+      'objects.json: not in the format .*ValueErr',
     ),
     (
       'objects.json',
       lambda text: text.replace('"x": 6', '"x": null'),
-      'objects.json: not in the layout .*TypeError',
+      'objects.json: not in the format .*TypeError',
     ),
     (
       'attributes.json',
       lambda text: text.replace('["grey"]', '3'),
-      'attributes.json: not in the layout .*TypeError',
+      'attributes.json: not in the format .*TypeError',
     ),
     (
       'attributes.json',
@@ -367,7 +357,7 @@ def test_lists_every_missing_file(tmp_path):
     (
       'relationships.json',
       lambda text: text.replace('"bites"', '3'),
-      'relationships.json: not in the layout',
+      'relationships.json: not in the format',
     ),
     (
       'relationships.json',
@@ -384,20 +374,20 @@ def test_lists_every_missing_file(tmp_path):
 def test_names_a_damaged_annotation_file(files, file, damage, expected):
   path = files / file
   path.write_text(damage(path.read_text()))
-  data_config = make_data_config(files, files.parent / 'prepared')
+  settings = make_settings(files, files.parent / 'prepared')
   with pytest.raises(UserError, match=expected) as error:
-    input_pipeline.prepare(data_config)
+    input_pipeline.prepare(settings)
   assert '\n' not in str(error.value)
 
 
-def test_warns_of_repeated_ids(files, data_config, warnings):
+def test_warns_of_repeated_ids(files, settings, warnings):
   rewrite(files / 'objects.json', lambda document: document.append(document[0]))
   rewrite(files / 'attributes.json', lambda document: document.extend(document[:2]))
   rewrite(
     files / 'objects.json',
     lambda document: document[1]['objects'].append(document[1]['objects'][0]),
   )
-  annotations = visual_genome_annotations.read(Source(files), filters(data_config))
+  annotations = visual_genome_annotations.read(Source(files), settings.options)
   assert warnings == [
     'objects.json: image 1 comes more than once, as do 1 in all; its last entry counts.',
     'objects.json: object 20 comes more than once, as do 1 in all; its last entry counts.',
@@ -406,19 +396,19 @@ def test_warns_of_repeated_ids(files, data_config, warnings):
   assert len(list(annotations.scenes('train'))) == 8
 
 
-def test_reports_an_archive_that_is_damaged(files, data_config):
+def test_reports_an_archive_that_is_damaged(files, settings):
   with zipfile.ZipFile(files / 'aliases.zip', 'w') as archive:
     archive.write(files / 'object_alias.txt', 'object_alias.txt')
   (files / 'object_alias.txt').unlink()
   path = files / 'aliases.zip'
   path.write_bytes(path.read_bytes().replace(b'Kitten', b'kitten', 1))
   with pytest.raises(UserError, match='object_alias.txt: cannot be read .*; download it again'):
-    visual_genome_annotations.read(Source(files), filters(data_config))
+    visual_genome_annotations.read(Source(files), settings.options)
 
 
-def test_aliases_with_damaged_characters(files, data_config, warnings):
+def test_aliases_with_damaged_characters(files, settings, warnings):
   (files / 'object_alias.txt').write_bytes(b'\xef\xbb\xbfcat,Kitten\nna\xefve,pet\n')
-  annotations = visual_genome_annotations.read(Source(files), filters(data_config))
+  annotations = visual_genome_annotations.read(Source(files), settings.options)
   assert 'cat' in annotations.vocabulary.object_names  # in spite of the byte order mark before it
   (warning,) = warnings
   assert warning.startswith(
@@ -431,32 +421,33 @@ def test_reports_that_no_image_can_be_read(files):
     for path in (files / folder).iterdir():
       path.write_bytes(b'')
   with pytest.raises(UserError, match='source: none of the 8 images of a split could be read'):
-    input_pipeline.prepare(make_data_config(files, files.parent / 'prepared'))
+    input_pipeline.prepare(make_settings(files, files.parent / 'prepared'))
 
 
-def test_batches_without_masks(builder, data_config):
+def test_batches_without_masks(builder, settings):
   vocabulary = input_pipeline.stored_vocabulary(builder)
-  data_config.flip = True
+  settings = settings.replace(flip=True)
   batch = next(
     input_pipeline.training_batches(
-      builder, data_config, vocabulary, batch_size=6, seed=0, first_step=0
+      builder, settings, vocabulary, batch_size=6, seed=0, first_step=0
     )
   )
   assert 'masks' not in batch and batch['triples'].shape == (6, 39, 3)
   np.testing.assert_array_equal(
     batch['triples'][0, :6], [[3, 1, 2], [1, 1, 2], [1, 2, 3], [1, 0, 0], [2, 0, 0], [3, 0, 0]]
   )
-  data_config.relations = 'geometric'
+  settings = settings.replace(relations='geometric')
   with pytest.raises(
-    UserError, match='has no predicate "left of", .* set --config.data.relations to \'stored\''
+    SettingsError,
+    match="data.relations is 'geometric', .* has no predicate \"left of\", .* expected 'stored'",
   ):
     input_pipeline.training_batches(
-      builder, data_config, vocabulary, batch_size=6, seed=0, first_step=0
+      builder, settings, vocabulary, batch_size=6, seed=0, first_step=0
     )
 
 
-def golden_filters(settings):
-  return visual_genome_annotations.Filters(
+def golden_options(settings):
+  return VisualGenomeOptions(
     min_image_size=settings['min_image_size'],
     min_object_instances=settings['min_object_instances'],
     min_attribute_instances=settings['min_attribute_instances'],
@@ -479,7 +470,7 @@ def published():
   golden = np.load(path)
   settings = json.loads(str(golden['settings_json']))
   return golden, visual_genome_annotations.read(
-    Source(SHARED / 'data/vg_mini'), golden_filters(settings)
+    Source(SHARED / 'data/vg_mini'), golden_options(settings)
   )
 
 

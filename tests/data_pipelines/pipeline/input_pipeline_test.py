@@ -66,7 +66,7 @@ def test_shapes_and_dtypes(builder, settings):
   }
 
 
-def test_layout_of_a_batch(builder, settings):
+def test_slots_of_a_batch(builder, settings):
   names = input_pipeline.stored_vocabulary(builder)
   for batch in training_batches(builder, settings, 5):
     num_objects = batch['object_mask'].sum(1) - 1

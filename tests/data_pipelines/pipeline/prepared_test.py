@@ -47,13 +47,14 @@ def test_the_only_data_set_needs_no_name(storybook_dir):
 def test_several_data_sets_are_chosen_by_a_part_of_the_path(two_data_sets):
   with pytest.raises(
     UserError,
-    match=r'2 data sets; choose one with --dataset: coco_stuff/24x32-.*, storybook/32x32-',
+    match=r'dataset must choose one of 2 data sets: coco_stuff/24x32-.*, storybook/32x32-',
   ):
     prepared.open_data_set(str(two_data_sets))
   assert prepared.open_data_set(str(two_data_sets), 'storybook').name == 'storybook'
   assert prepared.open_data_set(str(two_data_sets), 'coco_stuff/24x32').name == 'coco_stuff'
   with pytest.raises(
-    UserError, match="has 'flowers' in its path; choose one with --dataset: coco_stuff/"
+    UserError,
+    match="dataset is 'flowers', which is in the path of no data sets; choose one: coco_stuff/",
   ):
     prepared.open_data_set(str(two_data_sets), 'flowers')
 
@@ -98,15 +99,13 @@ def test_ids_are_those_of_the_images(storybook_dir):
 
 @pytest.mark.parametrize('relations', prepared.RELATIONS)
 def test_graphs_are_those_of_evaluation_whatever_its_slots(storybook_dir, relations):
-  data_config = tiny_storybook.make_data_config(
-    storybook_dir
-  )  # with more slots than the scenes need
-  data_config.relations = relations
-  data_config.max_triples = 60
-  builder = input_pipeline.prepare(data_config)
+  # with more slots than the scenes need
+  settings = tiny_storybook.make_settings(storybook_dir)
+  settings = settings.replace(relations=relations, max_triples=60)
+  builder = input_pipeline.prepare(settings)
   names = input_pipeline.stored_vocabulary(builder)
   batches = input_pipeline.evaluation_batches(
-    builder, data_config, names, split='val', batch_size=8, seed=5
+    builder, settings, names, split='val', batch_size=8, seed=5
   )
   expected = [
     [
@@ -118,7 +117,7 @@ def test_graphs_are_those_of_evaluation_whatever_its_slots(storybook_dir, relati
     for triples, valid in zip(batch['triples'], batch['triple_mask'], strict=True)
   ]
   visits = make_visits(storybook_dir, relations, seed=5)
-  assert data_config.max_objects > visits.max_objects
+  assert settings.max_objects > visits.max_objects
   assert [list(scene.graph.relationships) for scene in visits.scenes()] == expected
 
 
@@ -135,7 +134,7 @@ def test_seed_and_number_of_scenes(storybook_dir):
 def test_fewer_slots_cut_scenes_and_too_few_triples_are_an_error(storybook_dir):
   visits = make_visits(storybook_dir, max_objects=4, max_triples=6)
   assert max(len(scene.graph.objects) for scene in visits.scenes()) == 3
-  with pytest.raises(UserError, match='--max_triples is 5; set it to 6'):
+  with pytest.raises(UserError, match='data.max_triples is 5, .* set data.max_triples=6'):
     next(dataclasses.replace(visits, max_triples=5).scenes())
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import io
+import logging
 import os
 import pathlib
 import shutil
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from data_pipelines import command_line, data_sets
+from data_pipelines.coco import official_files
 from data_pipelines.pipeline import download
 from data_pipelines.pipeline.download import DataSetFiles, OfficialFile
 from data_pipelines.scene_graphs.errors import UserError
@@ -92,7 +95,7 @@ def waits(monkeypatch) -> list[float]:
 
 
 def fetch(directory, *files: OfficialFile):
-  download.fetch(DataSetFiles(HOMEPAGE, files), directory)
+  download.fetch(DataSetFiles(HOMEPAGE, files), directory, listener=command_line.Console())
 
 
 def known(content: bytes) -> dict:
@@ -127,6 +130,14 @@ def test_fetches_and_checks_once(server, tmp_path, capsys):
   fetch(tmp_path / 'new' / 'directory', *files)
   assert not server.requested
   assert 'has all 3 files already' in capsys.readouterr().err
+
+
+def test_progress_is_logged_where_nobody_listens(server, tmp_path, capsys, caplog):
+  with caplog.at_level(logging.INFO):
+    download.fetch(DataSetFiles(HOMEPAGE, (server.file('a.txt', b'a'),)), tmp_path)
+  assert 'a.txt: 1 bytes to download into' in caplog.text
+  assert 'a.txt: 1 bytes of 1 bytes' in caplog.text
+  assert capsys.readouterr() == ('', '')
 
 
 def test_goes_on_after_a_cut_connection(server, tmp_path, waits, capsys):
@@ -307,8 +318,9 @@ def test_a_directory_that_cannot_be_made(tmp_path):
 
 
 def test_the_official_files():
-  assert set(download.DATA_SETS) == {'coco_stuff', 'coco_panoptic', 'visual_genome'}
-  for data_set in download.DATA_SETS.values():
+  official = {one.name: one.files for one in data_sets.DATA_SETS if one.files is not None}
+  assert set(official) == {'coco_stuff', 'coco_panoptic', 'visual_genome'}
+  for data_set in official.values():
     assert data_set.homepage.startswith('https://')
     assert len({file.name for file in data_set.files}) == len(data_set.files)
     for file in data_set.files:
@@ -329,9 +341,7 @@ def test_sums_of_coco_are_those_of_tensorflow_datasets():
   if not path.exists():
     pytest.skip(f'this version of tensorflow-datasets has no {path}')
   recorded = dict(line.split('\t', 1) for line in path.read_text().splitlines())
-  files = {
-    file for name in ('coco_stuff', 'coco_panoptic') for file in download.DATA_SETS[name].files
-  }
+  files = {*official_files.STUFF_FILES.files, *official_files.PANOPTIC_FILES.files}
   compared = [file for file in files if file.sha256]
   assert len(compared) == 4
   for file in compared:
@@ -361,7 +371,9 @@ def test_progress_tells_the_time_left(monkeypatch):
   clock, terminal = [0.0], Terminal()
   monkeypatch.setattr(time, 'monotonic', lambda: clock[0])
   monkeypatch.setattr('sys.stderr', terminal)
-  progress = download._Progress('a.zip', start=1_000_000_000, size=13_000_000_000)
+  progress = download._Progress(
+    'a.zip', start=1_000_000_000, size=13_000_000_000, listener=command_line.Console()
+  )
   clock[0] = 0.1
   progress.add(100_000_000)
   assert terminal.getvalue() == ''  # not so soon

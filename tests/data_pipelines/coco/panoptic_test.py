@@ -7,22 +7,18 @@ import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 
-from data_pipelines.coco import (
-  annotations as coco_annotations,
-)
-from data_pipelines.coco import (
-  panoptic as coco_panoptic,
-)
-from data_pipelines.coco import (
-  stuff as coco,
-)
+from data_pipelines.coco import annotations as coco_annotations
+from data_pipelines.coco import builder as coco
+from data_pipelines.coco import panoptic as coco_panoptic
+from data_pipelines.coco.options import CocoOptions
 from data_pipelines.configs import coco_panoptic64
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs.errors import UserError
 from tests.data_pipelines import conftest
+from tests.data_pipelines.settings import data_settings
 
-SHARED = pathlib.Path(__file__).parents[2] / '..' / 'shared'
+SHARED = pathlib.Path(__file__).parents[3] / '..' / 'shared'
 CATEGORIES = [
   {'id': 1, 'name': 'person', 'isthing': 1},
   {'id': 184, 'name': 'tree-merged', 'isthing': 0},
@@ -34,7 +30,17 @@ SEGMENTS = (
   (0x0000FF, 1, (10, 20, 20, 20)),
   (0x00FF00, 184, (30, 20, 30, 20)),
 )
-EVERYTHING = coco_annotations.Filters(0.02, 0, 10**6, True, True, (), ())
+EVERYTHING = CocoOptions(
+  train_images='all',
+  instance_whitelist=(),
+  stuff_whitelist=(),
+  include_other=True,
+  keep_crowds=True,
+  min_object_area=0.02,
+  min_objects=0,
+  max_objects=10**6,
+  num_val=1,
+)
 
 
 def write_panoptic_files(root):
@@ -71,11 +77,14 @@ def write_panoptic_files(root):
     (root / 'annotations' / f'stuff_{part}.json').unlink()
 
 
-def make_data_config(root):
-  data_config = coco_panoptic64.get_config().data
-  data_config.source_dir, data_config.data_dir = str(root / 'source'), str(root / 'prepared')
-  data_config.image_size, data_config.mask_size = conftest.IMAGE_SIZE, conftest.MASK_SIZE
-  return data_config
+def make_settings(root, data_dir=None):
+  return data_settings(
+    coco_panoptic64.get_config(),
+    source_dir=str(root / 'source'),
+    data_dir=str(data_dir or root / 'prepared'),
+    image_size=conftest.IMAGE_SIZE,
+    mask_size=conftest.MASK_SIZE,
+  )
 
 
 @pytest.fixture(scope='module')
@@ -92,7 +101,7 @@ def records(builder, split):
 
 
 def test_record(root):
-  builder = input_pipeline.prepare(make_data_config(root))
+  builder = input_pipeline.prepare(make_settings(root))
   record = records(builder, 'train')[2]
   np.testing.assert_array_equal(record['object_class'], [1, 187, 184])  # things first
   np.testing.assert_allclose(
@@ -124,9 +133,9 @@ def test_reads_the_official_archives(root, tmp_path, is_nested):
     for path in (target / 'annotations').iterdir():
       path.unlink()
     (tmp_path / 'inner/pngs.zip').rename(target / 'pngs.zip')
-  data_config = make_data_config(tmp_path)
-  found = records(input_pipeline.prepare(data_config), 'train')
-  expected = records(input_pipeline.prepare(make_data_config(root)), 'train')
+  settings = make_settings(tmp_path)
+  found = records(input_pipeline.prepare(settings), 'train')
+  expected = records(input_pipeline.prepare(make_settings(root)), 'train')
   assert sorted(found) == [1, 2]
   np.testing.assert_array_equal(found[1]['masks'], expected[1]['masks'])
 
@@ -137,28 +146,27 @@ def test_lists_every_missing_file_and_its_archive(tmp_path):
   (tmp_path / 'source/annotations/panoptic_train2017.json').unlink()
   with pytest.raises(
     UserError,
-    match='^missing in .*: annotations/panoptic_train2017.json .in panoptic_annotations_'
+    match='^data.source_dir is .*, which lacks annotations/panoptic_train2017.json .in panoptic_annotations_'
     'trainval2017.zip., annotations/panoptic_val2017/ .in panoptic_anno.*.zip.; ',
   ):
-    input_pipeline.prepare(make_data_config(tmp_path))
+    input_pipeline.prepare(make_settings(tmp_path))
 
 
 def test_names_what_is_wrong_with_pngs(tmp_path, caplog):
   write_panoptic_files(tmp_path / 'source')
   folder = tmp_path / 'source/annotations/panoptic_train2017'
   (folder / '000000000001.png').write_bytes((folder / '000000000001.png').read_bytes()[:60])
-  builder = input_pipeline.prepare(make_data_config(tmp_path))
+  builder = input_pipeline.prepare(make_settings(tmp_path))
   assert list(records(builder, 'train')) == [2] and builder.info.metadata['num_skipped_images'] == 1
   assert 'Skipped train2017/000000000001.jpg: cannot be read (its PNG: ' in caplog.text
 
-  data_config = make_data_config(tmp_path)
-  data_config.data_dir += '2'
+  settings = make_settings(tmp_path, tmp_path / 'prepared2')
   PIL.Image.new('RGB', (10, 10)).save(folder / '000000000001.png')
   (folder / '000000000002.png').unlink()
   with pytest.raises(
     UserError, match='none of the 2 images of train2017 that pass the filter could be read'
   ):
-    input_pipeline.prepare(data_config)
+    input_pipeline.prepare(settings)
   assert 'its PNG has 10x10 pixels, the annotations 60x40' in caplog.text
   assert '000000000002.png: no such file' in caplog.text
 
@@ -173,9 +181,8 @@ def test_filters_and_faults(tmp_path):
   path.write_text(json.dumps(document))
 
   def classes(**changes):
-    filters = coco_annotations.Filters(**(vars(EVERYTHING) | changes))
     annotations = coco_panoptic.read(
-      Source(tmp_path), 'annotations/panoptic_train2017.json', filters, None
+      Source(tmp_path), 'annotations/panoptic_train2017.json', EVERYTHING.replace(**changes), None
     )
     assert sorted(annotations.faults.values()) == [1, 1, 1]
     return {
@@ -187,14 +194,16 @@ def test_filters_and_faults(tmp_path):
   assert classes(min_objects=3) == {1: [1, 187, 184]}
   assert classes(keep_crowds=False) == {1: [187, 184], 2: [187]}
   assert classes(stuff_whitelist=('tree-merged',)) == {1: [1, 184], 2: [1]}
-  with pytest.raises(UserError, match='instance_whitelist: unknown object name "tree-merged"'):
+  with pytest.raises(
+    UserError, match='instance_whitelist has the unknown object name "tree-merged"'
+  ):
     classes(instance_whitelist=('tree-merged',))
 
 
 def test_names_a_file_of_another_kind(tmp_path):
   conftest.write_coco_files(tmp_path)
   with pytest.raises(
-    UserError, match="instances_train2017.json: not in the layout of COCO .* 'isthing'"
+    UserError, match="instances_train2017.json: not in the format of COCO .* 'isthing'"
   ):
     coco_panoptic.read(Source(tmp_path), 'annotations/instances_train2017.json', EVERYTHING, None)
 

@@ -10,24 +10,26 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from ml_collections import ConfigDict
 from PIL import Image
 
+from data_pipelines.configs import storybook as storybook_config
 from data_pipelines.scene_graphs.encoding import crop_mask
-from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.errors import SettingsError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from data_pipelines.settings.data_settings import DataSettings
 from data_pipelines.storybook import builder as storybook
 from data_pipelines.storybook import relations
 from data_pipelines.storybook.grounds import COLOURS
-from data_pipelines.storybook.scenes import MAX_OBJECTS, Scene, draw_scene
+from data_pipelines.storybook.scenes import MAX_OBJECTS, StorybookScene, draw_scene
 from data_pipelines.storybook.things import KINDS
+from tests.data_pipelines.settings import data_settings
 
 GROUNDS = ('sky', 'night sky', *COLOURS)
 SKIES = ('sky', 'night sky')
 
 
 @pytest.fixture(scope='module')
-def scenes() -> list[Scene]:
+def scenes() -> list[StorybookScene]:
   return [draw_scene(0, index) for index in range(1500)]
 
 
@@ -37,7 +39,7 @@ def test_same_picture_at_every_call_and_in_another_process(scenes):
   np.testing.assert_array_equal(again.masks, scenes[7].masks)
   assert (again.names, again.relations) == (scenes[7].names, scenes[7].relations)
   program = (
-    'import zlib; from data_pipelines.storybook_scenes import draw_scene; scene = draw_scene(0, '
+    'import zlib; from data_pipelines.storybook.scenes import draw_scene; scene = draw_scene(0, '
     '7); '
     'print(zlib.crc32(scene.image), zlib.crc32(scene.masks), scene.relations)'
   )
@@ -173,21 +175,15 @@ def test_same_composition_at_every_size(scenes, size):
     assert np.mean(np.abs(other.boxes - scene.boxes)) < 1.5 / 32
 
 
-def _data_config(tmp_path, **changes) -> ConfigDict:
-  config = ConfigDict(
-    {
-      'data_dir': str(tmp_path),
-      'image_size': (64, 64),
-      'mask_size': 16,
-      'options': {'num_train': 6, 'num_val': 3, 'scene_seed': 4},
-    }
+def _settings(tmp_path, *, options=None, **changes) -> DataSettings:
+  options = {'num_train': 6, 'num_val': 3, 'scene_seed': 4} | (options or {})
+  return data_settings(
+    storybook_config.get_config(), data_dir=str(tmp_path), options=options, **changes
   )
-  config.update_from_flattened_dict(changes)
-  return config
 
 
 def test_builder_writes_records(tmp_path):
-  builder = storybook.make_builder(_data_config(tmp_path))
+  builder = storybook.make_builder(_settings(tmp_path))
   builder.download_and_prepare()
   assert (
     builder.info.splits['train'].num_examples == 6 and builder.info.splits['val'].num_examples == 3
@@ -227,28 +223,30 @@ def test_other_options_make_another_data_set(tmp_path):
     {},
     {'image_size': (128, 128)},
     {'mask_size': 8},
-    {'options.num_train': 7},
-    {'options.num_val': 4},
-    {'options.scene_seed': 5},
+    {'options': {'num_train': 7}},
+    {'options': {'num_val': 4}},
+    {'options': {'scene_seed': 5}},
   )
   assert len(
-    {storybook.make_builder(_data_config(tmp_path, **change)).data_dir for change in changes}
+    {storybook.make_builder(_settings(tmp_path, **change)).data_dir for change in changes}
   ) == len(changes)
 
 
 @pytest.mark.parametrize(
-  'change',
+  ('change', 'expected'),
   [
-    {'image_size': (64, 96)},
-    {'image_size': (16, 16)},
-    {'options.num_train': 0},
-    {'options.scene_seed': -1},
+    ({'image_size': (64, 96)}, r'data.image_size is \(64, 96\), expected a square of at least 32'),
+    ({'image_size': (16, 16)}, r'data.image_size is \(16, 16\), expected a square of at least 32'),
+    ({'mask_size': None}, 'data.mask_size is None, but the objects of storybook have masks'),
+    ({'mask_size': 0}, 'data.mask_size is 0, expected 1 or more'),
+    ({'options': {'num_train': 0}}, 'data.options.num_train is 0, expected 1 or more'),
+    ({'options': {'num_val': 0}}, 'data.options.num_val is 0, expected 1 or more'),
+    ({'options': {'scene_seed': -1}}, 'data.options.scene_seed is -1, expected 0 or more'),
   ],
 )
-def test_impossible_options_are_named(tmp_path, change):
-  (name,) = change
-  with pytest.raises(UserError, match=f'--config.data.{name}'):
-    storybook.make_builder(_data_config(tmp_path, **change))
+def test_impossible_settings_are_named(tmp_path, change, expected):
+  with pytest.raises(SettingsError, match=expected):
+    storybook.make_builder(_settings(tmp_path, **change))
 
 
 def _run_command(*flags: str) -> subprocess.CompletedProcess:
@@ -266,4 +264,4 @@ def test_command_draws_a_sheet(tmp_path):
 def test_command_names_a_bad_path(tmp_path):
   result = _run_command(f'--output={tmp_path}/none/sheet.png', '--num_scenes=1')
   assert result.returncode == 2
-  assert 'error: --output=' in result.stderr and 'Traceback' not in result.stderr
+  assert result.stderr.startswith('error: --output is ') and 'Traceback' not in result.stderr

@@ -16,13 +16,15 @@ from pycocotools import mask as coco_mask
 from data_pipelines.configs import scenes as scenes_config
 from data_pipelines.own_scenes import builder as scenes
 from data_pipelines.own_scenes import scenes_file
-from data_pipelines.own_scenes.scenes_file import Scene, SceneObject
+from data_pipelines.own_scenes.options import OwnScenesOptions
+from data_pipelines.own_scenes.scenes_file import ObjectDescription, SceneDescription
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES
+from tests.data_pipelines.settings import data_settings
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 WIDTH, HEIGHT = 60, 40
 DOG = {'name': 'dog', 'box': [10, 5, 30, 35]}
 GRASS = {'name': 'grass', 'box': [0, 20, 60, 40]}
@@ -59,16 +61,19 @@ def line(file='images/0.png', *objects, **rest):
   return {'file': file, 'objects': list(objects) or [DOG, GRASS], **rest}
 
 
-def make_data_config(folder, tmp_path, **options):
-  data_config = scenes_config.get_config().data
-  data_config.source_dir, data_config.data_dir = str(folder), str(tmp_path / 'prepared')
-  data_config.image_size, data_config.mask_size = (24, 32), 8
-  data_config.options.update(options)
-  return data_config
+def make_settings(folder, tmp_path, **options):
+  return data_settings(
+    scenes_config.get_config(),
+    source_dir=str(folder),
+    data_dir=str(tmp_path / 'prepared'),
+    image_size=(24, 32),
+    mask_size=8,
+    options=options,
+  )
 
 
-def records(data_config, split='train'):
-  builder = input_pipeline.prepare(data_config)
+def records(settings, split='train'):
+  builder = input_pipeline.prepare(settings)
   return {
     record['image_id'].decode(): record for record in tfds.as_numpy(builder.as_dataset(split=split))
   }
@@ -336,23 +341,23 @@ def test_lists_everything_that_is_wrong(tmp_path):
 
 def test_no_file(tmp_path):
   with pytest.raises(
-    UserError, match='scenes.jsonl: no such file; expected one JSON object a line'
+    UserError, match='scenes.jsonl: .* there is no such file; expected one JSON object a line'
   ):
     faults(tmp_path)
   with pytest.raises(
-    UserError, match='scenes.jsonl: no such file; .* set --config.data.source_dir'
+    UserError, match='scenes.jsonl: data.source_dir is .* choose the folder that has it'
   ):
-    input_pipeline.prepare(make_data_config(tmp_path, tmp_path))
+    input_pipeline.prepare(make_settings(tmp_path, tmp_path))
 
 
 def scene(split='train', names=(), relationships=(), attributes=(), area=100.0):
   objects = tuple(
-    SceneObject(name, (0, 0, 10, area / 10), None, tuple(attributes)) for name in names
+    ObjectDescription(name, (0, 0, 10, area / 10), None, tuple(attributes)) for name in names
   )
-  return Scene('', split, 100, 100, objects, tuple(relationships))
+  return SceneDescription('', split, 100, 100, objects, tuple(relationships))
 
 
-def filters(**changes):
+def options(**changes):
   values = {
     'min_object_area': 0.0,
     'min_objects': 1,
@@ -361,7 +366,7 @@ def filters(**changes):
     'min_predicate_instances': 1,
     'min_attribute_instances': 1,
   }
-  return scenes.Filters(**values | changes)
+  return OwnScenesOptions(**values | changes)
 
 
 def test_vocabulary_is_of_the_train_split_most_common_first():
@@ -377,7 +382,7 @@ def test_vocabulary_is_of_the_train_split_most_common_first():
         'val', ['yak', 'dog', 'cat'], [(0, 'near', 1), (2, 'by', 1), (1, 'over', 2)], ['green']
       ),
     ],
-    filters(),
+    options(),
   )
   assert selection.vocabulary.object_names == ('__image__', 'dog', 'bee', 'cat')
   assert selection.vocabulary.predicate_names == (*COCO_PREDICATES, 'by', 'near')
@@ -393,7 +398,7 @@ def test_thresholds():
       scene(names=['a', 'a', 'b'], relationships=[(0, 'on', 1), (1, 'below', 0)], attributes=['x']),
       scene(names=['a', 'c'], relationships=[(0, 'on', 1)]),
     ],
-    filters(min_object_instances=2, min_predicate_instances=2, min_attribute_instances=3),
+    options(min_object_instances=2, min_predicate_instances=2, min_attribute_instances=3),
   )
   assert found.vocabulary.object_names == ('__image__', 'a')
   assert found.vocabulary.predicate_names == COCO_PREDICATES
@@ -405,7 +410,7 @@ def test_every_name_is_common_enough_in_what_is_kept():
   # b is rare, which leaves the second scene too small, which makes c rare.
   found = scenes.select(
     [scene(names=['a', 'a', 'c']), scene(names=['c', 'b']), scene(names=['a', 'a'])],
-    filters(min_object_instances=2, min_objects=2),
+    options(min_object_instances=2, min_objects=2),
   )
   assert found.vocabulary.object_names == ('__image__', 'a')
   assert [[object_.name for object_ in kept.objects] for kept in found.scenes] == [
@@ -417,7 +422,7 @@ def test_every_name_is_common_enough_in_what_is_kept():
 def test_filters_sizes_and_numbers():
   found = scenes.select(
     [scene(names=['a'], area=200), scene(names=['b'], area=199), scene(names=['c'] * 3, area=500)],
-    filters(min_object_area=0.0199, max_objects=2),
+    options(min_object_area=0.0199, max_objects=2),
   )
   assert found.vocabulary.object_names == ('__image__', 'a')
 
@@ -429,9 +434,9 @@ def test_record(tmp_path):
     line('images/0.png', boxed, GRASS, relationships=[[0, 'on', 1], [1, 'below', 0]]),
     line('images/1.png', {**DOG, 'attributes': ['brown']}, split='val'),
   )
-  data_config = make_data_config(tmp_path, tmp_path)
-  record = records(data_config)['images/0.png']
-  metadata = input_pipeline.prepare(data_config).info.metadata
+  settings = make_settings(tmp_path, tmp_path)
+  record = records(settings)['images/0.png']
+  metadata = input_pipeline.prepare(settings).info.metadata
   names = metadata['vocabulary']
   assert names['object_idx_to_name'] == ['__image__', 'dog', 'grass']
   assert names['pred_idx_to_name'] == [*COCO_PREDICATES, 'on']
@@ -454,7 +459,7 @@ def test_record(tmp_path):
   )  # none of its own: the whole box
   np.testing.assert_array_equal(record['relations'], [[0, 7, 1], [1, 4, 0]])
   np.testing.assert_array_equal(record['attributes'], [[0, 1], [0, 0]])
-  assert list(records(data_config, 'val')) == ['images/1.png']
+  assert list(records(settings, 'val')) == ['images/1.png']
 
 
 @pytest.mark.parametrize('relations', ['geometric', 'mixed', 'stored'])
@@ -466,13 +471,13 @@ def test_batches(tmp_path, relations, with_mask):
     line('images/0.png', dog, GRASS, relationships=[[0, 'on', 1]]),
     line('images/1.png', split='val'),
   )
-  data_config = make_data_config(tmp_path, tmp_path)
-  data_config.relations = relations
-  builder = input_pipeline.prepare(data_config)
+  settings = make_settings(tmp_path, tmp_path)
+  settings = settings.replace(relations=relations)
+  builder = input_pipeline.prepare(settings)
   assert ('masks' in builder.info.features) == with_mask
   batches = input_pipeline.training_batches(
     builder,
-    data_config,
+    settings,
     input_pipeline.stored_vocabulary(builder),
     batch_size=16,
     seed=0,
@@ -499,9 +504,9 @@ def test_uses_the_good_lines_and_names_the_bad(tmp_path, monkeypatch):
     line('images/1.png', split='val'),
     line('images/2.png', {'name': 'ant', 'box': [0, 0, 2, 2]}),
   )
-  data_config = make_data_config(folder, tmp_path)
-  assert list(records(data_config)) == ['images/0.png']
-  assert input_pipeline.prepare(data_config).info.metadata['num_skipped_images'] == 2
+  settings = make_settings(folder, tmp_path)
+  assert list(records(settings)) == ['images/0.png']
+  assert input_pipeline.prepare(settings).info.metadata['num_skipped_images'] == 2
   said = [text for text in with_tfds if not text.startswith('Using custom data configuration')]
   assert said[0].startswith('Skipped scenes.jsonl:2: not JSON')
   assert said[1].startswith('Skipped scenes.jsonl:3: "split" is "x"') and said[1].endswith(
@@ -525,31 +530,31 @@ def test_uses_the_good_lines_and_names_the_bad(tmp_path, monkeypatch):
     (
       [line('images/0.png'), line('images/1.png', split='val')],
       {'min_objects': 3},
-      'no scene of split "train" passes the filter; loosen --config.data.options',
+      'no scene of split "train" passes the filter; loosen .*min_objects',
     ),
     (
       [line('images/0.png')],
       {'min_object_instances': 0},
-      'min_object_instances is 0; expected at least 1',
+      'data.options.min_object_instances is 0, expected 1 or more',
     ),
     (
       [line('images/0.png')],
       {'min_objects': 5, 'max_objects': 4},
-      'max_objects is 4; expected at least 5',
+      'data.options.max_objects is 4, expected 5 or more, which is min_objects',
     ),
   ],
 )
 def test_nothing_to_prepare(tmp_path, lines, options, expected):
   write_folder(tmp_path, *lines)
   with pytest.raises(UserError, match=expected) as raised:
-    input_pipeline.prepare(make_data_config(tmp_path, tmp_path, **options))
+    input_pipeline.prepare(make_settings(tmp_path, tmp_path, **options))
   assert '\n' not in str(raised.value)
 
 
 def test_other_content_or_options_are_another_data_set(tmp_path):
   write_folder(tmp_path, line('images/0.png'), line('images/1.png', split='val'))
-  data_config = make_data_config(tmp_path, tmp_path)
-  directories = {str(scenes.make_builder(data_config).data_dir)}
+  settings = make_settings(tmp_path, tmp_path)
+  directories = {str(scenes.make_builder(settings).data_dir)}
   for name, value in (
     ('min_object_area', 0.1),
     ('min_objects', 2),
@@ -558,18 +563,18 @@ def test_other_content_or_options_are_another_data_set(tmp_path):
     ('min_predicate_instances', 2),
     ('min_attribute_instances', 2),
   ):
-    changed = make_data_config(tmp_path, tmp_path, **{name: value})
+    changed = make_settings(tmp_path, tmp_path, **{name: value})
     directories.add(str(scenes.make_builder(changed).data_dir))
   write_folder(tmp_path, line('images/0.png', DOG), line('images/1.png', split='val'))
-  directories.add(str(scenes.make_builder(data_config).data_dir))
+  directories.add(str(scenes.make_builder(settings).data_dir))
   assert len(directories) == 8
 
 
 def test_example(tmp_path):
   folder = ROOT / 'examples/scenes'
   assert faults(folder) == []
-  data_config = make_data_config(folder, tmp_path)
-  builder = input_pipeline.prepare(data_config)
+  settings = make_settings(folder, tmp_path)
+  builder = input_pipeline.prepare(settings)
   assert [input_pipeline.num_examples(builder, split) for split in scenes_file.SPLITS] == [7, 2, 1]
   kinds = {
     type(object_.get('mask'))
@@ -577,5 +582,5 @@ def test_example(tmp_path):
     for object_ in json.loads(text)['objects']
   }
   assert kinds == {str, list, dict, type(None)}
-  record = next(iter(records(data_config).values()))
+  record = next(iter(records(settings).values()))
   assert record['masks'].any((1, 2)).all()

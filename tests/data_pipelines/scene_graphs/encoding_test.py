@@ -69,10 +69,20 @@ def test_pads_a_graph():
     (
       2,
       9,
-      'here: 2 objects and __image__, but the config has 2 object slots; .* '
-      '--config.data.max_objects=3',
+      'here: data.max_objects is 2, but 2 objects and __image__ need 3 object slots; .* '
+      'set data.max_objects=3$',
     ),
-    (3, 2, 'here: 1 relationships and 2 objects need 3 triples, .* --config.data.max_triples=3'),
+    (
+      3,
+      2,
+      'here: data.max_triples is 2, but 1 relationships and 2 objects need 3 triple slots; .* '
+      'set data.max_triples=3$',
+    ),
+    (
+      2,
+      2,
+      'here: 2 settings are wrong: .*set data.max_objects=3; .*set data.max_triples=3$',
+    ),
   ],
 )
 def test_names_the_slots_that_are_missing(max_objects, max_triples, expected):

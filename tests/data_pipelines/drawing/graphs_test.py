@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.drawing.graphs import draw_graph, place_graph
-from data_pipelines.drawing.sheets import class_color
+from data_pipelines.drawing.style import class_color
 from data_pipelines.scene_graphs.graph import SceneGraph
 
 

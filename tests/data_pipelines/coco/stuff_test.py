@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import pathlib
 
@@ -7,13 +6,14 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_pipelines.coco import annotations as coco_annotations
-from data_pipelines.coco import stuff as coco
+from data_pipelines.coco import stuff
 from data_pipelines.pipeline import images, input_pipeline
 from data_pipelines.pipeline.source import Source
-from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.errors import SettingsError, UserError
 from tests.data_pipelines import conftest
+from tests.data_pipelines.settings import with_options
 
-SHARED = pathlib.Path(__file__).parents[2] / '..' / 'shared'
+SHARED = pathlib.Path(__file__).parents[3] / '..' / 'shared'
 
 
 def records(builder, split):
@@ -54,13 +54,17 @@ def test_vocabulary(builder):
   assert vocabulary.object_names == ('__image__', 'person', 'NONE', 'car', 'NONE', 'sky', 'other')
 
 
-def test_prepares_once_and_needs_no_source_afterwards(data_config, monkeypatch):
-  monkeypatch.setattr(coco.CocoStuff, '_generate_examples', None)
-  data_config.source_dir = 'nowhere'
-  assert input_pipeline.num_examples(input_pipeline.prepare(data_config), 'train') == 12
+def test_prepares_once_and_needs_no_source_afterwards(settings, monkeypatch):
+  monkeypatch.setattr(stuff.CocoStuff, '_generate_examples', None)
+  assert (
+    input_pipeline.num_examples(
+      input_pipeline.prepare(settings.replace(source_dir='nowhere')), 'train'
+    )
+    == 12
+  )
 
 
-def test_another_filter_is_another_data_set(data_config, builder):
+def test_another_filter_is_another_data_set(settings, builder):
   data_dirs = {builder.data_dir}
   for name, value in (
     ('include_other', True),
@@ -72,23 +76,21 @@ def test_another_filter_is_another_data_set(data_config, builder):
     ('stuff_whitelist', ('sky', 'other')),
     ('instance_whitelist', ('car',)),
   ):
-    changed = data_config.copy_and_resolve_references()
-    changed.options[name] = value
-    data_dirs.add(coco.make_builder(changed).data_dir)
+    changed = with_options(settings, **{name: value})
+    data_dirs.add(stuff.make_builder(changed).data_dir)
   assert len(data_dirs) == 9
 
 
-def test_refuses_records_of_other_annotations(data_config, tmp_path):
+def test_refuses_records_of_other_annotations(settings, tmp_path):
   conftest.write_coco_files(tmp_path / 'other', num_train=6)
-  data_config.source_dir = str(tmp_path / 'other')
   with pytest.raises(
-    UserError, match='prepared from other annotation files than those in .*--config.data.data_dir'
+    SettingsError, match='data.data_dir has .* prepared from other annotation files than those in'
   ):
-    input_pipeline.prepare(data_config)
+    input_pipeline.prepare(settings.replace(source_dir=str(tmp_path / 'other')))
 
 
 def test_an_interruption_leaves_nothing_half_done(coco_root, tmp_path, monkeypatch):
-  data_config = conftest.make_data_config(coco_root / 'source', tmp_path)
+  settings = conftest.make_settings(coco_root / 'source', tmp_path)
   read_image = images.read_image
 
   def interrupted(file, image_size):
@@ -99,9 +101,9 @@ def test_an_interruption_leaves_nothing_half_done(coco_root, tmp_path, monkeypat
   with monkeypatch.context() as patch:
     patch.setattr(images, 'read_image', interrupted)
     with pytest.raises(KeyboardInterrupt):
-      input_pipeline.prepare(data_config)
-  assert not coco.make_builder(data_config).is_prepared()
-  assert input_pipeline.num_examples(input_pipeline.prepare(data_config), 'val') == 4
+      input_pipeline.prepare(settings)
+  assert not stuff.make_builder(settings).is_prepared()
+  assert input_pipeline.num_examples(input_pipeline.prepare(settings), 'val') == 4
 
 
 def test_lists_every_missing_file_and_its_archive(tmp_path):
@@ -110,14 +112,14 @@ def test_lists_every_missing_file_and_its_archive(tmp_path):
     (tmp_path / 'source/annotations' / name).unlink()
   (tmp_path / 'source/images/val2017').rename(tmp_path / 'val2017')
   expected = (
-    '^missing in .*/source: annotations/stuff_train2017.json .in '
+    '^data.source_dir is .*/source, which lacks annotations/stuff_train2017.json .in '
     'stuff_annotations_trainval2017.zip., '
     'annotations/instances_val2017.json .in annotations_trainval2017.zip., val2017/ .in '
     'val2017.zip.; '
-    'expected COCO 2017: .* --config.data.source_dir$'
+    'expected COCO 2017: .* or choose another directory$'
   )
   with pytest.raises(UserError, match=expected):
-    input_pipeline.prepare(conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared'))
+    input_pipeline.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
 
 
 def test_reads_the_official_archives(coco_root, builder, tmp_path):
@@ -132,7 +134,7 @@ def test_reads_the_official_archives(coco_root, builder, tmp_path):
     },
   )
   zipped = input_pipeline.prepare(
-    conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared')
+    conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared')
   )
   assert dict(zipped.info.metadata) == dict(builder.info.metadata)
   for split in ('train', 'val', 'test'):
@@ -153,31 +155,32 @@ def write_id_lists(root, train_ids, val_ids):
 def test_trains_on_the_published_images_where_they_are_listed(tmp_path):
   conftest.write_coco_files(tmp_path / 'source')
   write_id_lists(tmp_path / 'source', [9, 2, 7, 999], [1, 3, 4, 5, 6])
-  data_config = conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared')
-  builder = input_pipeline.prepare(data_config)
+  settings = conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared')
+  builder = input_pipeline.prepare(settings)
   assert sorted(records(builder, 'train')) == [2, 7, 9]
   assert sorted(records(builder, 'val')) == [1, 3, 4, 5] and sorted(records(builder, 'test')) == [6]
-  data_config.source_dir = 'nowhere'  # `auto` finds what it has prepared
-  assert coco.make_builder(data_config).data_dir == builder.data_dir
-  data_config.options.train_images, data_config.source_dir = 'all', str(tmp_path / 'source')
-  assert input_pipeline.num_examples(input_pipeline.prepare(data_config), 'train') == 12
+  # `auto` finds what it has prepared
+  assert stuff.make_builder(settings.replace(source_dir='nowhere')).data_dir == builder.data_dir
+  settings = with_options(settings, train_images='all')
+  assert input_pipeline.num_examples(input_pipeline.prepare(settings), 'train') == 12
 
 
-def test_says_that_the_lists_of_the_published_images_are_missing(data_config, tmp_path, caplog):
-  data_config.data_dir = str(tmp_path)
-  input_pipeline.prepare(data_config)
+def test_says_that_the_lists_of_the_published_images_are_missing(settings, tmp_path, caplog):
+  settings = settings.replace(data_dir=str(tmp_path))
+  input_pipeline.prepare(settings)
   assert (
     'lacks annotations/deprecated-challenge2017/train-ids.txt (in stuff_annotations_trainval2017'
     in caplog.text
   )
-  data_config.options.train_images = 'stuff40k'
   with pytest.raises(
-    UserError, match='train-ids.txt, .*val-ids.txt .*; put .*--config.data.options.train_images=all'
+    SettingsError,
+    match='train-ids.txt, .*val-ids.txt .*; put .*; set data.options.train_images=all',
   ):
-    input_pipeline.prepare(data_config)
-  data_config.options.train_images = 'some'
-  with pytest.raises(UserError, match='train_images is "some"; expected auto, stuff40k or all'):
-    input_pipeline.prepare(data_config)
+    input_pipeline.prepare(with_options(settings, train_images='stuff40k'))
+  with pytest.raises(
+    SettingsError, match="train_images is 'some', expected one of auto, stuff40k, all"
+  ):
+    with_options(settings, train_images='some')
 
 
 @pytest.mark.parametrize(
@@ -192,23 +195,17 @@ def test_names_a_damaged_list(tmp_path, ids, expected):
   conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=2)
   write_id_lists(tmp_path / 'source', ids, [1, 2])
   with pytest.raises(UserError, match=expected):
-    input_pipeline.prepare(conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared'))
+    input_pipeline.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
 
 
 def kept_classes(source_dir, **changes):
   """Classes of the objects of each training image that is kept."""
-  options = conftest.make_data_config(source_dir, source_dir).options
-  filters = coco_annotations.Filters(
-    **{
-      field.name: changes.get(field.name, options[field.name])
-      for field in dataclasses.fields(coco_annotations.Filters)
-    }
-  )
+  options = conftest.make_settings(source_dir, source_dir).options.replace(**changes)
   annotations = coco_annotations.read(
     Source(source_dir),
     'annotations/instances_train2017.json',
     'annotations/stuff_train2017.json',
-    filters,
+    options,
     None,
   )
   return {
@@ -228,7 +225,7 @@ def test_filters(coco_root, tmp_path):
   assert sorted(kept_classes(source, min_objects=4)) == [1, 3, 5, 7, 9, 11, 13]
   assert sorted(kept_classes(source, max_objects=3)) == [2, 4, 6, 8, 10, 12, 14]
   with pytest.raises(
-    UserError, match='options.stuff_whitelist: unknown object name "car"; .* "sky"'
+    UserError, match='options.stuff_whitelist has the unknown object name "car"; .* "sky"'
   ):
     kept_classes(source, stuff_whitelist=('car',))
 
@@ -269,7 +266,7 @@ def test_uses_what_a_fault_leaves(tmp_path, caplog, change, kind, classes):
     lambda annotations: annotations[0].update(change),
   )
   builder = input_pipeline.prepare(
-    conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared')
+    conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared')
   )
   record = records(builder, 'train')[1]
   assert builder.info.metadata['faults'] == ({kind: 1} if kind else {})
@@ -287,7 +284,7 @@ def test_an_image_that_empty_masks_leave_too_few_objects_is_skipped(tmp_path, ca
     lambda annotations: [annotations[index].update(segmentation=[]) for index in (0, 1)],
   )
   builder = input_pipeline.prepare(
-    conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared')
+    conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared')
   )
   assert list(records(builder, 'train')) == [2] and builder.info.metadata['num_skipped_images'] == 1
   assert '000000000001.jpg: 2 of its 4 objects have an empty mask' in caplog.text
@@ -307,7 +304,7 @@ def test_the_first_of_those_with_one_id_is_used(tmp_path):
     Source(tmp_path),
     'annotations/instances_train2017.json',
     'annotations/stuff_train2017.json',
-    coco_annotations.Filters(0.02, 3, 8, False, True, (), ()),
+    conftest.make_settings(tmp_path, tmp_path).options,
     None,
   )
   assert annotations.images[0].file_name == '000000000001.jpg'
@@ -320,10 +317,10 @@ def test_the_first_of_those_with_one_id_is_used(tmp_path):
   ('damage', 'expected'),
   [
     (lambda text: text[:300], 'not whole JSON .* download or unzip it again'),
-    (lambda text: '[]', 'not in the layout of COCO annotations .TypeError'),
+    (lambda text: '[]', 'not in the format of COCO annotations .TypeError'),
     (
       lambda text: text.replace('"bbox"', '"box"'),
-      "not in the layout of COCO annotations .KeyError: 'bbox'",
+      "not in the format of COCO annotations .KeyError: 'bbox'",
     ),
     (
       lambda text: text.replace('"counts"', '"runs"'),
@@ -340,7 +337,7 @@ def test_names_a_damaged_annotation_file(tmp_path, damage, expected):
   path = tmp_path / 'source/annotations/stuff_train2017.json'
   path.write_text(damage(path.read_text()))
   with pytest.raises(UserError, match=expected):
-    input_pipeline.prepare(conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared'))
+    input_pipeline.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
 
 
 def test_reports_that_no_image_can_be_read(tmp_path):
@@ -350,18 +347,16 @@ def test_reports_that_no_image_can_be_read(tmp_path):
   with pytest.raises(
     UserError, match='none of the 2 images of train2017 that pass the filter could be read'
   ):
-    input_pipeline.prepare(conftest.make_data_config(tmp_path / 'source', tmp_path / 'prepared'))
+    input_pipeline.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
 
 
 @pytest.fixture(scope='module')
 def mini_builder(tmp_path_factory):
   if not (SHARED / 'data/coco_mini').is_dir():
     pytest.skip('needs ../shared/data/coco_mini')
-  data_config = conftest.make_data_config(
-    SHARED / 'data/coco_mini', tmp_path_factory.mktemp('mini')
-  )
-  data_config.image_size, data_config.mask_size, data_config.options.num_val = (64, 64), 16, 1024
-  return input_pipeline.prepare(data_config)
+  settings = conftest.make_settings(SHARED / 'data/coco_mini', tmp_path_factory.mktemp('mini'))
+  settings = settings.replace(image_size=(64, 64), mask_size=16)
+  return input_pipeline.prepare(with_options(settings, num_val=1024))
 
 
 @pytest.mark.parametrize('split', ['train', 'val'])
