@@ -105,14 +105,17 @@ class Settings(Section):
   best_metric: str
 
   @classmethod
-  def from_config(cls, config: ConfigDict) -> 'Settings':
+  def from_config(cls, config: ConfigDict | dict[str, Any]) -> 'Settings':
     """The settings of a config.
+
+    Args:
+      config: of every key; nested dicts do as well.
 
     Raises:
       SettingsError: has every fault: unknown and missing keys, types, ranges, and values that do
         not fit each other.
     """
-    values = config.to_dict()
+    values = config.to_dict() if isinstance(config, ConfigDict) else config
     try:
       settings, faults = cls.model_validate(values), []
     except pydantic.ValidationError as error:
