@@ -8,9 +8,9 @@ from typing import Any
 
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.evaluation.classification import OBJECT_METRICS
-from sg2im_jax.evaluation.image_metrics import IMAGE_METRICS
-from sg2im_jax.evaluation.layout_metrics import LAYOUT_METRICS
 from sg2im_jax.evaluation.report import cells, table
+from sg2im_jax.metrics.image_metrics import IMAGE_METRICS
+from sg2im_jax.metrics.layout_metrics import LAYOUT_METRICS
 
 # Johnson et al. 2018, tables 1 (Inception score of pictures of 64 x 64, 2015 Inception, 5 splits)
 # and 2 (recall): [row, Inception score on COCO-Stuff, on Visual Genome, R@0.3, R@0.5 on either].
