@@ -6,13 +6,17 @@ import pathlib
 import shutil
 from collections.abc import Callable
 
+import jaxtyping
 import pytest
 
 from tests import environment
+from tests.shape_checks import CHECKER
 
-_IS_WORKER = 'PYTEST_XDIST_WORKER' in os.environ
+# Both before anything of the package is imported.
 environment.set_up()
-if not _IS_WORKER:
+jaxtyping.install_import_hook(['sg2im_jax.models', 'sg2im_jax.scene_batch'], CHECKER)
+
+if 'PYTEST_XDIST_WORKER' not in os.environ:
   atexit.register(shutil.rmtree, os.environ['JAX_COMPILATION_CACHE_DIR'], ignore_errors=True)
 
 from tests.training_runs import NUM_STEPS, SCHEDULE, start_training  # noqa: E402

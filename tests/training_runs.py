@@ -15,6 +15,7 @@ from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.settings import Settings
 from sg2im_jax.storage import checkpoints, work_directory
 from sg2im_jax.training.adversarial import AdversarialTraining
+from sg2im_jax.training.state import to_items
 
 ROOT = pathlib.Path(__file__).parents[1]
 NUM_STEPS = 24
@@ -42,8 +43,9 @@ def write_untrained(
   """Makes a work directory with the checkpoint of a freshly initialised model; returns it."""
   settings = Settings.from_config(config)
   work_directory.save(workdir, settings, vocabulary)
-  with checkpoints.CheckpointWriter(workdir, keep=1) as writer:
-    writer.save(jax.jit(AdversarialTraining.build(settings, vocabulary).init)())
+  state = jax.jit(AdversarialTraining.build(settings, vocabulary).init)()
+  with checkpoints.CheckpointWriter(workdir, keep=1, quality=lambda metrics: 0.0) as writer:
+    writer.save(0, to_items(state))
   return workdir
 
 

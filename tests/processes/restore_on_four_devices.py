@@ -5,8 +5,7 @@ import sys
 import jax
 
 from sg2im_jax.runtime import sharding
-from sg2im_jax.storage import checkpoints
-from tests.sg2im_jax.storage.checkpoints_test import assert_equal, make_state
+from tests.sg2im_jax.storage.checkpoints_test import assert_equal, make_state, restore, save
 
 if __name__ == '__main__':
   (workdir,) = sys.argv[1:]
@@ -15,8 +14,7 @@ if __name__ == '__main__':
   abstract = jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated), make_state(0)
   )
-  state = checkpoints.restore_newest(workdir, abstract).tree
+  state = restore(workdir, abstract).tree
   assert_equal(state, make_state(2))
   assert all(leaf.sharding == replicated for leaf in jax.tree.leaves(state))
-  with checkpoints.CheckpointWriter(workdir, keep=3) as writer:
-    writer.save(jax.device_put(make_state(3), replicated))
+  save(workdir, [jax.device_put(make_state(3), replicated)])

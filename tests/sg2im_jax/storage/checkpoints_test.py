@@ -1,3 +1,4 @@
+import functools
 import logging
 import resource
 import subprocess
@@ -13,12 +14,13 @@ import pytest
 from data_pipelines.configs import debug
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from sg2im_jax.metrics import best_metric
 from sg2im_jax.runtime import quiet_orbax
 from sg2im_jax.sampling.trained_model import TrainedModel
 from sg2im_jax.settings import Settings
 from sg2im_jax.storage import checkpoints, work_directory
 from sg2im_jax.storage.checkpoints import CheckpointWriter
-from sg2im_jax.training.state import NetworkState, TrainState
+from sg2im_jax.training.state import NetworkState, TrainState, from_items, to_items
 from tests import environment
 from tests.snapshots import unchanged
 from tests.training_runs import ROOT
@@ -50,15 +52,23 @@ def assert_equal(state, expected):
   jax.tree.map(np.testing.assert_array_equal, state, expected)
 
 
+def open_writer(workdir, keep=3, best='box_iou', damaged=()):
+  quality = functools.partial(best_metric.quality, best)
+  return CheckpointWriter(workdir, keep=keep, quality=quality, damaged=damaged)
+
+
 def save(workdir, states, scores=None, **options):
-  with CheckpointWriter(workdir, **{'keep': 3, **options}) as writer:
+  with open_writer(workdir, **options) as writer:
     for state in states:
       score = (scores or {}).get(int(state.step))
-      writer.save(state, None if score is None else {'box_iou': score, 'bbox': 1.0})
+      metrics = None if score is None else {'box_iou': score, 'bbox': 1.0}
+      writer.save(int(state.step), to_items(state), metrics)
 
 
-def restore(workdir):
-  return checkpoints.restore_newest(workdir, make_state(0))
+def restore(workdir, abstract=None):
+  """The checkpoint, its tree a state again."""
+  restored = checkpoints.restore_newest(workdir, to_items(abstract or make_state(0)))
+  return restored and restored._replace(tree=from_items(restored.tree))
 
 
 @pytest.fixture
@@ -93,12 +103,12 @@ def test_nothing_to_restore(tmp_path):
 
 def test_donated_arrays_are_saved_as_they_were(tmp_path):
   step = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
-  with CheckpointWriter(tmp_path, keep=1) as writer:
+  with open_writer(tmp_path, keep=1) as writer:
     state = make_state(7, num_values=1_000_000)
-    writer.save(state)
+    writer.save(7, to_items(state))
     for _ in range(3):
       state = step(state)
-  restored = checkpoints.restore_newest(tmp_path, make_state(0, num_values=1_000_000))
+  restored = restore(tmp_path, make_state(0, num_values=1_000_000))
   assert_equal(restored.tree, make_state(7, num_values=1_000_000))
 
 
@@ -111,27 +121,27 @@ def test_relative_work_directory(workdir, monkeypatch):
 def test_newest_and_best_are_kept(tmp_path):
   save(tmp_path, map(make_state, range(1, 8)), {2: 0.5, 4: 0.25, 6: float('nan')}, keep=2)
   assert checkpoints.steps(tmp_path) == [2, 6, 7]
-  with CheckpointWriter(tmp_path, keep=2) as writer:
+  with open_writer(tmp_path, keep=2) as writer:
     assert not writer.is_best({'box_iou': 0.4})
     assert writer.is_best({'box_iou': 0.6})
 
 
 def test_the_best_can_be_told_by_another_metric(tmp_path):
   kid_of_step = {1: 0.5, 2: 0.25, 3: 0.75, 5: 1.0}  # of checkpoint 4 it is not known
-  with CheckpointWriter(tmp_path, keep=1, best_metric='kid') as writer:
+  with open_writer(tmp_path, keep=1, best='kid') as writer:
     for step in range(1, 6):
       kid = {'kid': kid_of_step[step]} if step in kid_of_step else {}
-      writer.save(make_state(step), {'box_iou': step / 10} | kid)
+      writer.save(step, to_items(make_state(step)), {'box_iou': step / 10} | kid)
   assert checkpoints.steps(tmp_path) == [2, 5]
-  with CheckpointWriter(tmp_path, keep=1, best_metric='kid') as writer:
+  with open_writer(tmp_path, keep=1, best='kid') as writer:
     assert (
       writer.is_best({'kid': 0.2})
       and not writer.is_best({'kid': 0.3})
       and not writer.is_best({'box_iou': 1.0})
     )
-  with CheckpointWriter(tmp_path, keep=1, best_metric='box_iou') as writer:
+  with open_writer(tmp_path, keep=1, best='box_iou') as writer:
     assert writer.is_best({'box_iou': 0.6}) and not writer.is_best({'box_iou': 0.4})
-    writer.save(make_state(6))
+    writer.save(6, to_items(make_state(6)))
   assert checkpoints.steps(tmp_path) == [5, 6]
 
 
