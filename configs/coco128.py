@@ -1,8 +1,7 @@
-"""COCO-Stuff at 128x128: the paper's model at twice the size, five refinement modules starting from
-4x4.
+"""COCO-Stuff at 128x128: the paper's model, whose five refinement modules start from 4x4.
 
-python -m sg2im_jax.train --config=configs/coco128.py --workdir=runs/coco128
---config.data.source_dir=datasets/coco
+  python -m sg2im_jax.train --config=configs/coco128.py --workdir=runs/coco128 \\
+      --config.data.source_dir=datasets/coco
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,7 @@
 """COCO-Stuff at 64x64: the paper's main model, and the base from which every other config derives.
 
-  python -m sg2im_jax.train --config=configs/coco64.py --workdir=runs/coco64
-  --config.data.source_dir=datasets/coco
+  python -m sg2im_jax.train --config=configs/coco64.py --workdir=runs/coco64 \\
+      --config.data.source_dir=datasets/coco
 
 Hyper-parameters are those of the published checkpoint (Johnson et al. 2018, section 4 and its
 released code).
@@ -15,14 +15,13 @@ def get_config() -> ConfigDict:
   config.seed = 0
   config.num_steps = 1_000_000
   config.batch_size = 32  # images over all devices together
-  config.dtype = (
-    'float32'  # of what the networks compute: float32 | bfloat16; parameters and losses are float32
-  )
-  # Compute the insides of refinement modules twice instead of keeping them for the gradient: less
+  # Of the networks' activations: float32 | bfloat16; parameters and losses are float32.
+  config.dtype = 'float32'
+  # Recompute the activations of refinement modules for the gradient instead of keeping them: less
   # memory, more time.
   config.rematerialize = False
-  # Steps that the devices take without the host between them. More than 1 helps where a step takes
-  # them less than a few milliseconds; every *_every and num_steps must be multiples.
+  # Steps per XLA call, which hides host overhead where a step takes less than a few milliseconds.
+  # num_steps and every *_every must be multiples.
   config.steps_per_dispatch = 1
 
   config.data = ConfigDict()
@@ -35,12 +34,10 @@ def get_config() -> ConfigDict:
   config.data.max_triples = 16  # triple slots T, with the __in_image__ triples
   config.data.relations = 'geometric'  # each visit's triples: geometric | stored | mixed | none
   config.data.flip = False  # mirror half of the training visits
-  config.data.subsample = (
-    False  # draw max_objects - 1 of a scene's objects at each visit, where it has more
-  )
-  config.data.options = (
-    ConfigDict()
-  )  # filters of the data set; others make another prepared configuration
+  # Where a scene has more objects, a visit takes max_objects - 1 of them at random.
+  config.data.subsample = False
+  # Filters of the data set. Other values make another prepared configuration.
+  config.data.options = ConfigDict()
   # The images to train and to validate on: stuff40k | all | auto (stuff40k where its lists are
   # there, else all). stuff40k: those with stuff annotations in 2017 (40K of train2017, the 5K of
   # val2017), of which the filter leaves the paper's 24,972 for training. Their ids are in
@@ -56,9 +53,8 @@ def get_config() -> ConfigDict:
   config.data.options.min_object_area = 0.02  # share of the image that an object's box must exceed
   config.data.options.min_objects = 3
   config.data.options.max_objects = 8  # without __image__
-  config.data.options.num_val = (
-    1024  # first filtered val2017 images are split `val`, the rest `test`
-  )
+  # The first images of val2017 that pass the filter are split `val`, the others `test`.
+  config.data.options.num_val = 1024
 
   config.model = ConfigDict()
   config.model.embedding_dim = 128
@@ -67,14 +63,13 @@ def get_config() -> ConfigDict:
   config.model.gconv_num_layers = 5
   config.model.gconv_pooling = 'avg'  # avg | sum
   config.model.mlp_normalization = 'none'  # none | batch
-  # What the initial biases of the box head are drawn around. At 0, as published, some coordinates
-  # start dead behind the head's last ReLU, and are 0 for every object until the other losses have
-  # moved the object vectors.
+  # Mean of the box head's initial biases. At 0, as published, some coordinates start dead behind
+  # the head's last ReLU, and are 0 for every object until the other losses have moved the object
+  # vectors.
   config.model.initial_box = 0.0
   config.model.mask_size = 16  # a power of two; 0: no mask head, boxes alone make the layout
-  config.model.align_corners = (
-    True  # of layouts and crops; False is what PyTorch since 1.3 makes of the same code
-  )
+  # Of layouts and crops. False is the default of PyTorch since 1.3, and so of the same code there.
+  config.model.align_corners = True
   config.model.layout_noise_dim = 32
   config.model.refinement_dims = (1024, 512, 256, 128, 64)
   config.model.normalization = 'batch'  # batch | instance | none
@@ -101,13 +96,12 @@ def get_config() -> ConfigDict:
   config.losses.gan_weight = 0.01  # of both discriminators in the generator's loss
   config.losses.image_gan_weight = 1.0  # times gan_weight
   config.losses.object_gan_weight = 1.0  # times gan_weight
-  config.losses.auxiliary_class_weight = (
-    0.1  # of the object discriminator's class loss in the generator's loss
-  )
+  # Of the object discriminator's class loss in the generator's loss.
+  config.losses.auxiliary_class_weight = 0.1
 
   config.sampling = ConfigDict()
-  # Spread each picture over its own darkest to brightest value, as published sampling does; that
-  # changes its colours.
+  # Stretch each picture to the full range of values, as published sampling does; that changes its
+  # colours.
   config.sampling.stretch = False
 
   config.optimizer = ConfigDict()
@@ -116,20 +110,18 @@ def get_config() -> ConfigDict:
   config.optimizer.b1 = 0.9
   config.optimizer.b2 = 0.999
   config.optimizer.eps = 1e-8
-  config.freeze_batch_norm_after = (
-    100_000  # steps; then the generator's statistics stand still and its Adam restarts
-  )
+  # Steps; then the generator's batch statistics are frozen and its Adam state is reset.
+  config.freeze_batch_norm_after = 100_000
 
   config.log_every = 10  # steps
   config.eval_every = 10_000
   config.num_eval_examples = 1024
-  # Whose features validation computes KID by; efficientnet-lite0 and inception-2015 need the extra
-  # [evaluate].
+  # Network whose features validation computes KID from; efficientnet-lite0 and inception-2015 need
+  # the extra [evaluate].
   config.eval_backbone = 'none'
   config.image_grid_every = 10_000
   config.checkpoint_every = 10_000
   config.keep_checkpoints = 3  # the newest; the best is kept besides
-  config.best_metric = (
-    'box_iou'  # which one that is: any metric of validation but sigma_x and sigma_area
-  )
+  # The metric of validation that decides on the best: any but sigma_x and sigma_area.
+  config.best_metric = 'box_iou'
   return config

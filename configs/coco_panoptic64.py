@@ -3,7 +3,7 @@
   python -m sg2im_jax.train --config=configs/coco_panoptic64.py --workdir=runs/coco_panoptic64 \\
       --config.data.source_dir=datasets/coco
 
-Model and hyper-parameters are those of `coco64`; there is no published model to compare with.
+Model and hyper-parameters are those of `coco64`. There is no published model to compare with.
 """
 
 from ml_collections import ConfigDict

@@ -1,5 +1,4 @@
-"""A model small enough to test with: a step takes milliseconds on a CPU, and the pictures show
-nothing.
+"""A model small enough to test with: a step takes milliseconds on a CPU; the pictures show nothing.
 
 python -m sg2im_jax.train --config=configs/debug.py --workdir=runs/debug
 """

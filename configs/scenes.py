@@ -1,15 +1,15 @@
 """Your own scenes at 64x64: a folder with images and scenes.jsonl.
 
-  python -m data_pipelines.prepare --dataset=scenes --check --source=my_scenes python -m
-  sg2im_jax.train --config=configs/scenes.py --workdir=runs/my_scenes
-  --config.data.source_dir=my_scenes
+  python -m data_pipelines.prepare --dataset=scenes --check --source=my_scenes
+  python -m sg2im_jax.train --config=configs/scenes.py --workdir=runs/my_scenes \\
+      --config.data.source_dir=my_scenes
 
-scenes.jsonl has one JSON object a line; examples/scenes is such a folder,
-data_pipelines/scenes_file.py says all of the format:
+scenes.jsonl has one JSON object a line. examples/scenes is such a folder;
+data_pipelines/own_scenes/scenes_file.py describes the format:
 
   {"file": "images/a.jpg", "split": "train",
-   "objects": [{"name": "dog", "box": [12, 30, 85.5, 96], "mask": "masks/a-dog.png", "attributes":
-   ["brown"]},
+   "objects": [{"name": "dog", "box": [12, 30, 85.5, 96], "mask": "masks/a-dog.png",
+                "attributes": ["brown"]},
                {"name": "grass", "box": [0, 60, 128, 96]}],
    "relationships": [[0, "on", 1]]}
 
@@ -18,16 +18,16 @@ training needs some of val), `mask`, `attributes` and `relationships` may be lef
 objects have masks, one without gets its whole box. Where none has, there is no mask loss: the model
 learns masks through the picture alone.
 
-An object that is the subject of relationships gets one of them at half of the visits of its scene,
-and else, as all other objects, one that is drawn from the geometry: left of, right of, above,
+At half of the visits of its scene, an object that is the subject of relationships gets one of them.
+At the others, and for all other objects, the relation is a geometric one: left of, right of, above,
 below, inside, surrounding, which every vocabulary has ("mixed"). With
 --config.data.relations=stored there are only those of the file, and max_triples must hold all of a
 scene's.
 
 The first start prepares the records, names every line that cannot be used, and counts. After a
-change of scenes.jsonl they are prepared anew. The hyper-parameters are those for COCO, where the
+change of scenes.jsonl they are prepared again. The hyper-parameters are those for COCO, where the
 training set has 25 thousand images or more; with some hundred scenes take fewer steps, as the model
-learns them by heart.
+overfits them.
 """
 
 from ml_collections import ConfigDict
@@ -46,9 +46,8 @@ def get_config() -> ConfigDict:
   config.data.relations = 'mixed'
   config.data.options = ConfigDict()
   config.data.options.min_object_area = 0.01  # share of the image that an object's box must exceed
-  config.data.options.min_objects = (
-    1  # of a scene, without __image__ and what the other options drop
-  )
+  # Of a scene, without __image__ and what the other options drop.
+  config.data.options.min_objects = 1
   config.data.options.max_objects = 9
   # How often a name must occur in the training scenes that are kept. Objects of rarer names are
   # dropped with all their relationships; so are relationships of rarer predicates, unless

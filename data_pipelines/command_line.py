@@ -6,6 +6,7 @@ help; a field without a default must be given. The command gets the checked obje
 
 import sys
 import textwrap
+import time
 import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,7 @@ def run(
   options_class: type[Options],
   main: Callable[[Options], int | None],
   *,
-  doc: str,
+  doc: str | None,
   spell: Callable[[str], str] = lambda name: f'--{name}',
   parse: Callable[[Sequence[str]], list[str]] | None = None,
   positional: str | None = None,
@@ -111,6 +112,27 @@ def define_flags(options_class: type[Section], flag_values: flags.FlagValues = f
       flags.DEFINE_string(name, default, **common)
 
 
+class Console:
+  """Messages and progress on stderr, for libraries that tell a listener how they get on."""
+
+  def __init__(self):
+    self._is_terminal = sys.stderr.isatty()
+    self._shown = time.monotonic()
+
+  def say(self, text: str):
+    """A line."""
+    print(text, file=sys.stderr, flush=True)
+
+  def update(self, text: str, *, is_final: bool):
+    """Rewrites the line on a terminal; elsewhere prints a line now and then."""
+    now = time.monotonic()
+    if is_final or now - self._shown >= (0.5 if self._is_terminal else 30):
+      self._shown = now
+      line = f'\r{text:<78}' if self._is_terminal else text
+      end = '\n' if is_final or not self._is_terminal else ''
+      print(line, end=end, file=sys.stderr, flush=True)
+
+
 def duration(seconds: float) -> str:
   """Days, hours, minutes and seconds as 1d02h, 1h05m, 3m20s or 12s."""
   minutes, seconds = divmod(round(seconds), 60)
@@ -162,8 +184,8 @@ def _value(options_class: type[Section], name: str) -> Any:
   return tuple(value)
 
 
-def _help(options_class: type[Section], doc: str) -> str:
-  return '\n'.join([doc.strip(), '', 'Flags:', *_flag_lines(options_class)])
+def _help(options_class: type[Section], doc: str | None) -> str:
+  return '\n'.join([(doc or '').strip(), '', 'Flags:', *_flag_lines(options_class)])
 
 
 def _flag_lines(options_class: type[Section]) -> Iterator[str]:

@@ -4,10 +4,13 @@ import dataclasses
 import importlib
 from typing import TYPE_CHECKING
 
+from data_pipelines.coco.official_files import PANOPTIC_FILES, STUFF_FILES
 from data_pipelines.coco.options import CocoOptions
 from data_pipelines.own_scenes.options import OwnScenesOptions
+from data_pipelines.pipeline.download import DataSetFiles
 from data_pipelines.settings.section import Section
 from data_pipelines.storybook.options import StorybookOptions
+from data_pipelines.visual_genome import official_files
 from data_pipelines.visual_genome.options import VisualGenomeOptions
 
 if TYPE_CHECKING:
@@ -25,12 +28,14 @@ class DataSet:
     config: the file in configs/ that trains with it.
     options: the class of config.data.options.
     module: has `make_builder(settings: DataSettings)`; imports TensorFlow, so it is imported late.
+    files: the official files; None where there are none to download.
   """
 
   name: str
   config: str
   options: type[Section]
   module: str
+  files: DataSetFiles | None = None
 
   def make_builder(self, settings: 'DataSettings') -> 'tfds.core.GeneratorBasedBuilder':
     """Its tensorflow-datasets builder for these settings, prepared or not.
@@ -43,9 +48,21 @@ class DataSet:
 
 DATA_SETS = (
   DataSet('storybook', 'storybook', StorybookOptions, 'data_pipelines.storybook.builder'),
-  DataSet('coco_stuff', 'coco64', CocoOptions, 'data_pipelines.coco.stuff'),
-  DataSet('coco_panoptic', 'coco_panoptic64', CocoOptions, 'data_pipelines.coco.panoptic'),
-  DataSet('visual_genome', 'vg64', VisualGenomeOptions, 'data_pipelines.visual_genome.builder'),
+  DataSet('coco_stuff', 'coco64', CocoOptions, 'data_pipelines.coco.stuff', STUFF_FILES),
+  DataSet(
+    'coco_panoptic',
+    'coco_panoptic64',
+    CocoOptions,
+    'data_pipelines.coco.panoptic',
+    PANOPTIC_FILES,
+  ),
+  DataSet(
+    'visual_genome',
+    'vg64',
+    VisualGenomeOptions,
+    'data_pipelines.visual_genome.builder',
+    official_files.FILES,
+  ),
   DataSet('scenes', 'scenes', OwnScenesOptions, 'data_pipelines.own_scenes.builder'),
 )
 

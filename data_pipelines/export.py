@@ -2,57 +2,41 @@
 
   python -m data_pipelines.export --data_dir=datasets/prepared --split=val --output=graphs.json
 
-The relations are those that evaluation with the same seed draws, so a file freezes the graphs of an
-evaluation: the same seed writes the same bytes. Which image each graph is of stands in a second
-file, graphs.ids.txt for graphs.json: line i is the id of the image of graph i, counted from 0 in
-both.
+The relations are those of an evaluation with the same seed, so the file freezes the graphs of that
+evaluation: the same seed writes the same bytes. A second file, graphs.ids.txt for graphs.json,
+names the images: line i is the id of the image of graph i, counted from 0 in both.
 
 Where --data_dir holds several prepared data sets, --dataset says which one.
 """
 
-import pathlib
-from collections.abc import Sequence
-
-from absl import flags
+import pydantic
 
 from data_pipelines import command_line
-from data_pipelines.pipeline import prepared
-from data_pipelines.scene_graphs.errors import UserError
-from data_pipelines.scene_graphs.graph import to_json
+from data_pipelines.pipeline.visit_options import VisitOptions, spell
+from data_pipelines.settings.section import PositiveInt
 
 
-def export(visits: prepared.SplitVisits, output: str, num_graphs: int | None):
-  """Writes the graphs of the first scenes, or of all, and the ids of their images."""
-  path = pathlib.Path(output)
-  ids_path = path.with_suffix('.ids.txt')
-  image_ids, graphs = zip(
-    *((scene.image_id, scene.graph) for scene in visits.scenes(num_graphs)), strict=True
+class ExportOptions(VisitOptions):
+  """The flags."""
+
+  output: str = pydantic.Field('graphs.json', description='Where to write the graphs.')
+  num_graphs: PositiveInt | None = pydantic.Field(
+    None, description='How many graphs, from the start of the split; by default all.'
   )
-  try:
-    path.write_text(to_json(graphs), encoding='utf-8', newline='\n')
-    ids_path.write_text(
-      ''.join(f'{image_id}\n' for image_id in image_ids), encoding='utf-8', newline='\n'
-    )
-  except OSError as error:
-    raise UserError(
-      f'--output={output}: cannot be written ({error.strerror}); expected a file in an existing '
-      'directory, such as graphs.json'
-    ) from error
-  print(f'{path}: {len(graphs)} graphs of {visits}; the ids of their images: {ids_path}')
 
 
-def main(_: Sequence[str]):
-  export(prepared.visits_of_flags(), flags.FLAGS.output, flags.FLAGS.num_graphs)
+def export(options: ExportOptions):
+  """Writes the graphs of the first scenes, or of all, and the ids of their images."""
+  from data_pipelines.pipeline import graph_export, prepared  # TensorFlow takes seconds
+
+  visits = prepared.visits(options)
+  num_graphs, ids_path = graph_export.write_graphs(visits, options.output, options.num_graphs)
+  print(f'{options.output}: {num_graphs} graphs of {visits}; the ids of their images: {ids_path}')
+
+
+def main():
+  command_line.run(ExportOptions, export, doc=__doc__, spell=spell)
 
 
 if __name__ == '__main__':
-  prepared.define_flags()
-  flags.adopt_module_key_flags(prepared)
-  flags.DEFINE_string('output', 'graphs.json', 'Where to write the graphs.')
-  flags.DEFINE_integer(
-    'num_graphs',
-    None,
-    'How many graphs, from the start of the split; by default all.',
-    lower_bound=1,
-  )
-  command_line.run(main)
+  main()

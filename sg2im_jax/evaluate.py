@@ -60,7 +60,7 @@ from sg2im_jax.evaluation import (
   report,
   scores,
 )
-from sg2im_jax.evaluation.layout_metrics import Layouts
+from sg2im_jax.evaluation.layout_metrics import ScoredBoxes
 from sg2im_jax.evaluation.pictures import Scenes, drawn_pictures, real_pictures
 from sg2im_jax.evaluation.protocol import Protocol
 from sg2im_jax.runtime import atomic_files, command_line, compilation
@@ -111,8 +111,8 @@ def evaluate(
 
   drawn, layouts = drawn_pictures(sampler, scenes, protocol, network)
   others = scenes_of(*_other_images(builder, protocol.split, len(scenes)))
-  known = Layouts.concatenate(
-    Layouts.of_batch(batch.boxes, batch, vocabulary) for batch in others.batches(batch_size)
+  known = ScoredBoxes.concatenate(
+    ScoredBoxes.of_batch(batch.boxes, batch, vocabulary) for batch in others.batches(batch_size)
   )
   mean_boxes = layout_metrics.mean_box_of_class(
     known.object_class, known.boxes, vocabulary.num_objects

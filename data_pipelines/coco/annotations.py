@@ -13,25 +13,13 @@ import numpy as np
 from absl import logging
 from pycocotools import mask as coco_mask
 
+from data_pipelines.coco.options import CocoOptions
 from data_pipelines.pipeline.source import Source
-from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, describe
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, UNUSED_NAME, Vocabulary
 
 OTHER = 'other'  # the stuff class of everything that no other class describes
-
-
-@dataclasses.dataclass(frozen=True)
-class Filters:
-  """Which objects and images are kept; see `configs/coco64.py`."""
-
-  min_object_area: float
-  min_objects: int
-  max_objects: int
-  include_other: bool
-  keep_crowds: bool
-  instance_whitelist: tuple[str, ...]
-  stuff_whitelist: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,7 +96,7 @@ def read(
   source: Source,
   instances_path: str,
   stuff_path: str,
-  filters: Filters,
+  options: CocoOptions,
   image_ids: Collection[int] | None,
 ) -> Annotations:
   """Reads the things and the stuff of one part of COCO, and keeps what passes the filter.
@@ -117,7 +105,7 @@ def read(
     source: where the files are.
     instances_path: of the file with the things and the sizes of the images.
     stuff_path: of the file with the stuff; an image that it knows nothing of is left out.
-    filters: which objects and images are kept.
+    options: which objects and images are kept.
     image_ids: the images to choose from, None for all.
 
   Raises:
@@ -131,12 +119,12 @@ def read(
       if is_things:
         image_list = ImageList(document['images'], image_ids, file_faults)
       names |= category_names(document['categories'])
-      categories = chosen_categories(document['categories'], filters, is_things)
+      categories = chosen_categories(document['categories'], options, is_things)
       for annotation in unique(
         document['annotations'], 'id', 'annotations listed twice', file_faults
       ):
         image = image_list.find(annotation, file_faults)
-        box = image and passing_box(annotation, image, categories, filters, file_faults)
+        box = image and passing_box(annotation, image, categories, options, file_faults)
         if box is not None:
           image.objects.append(
             AnnotatedObject(annotation['category_id'], box, _compact(annotation['segmentation']))
@@ -150,7 +138,7 @@ def read(
   images = [
     image
     for image in image_list.images
-    if image.image_id in annotated and has_right_count(image, filters)
+    if image.image_id in annotated and has_right_count(image, options)
   ]
   return Annotations(images, vocabulary, faults)
 
@@ -227,7 +215,7 @@ def passing_box(
   annotation: dict,
   image: AnnotatedImage,
   categories: dict[int, bool],
-  filters: Filters,
+  options: CocoOptions,
   faults: Faults,
 ) -> np.ndarray | None:
   """float32[4] x0, y0, x1, y1 of an object that is kept, as shares of the image; None for others.
@@ -241,8 +229,8 @@ def passing_box(
   if width <= 0 or height <= 0:
     faults.add('boxes without area, left out', _name(annotation, image))
     return None
-  is_large = width * height / (image.width * image.height) > filters.min_object_area
-  is_unwanted_crowd = bool(annotation.get('iscrowd')) and not filters.keep_crowds
+  is_large = width * height / (image.width * image.height) > options.min_object_area
+  is_unwanted_crowd = bool(annotation.get('iscrowd')) and not options.keep_crowds
   if not is_large or is_unwanted_crowd:
     return None
   is_chosen = categories.get(annotation['category_id'])
@@ -269,8 +257,8 @@ def passing_box(
   return box
 
 
-def has_right_count(image: AnnotatedImage, filters: Filters) -> bool:
-  return filters.min_objects <= len(image.objects) <= filters.max_objects
+def has_right_count(image: AnnotatedImage, options: CocoOptions) -> bool:
+  return options.min_objects <= len(image.objects) <= options.max_objects
 
 
 def category_names(categories: Iterable[dict]) -> dict[int, str]:
@@ -278,20 +266,28 @@ def category_names(categories: Iterable[dict]) -> dict[int, str]:
 
 
 def chosen_categories(
-  categories: Iterable[dict], filters: Filters, is_things: bool
+  categories: Iterable[dict], options: CocoOptions, is_things: bool
 ) -> dict[int, bool]:
-  """By category id, whether the filters let the category pass; of the categories of things or of
+  """By category id, whether the options let the category pass; of the categories of things or of
   stuff.
 
   Raises:
-    UserError: the whitelist has a name that none of them has.
+    SettingsError: the whitelist has a name that none of them has.
   """
   option = 'instance_whitelist' if is_things else 'stuff_whitelist'
-  names, whitelist = category_names(categories), getattr(filters, option)
-  for name in whitelist:
-    vocabulary_of(names).object_id(name, f'--config.data.options.{option}')
+  names, whitelist = category_names(categories), getattr(options, option)
+  unknown = [name for name in whitelist if name not in names.values()]
+  if unknown:
+    nearest = vocabulary_of(names).nearest_object_names(unknown[0])
+    raise SettingsError(
+      Fault(
+        f'data.options.{option}',
+        f'has the unknown object name {describe(unknown[0])}; the nearest known names are '
+        f'{", ".join(map(describe, nearest))}',
+      )
+    )
   return {
-    category_id: (not whitelist or name in whitelist) and (filters.include_other or name != OTHER)
+    category_id: (not whitelist or name in whitelist) and (options.include_other or name != OTHER)
     for category_id, name in names.items()
   }
 

@@ -1,8 +1,14 @@
 """config.data.options of the readings of COCO; configs/coco64.py explains them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from data_pipelines.settings.section import NonNegativeInt, PositiveInt, Section, Share
+from data_pipelines.settings.section import (
+  NonNegativeInt,
+  PositiveInt,
+  Section,
+  Share,
+  not_below,
+)
 
 
 class CocoOptions(Section):
@@ -27,5 +33,5 @@ class CocoOptions(Section):
   keep_crowds: bool
   min_object_area: Share
   min_objects: NonNegativeInt
-  max_objects: PositiveInt
+  max_objects: Annotated[PositiveInt, not_below('min_objects')]
   num_val: PositiveInt

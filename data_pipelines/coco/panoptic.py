@@ -13,19 +13,20 @@ from typing import BinaryIO
 import numpy as np
 import PIL.Image
 import tensorflow_datasets as tfds
-from ml_collections import ConfigDict
 
 from data_pipelines.coco import annotations as coco_annotations
-from data_pipelines.coco import stuff as coco
+from data_pipelines.coco import builder
 from data_pipelines.coco.annotations import AnnotatedImage, AnnotatedObject
+from data_pipelines.coco.options import CocoOptions
 from data_pipelines.pipeline.images import UnreadableImage
 from data_pipelines.pipeline.source import Source
+from data_pipelines.settings.data_settings import DataSettings
 
 ARCHIVE = 'panoptic_annotations_trainval2017.zip'
 ANNOTATIONS = 'annotations/panoptic_{}.json'
 
 
-class CocoPanoptic(coco.CocoBuilder):
+class CocoPanoptic(builder.CocoBuilder):
   """Images of COCO 2017 with the segments of its panoptic annotations as objects."""
 
   VERSION = tfds.core.Version('1.0.0')
@@ -36,14 +37,14 @@ class CocoPanoptic(coco.CocoBuilder):
   def missing_files(cls, source: Source) -> list[str]:
     return super().missing_files(source) + [
       f'annotations/panoptic_{part}/ (in {ARCHIVE})'
-      for part in (coco.TRAIN, coco.VAL)
+      for part in (builder.TRAIN, builder.VAL)
       if not any(map(source.names, _segment_folders(part)))
     ]
 
   def read_annotations(
     self, source: Source, part: str, image_ids: frozenset[int] | None
   ) -> coco_annotations.Annotations:
-    return read(source, ANNOTATIONS.format(part), self.builder_config.filters, image_ids)
+    return read(source, ANNOTATIONS.format(part), self.builder_config.options, image_ids)
 
   def read_masks(self, source: Source, part: str, image: AnnotatedImage) -> list[np.ndarray]:
     with open_segments(source, part, image) as file:
@@ -56,15 +57,13 @@ class CocoPanoptic(coco.CocoBuilder):
     return [segments == object_.segmentation for object_ in image.objects]
 
 
-def make_builder(data_config: ConfigDict) -> CocoPanoptic:
-  """The builder for a config such as `configs/coco_panoptic64.py`, prepared or not; see
-  `coco.make`.
-  """
-  return coco.make(CocoPanoptic, data_config)
+def make_builder(settings: DataSettings) -> CocoPanoptic:
+  """The builder for settings such as those of `configs/coco_panoptic64.py`; see `builder.make`."""
+  return builder.make(CocoPanoptic, settings)
 
 
 def read(
-  source: Source, path: str, filters: coco_annotations.Filters, image_ids: frozenset[int] | None
+  source: Source, path: str, options: CocoOptions, image_ids: frozenset[int] | None
 ) -> coco_annotations.Annotations:
   """Reads one part of COCO, and keeps what passes the filter; see `coco_annotations.read`."""
   document, faults = coco_annotations.load(source, path), coco_annotations.Faults()
@@ -76,7 +75,7 @@ def read(
       entries = [
         category for category in document['categories'] if is_thing[category['id']] == of_things
       ]
-      categories |= coco_annotations.chosen_categories(entries, filters, of_things)
+      categories |= coco_annotations.chosen_categories(entries, options, of_things)
     annotated = set()
     for annotation in coco_annotations.unique(
       document['annotations'], 'image_id', 'images annotated twice', faults
@@ -92,7 +91,7 @@ def read(
       for segment in sorted(
         segments, key=lambda segment: not is_thing.get(segment['category_id'], False)
       ):
-        box = coco_annotations.passing_box(segment, image, categories, filters, faults)
+        box = coco_annotations.passing_box(segment, image, categories, options, faults)
         if box is not None:
           image.objects.append(AnnotatedObject(segment['category_id'], box, int(segment['id'])))
     vocabulary = coco_annotations.vocabulary_of(
@@ -102,7 +101,7 @@ def read(
   images = [
     image
     for image in image_list.images
-    if image.image_id in annotated and coco_annotations.has_right_count(image, filters)
+    if image.image_id in annotated and coco_annotations.has_right_count(image, options)
   ]
   return coco_annotations.Annotations(images, vocabulary, faults.counts)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.scene_graphs.graph import IMAGE_OBJECT
 
 BACKGROUND = (255, 255, 255)
@@ -312,3 +313,17 @@ def table(
       left += width + _GAP
     top += height + _GAP
   return sheet
+
+
+def save(sheet: Image.Image, output: str):
+  """Writes a sheet; SettingsError on `output` where that is not possible."""
+  try:
+    sheet.save(output)
+  except (OSError, ValueError) as error:  # Pillow's ValueError: it knows no format by that ending
+    raise SettingsError(
+      Fault(
+        'output',
+        f'is {output}, which cannot be written ({error}); expected a file in an existing '
+        'directory, such as sheet.png',
+      )
+    ) from error

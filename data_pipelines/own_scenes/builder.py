@@ -12,32 +12,21 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
-from ml_collections import ConfigDict
 
 from data_pipelines.own_scenes import scenes_file
+from data_pipelines.own_scenes.options import OwnScenesOptions
 from data_pipelines.own_scenes.scenes_file import Reading, Scene, SceneObject
 from data_pipelines.pipeline.images import read_image
 from data_pipelines.pipeline.parallel import ordered_map
 from data_pipelines.pipeline.records import record_features
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs import encoding
-from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.graph import IMAGE_OBJECT
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
+from data_pipelines.settings.data_settings import DataSettings
 
 _DIGEST_LENGTH = 12  # hexadecimal digits of the hash of scenes.jsonl in the configuration's name
-
-
-@dataclasses.dataclass(frozen=True)
-class Filters:
-  """Which objects, scenes and names are kept; see `configs/scenes.py`."""
-
-  min_object_area: float
-  min_objects: int
-  max_objects: int
-  min_object_instances: int
-  min_predicate_instances: int
-  min_attribute_instances: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,12 +45,12 @@ class Selection:
   attribute_ids: dict[str, int]
 
 
-def select(scenes: Iterable[Scene], filters: Filters) -> Selection:
-  """Applies the filters until every object name that is left is common enough in the training
+def select(scenes: Iterable[Scene], options: OwnScenesOptions) -> Selection:
+  """Applies the options until every object name that is left is common enough in the training
   scenes that are left.
   """
   kept = [
-    _keep_objects(scene, [_is_large(object_, scene, filters) for object_ in scene.objects])
+    _keep_objects(scene, [_is_large(object_, scene, options) for object_ in scene.objects])
     for scene in scenes
   ]
   before = None
@@ -71,7 +60,7 @@ def select(scenes: Iterable[Scene], filters: Filters) -> Selection:
     before = kept
     object_names = _common_names(
       (object_.name for scene in before if scene.split == 'train' for object_ in scene.objects),
-      filters.min_object_instances,
+      options.min_object_instances,
     )
     restricted = (
       _keep_objects(scene, [object_.name in object_names for object_ in scene.objects])
@@ -80,17 +69,17 @@ def select(scenes: Iterable[Scene], filters: Filters) -> Selection:
     kept = [
       scene
       for scene in restricted
-      if filters.min_objects <= len(scene.objects) <= filters.max_objects
+      if options.min_objects <= len(scene.objects) <= options.max_objects
     ]
 
   train = [scene for scene in kept if scene.split == 'train']
   stored_names = _common_names(
     (predicate for scene in train for _, predicate, _ in scene.relationships),
-    filters.min_predicate_instances,
+    options.min_predicate_instances,
   )
   attribute_ids = _common_names(
     (attribute for scene in train for object_ in scene.objects for attribute in object_.attributes),
-    filters.min_attribute_instances,
+    options.min_attribute_instances,
   )
   # Geometric predicates are always there, so that relations can be drawn from the boxes, too. A
   # stored relation of the same name is the same predicate.
@@ -111,9 +100,9 @@ def select(scenes: Iterable[Scene], filters: Filters) -> Selection:
   return Selection(kept, Vocabulary((IMAGE_OBJECT, *object_names), predicate_names), attribute_ids)
 
 
-def _is_large(object_: SceneObject, scene: Scene, filters: Filters) -> bool:
+def _is_large(object_: SceneObject, scene: Scene, options: OwnScenesOptions) -> bool:
   x0, y0, x1, y1 = object_.box
-  return (x1 - x0) * (y1 - y0) / (scene.width * scene.height) > filters.min_object_area
+  return (x1 - x0) * (y1 - y0) / (scene.width * scene.height) > options.min_object_area
 
 
 def _keep_objects(scene: Scene, is_kept: Sequence[bool]) -> Scene:
@@ -150,7 +139,7 @@ class ScenesConfig(tfds.core.BuilderConfig):
   source_dir: str
   image_size: tuple[int, int]  # H, W
   mask_size: int | None  # M; None where no object has a mask
-  filters: Filters
+  options: OwnScenesOptions
 
 
 class Scenes(tfds.core.GeneratorBasedBuilder):
@@ -173,7 +162,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
     source = Source(config.source_dir)
     path = source.directory / scenes_file.FILE_NAME
     reading = scenes_file.read(source, scenes_file.read_content(source))
-    selection = select(reading.scenes, config.filters)
+    selection = select(reading.scenes, config.options)
     self._report(reading, selection)
     splits = {
       split: [scene for scene in selection.scenes if scene.split == split]
@@ -191,10 +180,13 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
           f'give some lines "split": "{split}"'
         )
       if not splits[split]:
-        raise UserError(
-          f'{path}: no scene of split "{split}" passes the filter; loosen --config.data.options, '
-          'which '
-          f'are {dataclasses.asdict(config.filters)}'
+        raise SettingsError(
+          Fault(
+            'data.options',
+            f'is too strict: no scene of split "{split}" passes the filter; loosen '
+            f'{config.options.model_dump()}',
+          ),
+          str(path),
         )
     self.info.metadata.update(
       vocabulary=selection.vocabulary.to_dict(),
@@ -300,34 +292,31 @@ def _mask(
   )
 
 
-def make_builder(data_config: ConfigDict) -> Scenes:
-  """The builder for a config such as `configs/scenes.py`, prepared or not.
+def make_builder(settings: DataSettings) -> Scenes:
+  """The builder for settings such as those of `configs/scenes.py`, prepared or not.
 
   Raises:
     UserError: there is no scenes.jsonl, whose content decides which data set it is.
   """
-  filters = Filters(**data_config.options)
-  for name, value in dataclasses.asdict(filters).items():
-    least = 0 if name == 'min_object_area' else filters.min_objects if name == 'max_objects' else 1
-    if value < least:
-      raise UserError(f'--config.data.options.{name} is {value}; expected at least {least}')
-  content = scenes_file.read_content(Source(data_config.source_dir))
-  height, width = data_config.image_size
-  mask_size = data_config.mask_size if _has_masks(content) else None
+  options = settings.options
+  assert isinstance(options, OwnScenesOptions)
+  content = scenes_file.read_content(Source(settings.source_dir))
+  height, width = settings.image_size
+  mask_size = settings.required_mask_size() if _has_masks(content) else None
   name = (
-    f'{height}x{width}-{"nomasks" if mask_size is None else f"m{mask_size}"}-area{filters.min_object_area:g}'
-    f'-objects{filters.min_objects}to{filters.max_objects}-instances{filters.min_object_instances}'
-    f'-{filters.min_predicate_instances}-{filters.min_attribute_instances}'
-    f'-{hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH]}'
+    f'{height}x{width}-{"nomasks" if mask_size is None else f"m{mask_size}"}'
+    f'-area{options.min_object_area:g}-objects{options.min_objects}to{options.max_objects}'
+    f'-instances{options.min_object_instances}-{options.min_predicate_instances}'
+    f'-{options.min_attribute_instances}-{hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH]}'
   )
   config = ScenesConfig(
     name=name,
-    source_dir=data_config.source_dir,
-    image_size=(height, width),
+    source_dir=settings.source_dir,
+    image_size=settings.image_size,
     mask_size=mask_size,
-    filters=filters,
+    options=options,
   )
-  return Scenes(data_dir=data_config.data_dir, config=config)
+  return Scenes(data_dir=settings.data_dir, config=config)
 
 
 def _has_masks(content: bytes) -> bool:

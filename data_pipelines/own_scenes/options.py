@@ -1,6 +1,8 @@
 """config.data.options of a folder of scenes; configs/scenes.py explains them."""
 
-from data_pipelines.settings.section import PositiveInt, Section, Share
+from typing import Annotated
+
+from data_pipelines.settings.section import PositiveInt, Section, Share, not_below
 
 
 class OwnScenesOptions(Section):
@@ -16,7 +18,7 @@ class OwnScenesOptions(Section):
 
   min_object_area: Share
   min_objects: PositiveInt
-  max_objects: PositiveInt
+  max_objects: Annotated[PositiveInt, not_below('min_objects')]
   min_object_instances: PositiveInt
   min_predicate_instances: PositiveInt
   min_attribute_instances: PositiveInt

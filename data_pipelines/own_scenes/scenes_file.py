@@ -45,7 +45,7 @@ from pycocotools import mask as coco_mask
 
 from data_pipelines.pipeline.parallel import ordered_map
 from data_pipelines.pipeline.source import Source
-from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, IN_IMAGE_PREDICATE, describe
 from data_pipelines.scene_graphs.vocabulary import UNUSED_NAME
 
@@ -67,7 +67,7 @@ _MASK_MODES = (
 _EXIF_ORIENTATION, _UPRIGHT = 0x0112, 1
 
 
-class Fault(ValueError):
+class LineFault(ValueError):
   """Something wrong with a line; the message is one line, without the place."""
 
 
@@ -150,10 +150,13 @@ def read_content(source: Source) -> bytes:
     with source.open(FILE_NAME) as file:
       return file.read()
   except FileNotFoundError:
-    raise UserError(
-      f'{source.directory / FILE_NAME}: no such file; expected one JSON object a line, like '
-      f'{EXAMPLE}; '
-      'write it, or set --config.data.source_dir to the folder that has it'
+    raise SettingsError(
+      Fault(
+        'data.source_dir',
+        f'is {source.directory}, but there is no such file; expected one JSON object a line, like '
+        f'{EXAMPLE}: write it, or choose the folder that has it',
+      ),
+      str(source.directory / FILE_NAME),
     ) from None
   except (OSError, zipfile.BadZipFile, zlib.error) as error:
     raise UserError(
@@ -204,7 +207,7 @@ def read_mask(source: Source, mask: Any, width: int, height: int) -> np.ndarray:
     bool[height, width].
 
   Raises:
-    Fault: it is not what was expected, or of another size.
+    LineFault: it is not what was expected, or of another size.
   """
   if isinstance(mask, str):
     return _image_mask(source, mask, width, height)
@@ -212,7 +215,7 @@ def read_mask(source: Source, mask: Any, width: int, height: int) -> np.ndarray:
     return _polygon_mask(mask, width, height)
   if isinstance(mask, dict):
     return _run_length_mask(mask, width, height)
-  raise Fault(
+  raise LineFault(
     f'"mask" is {describe(mask)}; expected the path of an image, polygons [[x, y, ...], ...] or '
     '{"size": [height, width], "counts": ...}; leave it out where there is none'
   )
@@ -236,7 +239,7 @@ class _Line:
     """Notes a fault and goes on after the block."""
     try:
       yield
-    except Fault as fault:
+    except LineFault as fault:
       self.note(f'{where}{fault}')
 
   def note(self, fault: str):
@@ -308,11 +311,11 @@ class _Line:
     with self._noting(where):
       missing = [key for key in required if key not in value]
       if missing:
-        raise Fault(f'"{missing[0]}" is missing; expected a line like {EXAMPLE}')
+        raise LineFault(f'"{missing[0]}" is missing; expected a line like {EXAMPLE}')
     for key in value:
       with self._noting(where):
         if key not in required + optional:
-          raise Fault(
+          raise LineFault(
             f'unknown key {describe(key)}; expected one of {", ".join(required + optional)}'
           )
 
@@ -321,42 +324,44 @@ def _load(line: bytes) -> dict:
   try:
     document = json.loads(line.decode('utf-8'))
   except UnicodeDecodeError as error:
-    raise Fault(
+    raise LineFault(
       f'not text in UTF-8 (byte {error.start} of the line); save the file as UTF-8'
     ) from None
   except json.JSONDecodeError as error:
-    raise Fault(
+    raise LineFault(
       f'not JSON: {error.msg} at column {error.colno}; expected one object a line, like {EXAMPLE}'
     ) from None
   except (
     RecursionError,
     ValueError,
   ) as error:  # nested too deep; a number with thousands of digits
-    raise Fault(f'not usable JSON ({error}); expected one object a line, like {EXAMPLE}') from None
+    raise LineFault(
+      f'not usable JSON ({error}); expected one object a line, like {EXAMPLE}'
+    ) from None
   if not isinstance(document, dict):
-    raise Fault(f'found {describe(document)}; expected one object a line, like {EXAMPLE}')
+    raise LineFault(f'found {describe(document)}; expected one object a line, like {EXAMPLE}')
   return document
 
 
 def _list(key: str, value) -> list:
   if not isinstance(value, list):
-    raise Fault(f'"{key}" is {describe(value)}; expected a list, or no such key')
+    raise LineFault(f'"{key}" is {describe(value)}; expected a list, or no such key')
   return value
 
 
 def _name(what: str, value) -> str:
   if not isinstance(value, str) or not value.strip():
-    raise Fault(f'{what} is {describe(value)}; expected a name')
+    raise LineFault(f'{what} is {describe(value)}; expected a name')
   name = value.strip()
   if name in _RESERVED_NAMES:
-    raise Fault(
+    raise LineFault(
       f'{what} is "{name}", which has a meaning of its own in vocabularies; choose another'
     )
   odd = next(
     (character for character in name if not character.isprintable() or character == '\ufffd'), None
   )
   if odd is not None:
-    raise Fault(
+    raise LineFault(
       f'{what} is {json.dumps(name[:40])} with the odd character U+{ord(odd):04X}; expected what '
       'can be '
       'seen and typed, with plain blanks between words'
@@ -367,10 +372,10 @@ def _name(what: str, value) -> str:
 def _path(key: str, value) -> str:
   """The path in its shortest spelling, so that two spellings of one file are found out."""
   if not isinstance(value, str) or not value.strip():
-    raise Fault(f'"{key}" is {describe(value)}; expected the path of an image in the folder')
+    raise LineFault(f'"{key}" is {describe(value)}; expected the path of an image in the folder')
   path = pathlib.PurePosixPath(value)
   if path.is_absolute() or '..' in path.parts or '\\' in value:
-    raise Fault(
+    raise LineFault(
       f'"{key}" is {describe(value)}; expected a path inside the folder, such as "images/a.jpg", '
       'with "/" '
       'between its parts'
@@ -387,16 +392,16 @@ def _open_image(source: Source, key: str, path: str) -> PIL.Image.Image:
     image.getexif()  # so that a damaged one is reported here; Pillow keeps it
     return image
   except FileNotFoundError:
-    raise Fault(f'"{key}" is {describe(path)}, but there is no such file') from None
+    raise LineFault(f'"{key}" is {describe(path)}, but there is no such file') from None
   except UserError:  # a broken zip archive in the folder
     raise
   except PIL.UnidentifiedImageError:
-    raise Fault(f'"{key}" is {describe(path)}, which is no image of a known format') from None
+    raise LineFault(f'"{key}" is {describe(path)}, which is no image of a known format') from None
   except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them into
     reason = (
       getattr(error, 'strerror', None) or ' '.join(str(error).split()) or type(error).__name__
     )
-    raise Fault(f'"{key}" is {describe(path)}, which is no whole image ({reason})') from None
+    raise LineFault(f'"{key}" is {describe(path)}, which is no whole image ({reason})') from None
 
 
 def _check_upright(image: PIL.Image.Image, path: str):
@@ -405,7 +410,7 @@ def _check_upright(image: PIL.Image.Image, path: str):
   """
   orientation = image.getexif().get(_EXIF_ORIENTATION, _UPRIGHT)
   if orientation != _UPRIGHT:
-    raise Fault(
+    raise LineFault(
       f'"file" is {describe(path)}, which is stored turned or mirrored (EXIF orientation '
       f'{orientation}); '
       'save it upright without that mark, and give the boxes in its pixels'
@@ -426,23 +431,23 @@ def _numbers(value, count: int | None = None) -> bool:
 
 def _box(value, width: float, height: float) -> tuple[float, float, float, float]:
   if not _numbers(value, 4):
-    raise Fault(f'"box" is {describe(value)}; expected four numbers [x0, y0, x1, y1] in pixels')
+    raise LineFault(f'"box" is {describe(value)}; expected four numbers [x0, y0, x1, y1] in pixels')
   x0, y0, x1, y1 = value
   if x0 >= x1 or y0 >= y1:
-    raise Fault(
+    raise LineFault(
       f'"box" is {describe(value)}, which has no area; expected its edges [left, top, right, '
       'bottom] in '
       'pixels (not width and height)'
     )
   if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
     size = f'the image of {width}x{height} pixels' if width < math.inf else 'the image'
-    raise Fault(
+    raise LineFault(
       f'"box" is {describe(value)}, which reaches out of {size}; expected 0 <= x0 < x1 <= width '
       'and '
       '0 <= y0 < y1 <= height'
     )
   if x1 <= 1 < width and y1 <= 1 < height:
-    raise Fault(
+    raise LineFault(
       f'"box" is {describe(value)}, which lies in the first pixel; expected pixels, not shares of '
       'the image'
     )
@@ -451,49 +456,49 @@ def _box(value, width: float, height: float) -> tuple[float, float, float, float
 
 def _relationship(value, num_objects: int) -> tuple[int, str, int]:
   if not isinstance(value, list) or len(value) != 3:
-    raise Fault(f'found {describe(value)}; expected [subject index, "predicate", object index]')
+    raise LineFault(f'found {describe(value)}; expected [subject index, "predicate", object index]')
   subject, predicate, other = value
   for role, index in (('subject', subject), ('object', other)):
     if not isinstance(index, int) or isinstance(index, bool):  # JSON's true is an int to Python
-      raise Fault(
+      raise LineFault(
         f'the {role} is {describe(index)}; expected the index of an object, a whole number'
       )
     if not 0 <= index < num_objects:
-      raise Fault(
+      raise LineFault(
         f'{role} index {describe(index)} is out of range; the line has {num_objects} '
         f'object{"" if num_objects == 1 else "s"}, counted from 0'
       )
   if subject == other:
-    raise Fault(f'{describe(value)} relates object {subject} to itself; expected two objects')
+    raise LineFault(f'{describe(value)} relates object {subject} to itself; expected two objects')
   return subject, _name('the predicate', predicate), other
 
 
 def _check_mask(mask: np.ndarray, box: tuple[float, float, float, float] | None):
   if not mask.any():
-    raise Fault('"mask" is empty; expected where the object is, or no mask')
+    raise LineFault('"mask" is empty; expected where the object is, or no mask')
   if box is not None:
     x0, y0, x1, y1 = box
     if not mask[math.floor(y0) : math.ceil(y1), math.floor(x0) : math.ceil(x1)].any():
-      raise Fault('"mask" has nothing inside of "box"; expected the mask of the same object')
+      raise LineFault('"mask" has nothing inside of "box"; expected the mask of the same object')
 
 
 def _image_mask(source: Source, value: str, width: int, height: int) -> np.ndarray:
   path = _path('mask', value)
   image = _open_image(source, 'mask', path)
   if image.size != (width, height):
-    raise Fault(
+    raise LineFault(
       f'"mask" is {describe(path)} of {image.width}x{image.height} pixels; expected the size of '
       'the image, '
       f'{width}x{height}'
     )
   if image.mode not in _MASK_MODES:
-    raise Fault(
+    raise LineFault(
       f'"mask" is {describe(path)} of mode {image.mode}; expected grey or RGB without '
       'transparency, and '
       'black where the object is not'
     )
   if image.format == 'JPEG':
-    raise Fault(
+    raise LineFault(
       f'"mask" is {describe(path)}, a JPEG, which is not exactly black beside the object; expected '
       'PNG'
     )
@@ -504,12 +509,12 @@ def _image_mask(source: Source, value: str, width: int, height: int) -> np.ndarr
 def _polygon_mask(polygons: list, width: int, height: int) -> np.ndarray:
   for polygon in polygons:
     if not _numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
-      raise Fault(
+      raise LineFault(
         f'"mask" has the polygon {describe(polygon)}; expected [x, y, x, y, ...] of at least three '
         'corners'
       )
     if min(polygon) < 0 or max(polygon[::2]) > width or max(polygon[1::2]) > height:
-      raise Fault(
+      raise LineFault(
         f'"mask" has the polygon {describe(polygon)}, which reaches out of the image of '
         f'{width}x{height} '
         'pixels'
@@ -524,21 +529,23 @@ def _run_length_mask(runs: dict, width: int, height: int) -> np.ndarray:
   image.
   """
   if set(runs) != {'size', 'counts'}:
-    raise Fault(f'"mask" is {describe(runs)}; expected {{"size": [height, width], "counts": ...}}')
+    raise LineFault(
+      f'"mask" is {describe(runs)}; expected {{"size": [height, width], "counts": ...}}'
+    )
   if runs['size'] != [height, width]:
-    raise Fault(
+    raise LineFault(
       f'"mask" has the size {describe(runs["size"])}; expected that of the image, [height, width] '
       '= '
       f'[{height}, {width}]'
     )
   counts = _decompress(runs['counts']) if isinstance(runs['counts'], str) else runs['counts']
   if not _numbers(counts) or not all(isinstance(count, int) and count >= 0 for count in counts):
-    raise Fault(
+    raise LineFault(
       f'"mask" has the counts {describe(runs["counts"])}; expected the lengths of runs, or COCO\'s '
       'text'
     )
   if sum(counts) != width * height:
-    raise Fault(
+    raise LineFault(
       f'"mask" has counts of {sum(counts)} pixels together; expected {height} x {width} = '
       f'{width * height}'
     )
@@ -554,7 +561,7 @@ def _decompress(text: str) -> list[int]:
   for character in text:
     bits = ord(character) - ord('0')
     if not 0 <= bits < 64:
-      raise Fault(
+      raise LineFault(
         f'"mask" has the counts {describe(text)} with the character {describe(character)}; '
         "expected COCO's "
         'text'
@@ -567,7 +574,7 @@ def _decompress(text: str) -> list[int]:
       counts.append(value + (counts[-2] if len(counts) > 2 else 0))
       value = shift = 0
   if shift:
-    raise Fault(
+    raise LineFault(
       f'"mask" has the counts {describe(text)}, which end too early; expected COCO\'s text'
     )
   return counts

@@ -1,9 +1,9 @@
 """Official files of COCO and Visual Genome, fetched as they are; `source.Source` reads them without
 unpacking.
 
-A file is fetched into NAME.part, which a later run continues, and gets its name when it has been
+A file is fetched into NAME.part, which a later run continues, and is renamed when it has been
 checked: by its SHA-256 where one has been published for this address, otherwise by the size that
-the server tells and, for a zip archive, by the sums in it.
+the server tells and, for a zip archive, by the checksums in it.
 """
 
 import contextlib
@@ -14,12 +14,14 @@ import itertools
 import os
 import pathlib
 import shutil
-import sys
 import time
 import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from absl import logging
 
 from data_pipelines.command_line import duration
 from data_pipelines.scene_graphs.errors import UserError
@@ -55,115 +57,69 @@ class DataSetFiles:
   files: tuple[OfficialFile, ...]
 
 
-# Sizes and SHA-256 of COCO's files: tensorflow-datasets 4.9, url_checksums/coco.txt. For the stuff
-# annotations it has none, and GluonCV has had two different SHA-1 of them, so they are checked by
-# the sums in the archive.
-_COCO = 'http://images.cocodataset.org'  # has no valid certificate of its own for https
-_COCO_IMAGES = (
-  OfficialFile(
-    f'{_COCO}/zips/train2017.zip',
-    19336861798,
-    '69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929',
-  ),
-  OfficialFile(
-    f'{_COCO}/zips/val2017.zip',
-    815585330,
-    '4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05',
-  ),
-)
-_COCO_INSTANCES = OfficialFile(
-  f'{_COCO}/annotations/annotations_trainval2017.zip',
-  252907541,
-  '113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268',
-)
-_COCO_STUFF = OfficialFile(f'{_COCO}/annotations/stuff_annotations_trainval2017.zip')
-_COCO_PANOPTIC = OfficialFile(
-  f'{_COCO}/annotations/panoptic_annotations_trainval2017.zip',
-  860725834,
-  'c05f76d2129b6b561eb70efe16e7006df62f73fb92889132d373b9d90e31a370',
-)
+class Listener(Protocol):
+  """Is told how a download gets on."""
 
-# Addresses: the published scripts/download_vg.sh of google/sg2im; its visualgenome.org/static no
-# longer has the annotations, which their author keeps at the University of Washington. Sizes and
-# SHA-256: of the images, tensorflow-datasets 4.9, datasets/covr/checksums.tsv; of
-# image_data.json.zip, huggingface/datasets, datasets/visual_genome/dataset_infos.json, which has it
-# from the former address. For the others none was found.
-_VISUAL_GENOME = 'https://homes.cs.washington.edu/~ranjay/visualgenome/data/dataset'
-_VISUAL_GENOME_IMAGES = 'https://cs.stanford.edu/people/rak248/VG_100K_2'
-_SPLITS = (
-  'https://raw.githubusercontent.com/google/sg2im/1a3d4e71645cffc6cbe4c32c2eb74349e29919f6'
-  '/sg2im/data/vg_splits.json'
-)  # the commit fixes the content
+  def say(self, text: str):
+    """A message of one line."""
 
-DATA_SETS = {
-  'coco_stuff': DataSetFiles(
-    'https://cocodataset.org/#download', (_COCO_INSTANCES, _COCO_STUFF, *_COCO_IMAGES)
-  ),
-  'coco_panoptic': DataSetFiles(
-    'https://cocodataset.org/#download', (_COCO_PANOPTIC, *_COCO_IMAGES)
-  ),
-  'visual_genome': DataSetFiles(
-    'https://homes.cs.washington.edu/~ranjay/visualgenome/api.html',
-    (
-      OfficialFile(_SPLITS),
-      OfficialFile(f'{_VISUAL_GENOME}/object_alias.txt'),
-      OfficialFile(f'{_VISUAL_GENOME}/relationship_alias.txt'),
-      OfficialFile(
-        f'{_VISUAL_GENOME}/image_data.json.zip',
-        1780854,
-        'b87a94918cb2ff4d952cf1dfeca0b9cf6cd6fd204c2f8704645653be1163681a',
-      ),
-      OfficialFile(f'{_VISUAL_GENOME}/objects.json.zip'),
-      OfficialFile(f'{_VISUAL_GENOME}/attributes.json.zip'),
-      OfficialFile(f'{_VISUAL_GENOME}/relationships.json.zip'),
-      OfficialFile(
-        f'{_VISUAL_GENOME_IMAGES}/images.zip',
-        9731705982,
-        '51c682d2721f880150720bb416e0346a4c787e4c55d7f80dfd1bd3f73ba81646',
-      ),
-      OfficialFile(
-        f'{_VISUAL_GENOME_IMAGES}/images2.zip',
-        5471658058,
-        '99da1a0ddf87011319ff3b05cf9176ffee2731cc3c52951162d9ef0d68e3cfb5',
-      ),
-    ),
-  ),
-}
+  def update(self, text: str, *, is_final: bool):
+    """The state of the transfer of one file, which replaces that before; often called."""
+
+
+class _Log(Listener):
+  def say(self, text: str):
+    logging.info('%s', text)
+
+  def update(self, text: str, *, is_final: bool):
+    if is_final:
+      logging.info('%s', text)
 
 
 class _Interrupted(Exception):
   """A transfer that may work when it is tried again; the message is the reason."""
 
 
-def fetch(data_set: DataSetFiles, directory: str | os.PathLike):
-  """Fetches those files that the directory lacks; progress goes to stderr.
+def fetch(
+  data_set: DataSetFiles, directory: str | os.PathLike, *, listener: Listener | None = None
+):
+  """Fetches those files that the directory lacks.
+
+  Args:
+    data_set: the files.
+    directory: where they are written; made if there is none.
+    listener: is told about the progress; by default it is logged.
 
   Raises:
     UserError: no network, no such file, no room, or not the official file; what has been fetched is
       kept in NAME.part, unless it is wrong.
   """
-  directory = pathlib.Path(directory)
+  directory, listener = pathlib.Path(directory), listener or _Log()
   try:
     directory.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise UserError(
       f'{directory}: cannot be made ({error.strerror}); choose a directory that can be written'
     ) from None
-  missing = [file for file in data_set.files if not _is_there(file, directory / file.name)]
+  missing = [
+    file for file in data_set.files if not _is_there(file, directory / file.name, listener)
+  ]
   if not missing:
-    _say(f'{directory}: has all {len(data_set.files)} files already, nothing to download')
+    listener.say(f'{directory}: has all {len(data_set.files)} files already, nothing to download')
     return
   # A size that nobody knows counts as 0; the few files where this happens are small.
-  sizes = {file: file.size or _size_on_server(file, data_set.homepage) for file in missing}
-  _check_room(missing, sizes, directory)
+  sizes = {
+    file: file.size or _size_on_server(file, data_set.homepage, listener) for file in missing
+  }
+  _check_room(missing, sizes, directory, listener)
   for file in missing:
     part = _part(directory / file.name)
-    _transfer(file, sizes[file], part, data_set.homepage)
-    _check(file, part, data_set.homepage)
+    _transfer(file, sizes[file], part, data_set.homepage, listener)
+    _check(file, part, data_set.homepage, listener)
     part.replace(directory / file.name)
 
 
-def _is_there(file: OfficialFile, path: pathlib.Path) -> bool:
+def _is_there(file: OfficialFile, path: pathlib.Path, listener: Listener) -> bool:
   if not path.exists():
     return False
   found = path.stat().st_size
@@ -172,7 +128,7 @@ def _is_there(file: OfficialFile, path: pathlib.Path) -> bool:
       f'{path}: has {found} bytes, the official file {file.size}; move it away, or if it is the '
       f'beginning of that file, rename it to {_part(path).name} to have it continued'
     )
-  _say(f'{path}: already there')
+  listener.say(f'{path}: already there')
   return True
 
 
@@ -185,13 +141,16 @@ def _size_of(path: pathlib.Path) -> int:
 
 
 def _check_room(
-  files: Sequence[OfficialFile], sizes: dict[OfficialFile, int | None], directory: pathlib.Path
+  files: Sequence[OfficialFile],
+  sizes: dict[OfficialFile, int | None],
+  directory: pathlib.Path,
+  listener: Listener,
 ):
   needed = sum(
     max((sizes[file] or 0) - _size_of(_part(directory / file.name)), 0) for file in files
   )
   free = shutil.disk_usage(directory).free
-  _say(
+  listener.say(
     f'{", ".join(file.name for file in files)}: {_readable(needed)} to download into {directory}, '
     f'where {_readable(free)} are free'
   )
@@ -203,7 +162,7 @@ def _check_room(
     )
 
 
-def _size_on_server(file: OfficialFile, homepage: str) -> int | None:
+def _size_on_server(file: OfficialFile, homepage: str, listener: Listener) -> int | None:
   """Bytes; None where the server does not tell."""
   for number in itertools.count(1):
     try:
@@ -211,10 +170,12 @@ def _size_on_server(file: OfficialFile, homepage: str) -> int | None:
         length = response.headers['Content-Length']
       return int(length) if length else None
     except _Interrupted as error:
-      _wait(file, error, number)
+      _wait(file, error, number, listener)
 
 
-def _transfer(file: OfficialFile, size: int | None, part: pathlib.Path, homepage: str):
+def _transfer(
+  file: OfficialFile, size: int | None, part: pathlib.Path, homepage: str, listener: Listener
+):
   """Fetches what `part` lacks."""
   if size is not None and _size_of(part) > size:
     raise UserError(
@@ -225,13 +186,13 @@ def _transfer(file: OfficialFile, size: int | None, part: pathlib.Path, homepage
   while size is None or _size_of(part) != size:
     before = _size_of(part)
     try:
-      return _receive(file, size, part, homepage)
+      return _receive(file, size, part, homepage, listener)
     except _Interrupted as error:
       number = number + 1 if _size_of(part) <= before else 1
-      _wait(file, error, number)
+      _wait(file, error, number, listener)
 
 
-def _wait(file: OfficialFile, error: _Interrupted, number: int):
+def _wait(file: OfficialFile, error: _Interrupted, number: int, listener: Listener):
   """Before the next attempt; UserError when there have been enough."""
   if number >= ATTEMPTS:
     raise UserError(
@@ -240,7 +201,7 @@ def _wait(file: OfficialFile, error: _Interrupted, number: int):
       'which goes on from what has been fetched'
     )
   seconds = 2 ** (number - 1)
-  _say(f'{file.name}: {error}; trying again in {seconds} s')
+  listener.say(f'{file.name}: {error}; trying again in {seconds} s')
   time.sleep(seconds)
 
 
@@ -271,7 +232,9 @@ def _open(request: urllib.request.Request, homepage: str) -> http.client.HTTPRes
   return response
 
 
-def _receive(file: OfficialFile, size: int | None, part: pathlib.Path, homepage: str):
+def _receive(
+  file: OfficialFile, size: int | None, part: pathlib.Path, homepage: str, listener: Listener
+):
   """One connection's worth of the file, appended to `part`."""
   start = (
     0 if size is None else _size_of(part)
@@ -281,7 +244,7 @@ def _receive(file: OfficialFile, size: int | None, part: pathlib.Path, homepage:
     request.add_header('Range', f'bytes={start}-')
   with _open(request, homepage) as response:
     if start and response.status != http.HTTPStatus.PARTIAL_CONTENT:
-      _say(f'{file.name}: the server cannot continue a file; starting again')
+      listener.say(f'{file.name}: the server cannot continue a file; starting again')
       start = 0
     length = response.headers['Content-Length']
     if size is not None and length is not None and start + int(length) != size:
@@ -293,7 +256,7 @@ def _receive(file: OfficialFile, size: int | None, part: pathlib.Path, homepage:
     if length is not None:
       size = start + int(length)
     with _writing(part), part.open('ab' if start else 'wb') as output:
-      progress = _Progress(file.name, start, size)
+      progress = _Progress(file.name, start, size, listener)
       while block := _read(response):
         output.write(block)
         output.flush()
@@ -323,9 +286,9 @@ def _writing(path: pathlib.Path) -> Iterator[None]:
     ) from None
 
 
-def _check(file: OfficialFile, part: pathlib.Path, homepage: str):
+def _check(file: OfficialFile, part: pathlib.Path, homepage: str, listener: Listener):
   """UserError unless the fetched file is whole and the official one; deletes it if it is not."""
-  _say(f'{file.name}: checking')
+  listener.say(f'{file.name}: checking')
   fault = None
   if file.sha256 is not None:
     with part.open('rb') as content:
@@ -349,43 +312,28 @@ def _check(file: OfficialFile, part: pathlib.Path, homepage: str):
 
 
 class _Progress:
-  """How much of a file has come, how fast, and the time left, on stderr."""
+  """Tells the listener how much of a file has come, how fast, and the time left."""
 
-  def __init__(self, name: str, start: int, size: int | None):
+  def __init__(self, name: str, start: int, size: int | None, listener: Listener):
     self._name, self._start, self._size, self._done = name, start, size, start
-    self._is_terminal = sys.stderr.isatty()
-    self._began = self._said = time.monotonic()
+    self._listener, self._began = listener, time.monotonic()
 
   def add(self, count: int):
     self._done += count
-    now = time.monotonic()
-    if now - self._said >= (0.5 if self._is_terminal else 30):
-      self._said = now
-      self._show(now)
+    self._tell(is_final=False)
 
   def end(self):
-    self._show(time.monotonic())
-    if self._is_terminal:
-      print(file=sys.stderr)
+    self._tell(is_final=True)
 
-  def _show(self, now: float):
-    rate = (self._done - self._start) / max(now - self._began, 1e-9)
+  def _tell(self, *, is_final: bool):
+    rate = (self._done - self._start) / max(time.monotonic() - self._began, 1e-9)
     text = f'{self._name}: {_readable(self._done)}'
     if self._size is not None:
       text += f' of {_readable(self._size)}'
     text += f', {_readable(rate)}/s'
     if self._size is not None and rate:
       text += f', {duration((self._size - self._done) / rate)} left'
-    print(
-      f'\r{text:<78}' if self._is_terminal else text,
-      end='' if self._is_terminal else '\n',
-      file=sys.stderr,
-      flush=True,
-    )
-
-
-def _say(text: str):
-  print(text, file=sys.stderr, flush=True)
+    self._listener.update(text, is_final=is_final)
 
 
 def _readable(count: float) -> str:

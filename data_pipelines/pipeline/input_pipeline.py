@@ -2,67 +2,62 @@
 
 The order of training is a function of the seed alone: epoch e is the records shuffled with (seed,
 e), the epochs follow one another without a gap, and batch k is the k-th slice of that stream. What
-is drawn for a visit (objects, relations, flip) is a function of (seed, epoch, record). So a restart
-at any step continues with the very next batch, and all that it reads again is the part of one epoch
+is random in a visit (objects, relations, flip) is a function of (seed, epoch, record). A restart at
+any step therefore continues with the very next batch; it reads again only the part of one epoch
 that it skips.
 """
 
-import importlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
-from ml_collections import ConfigDict
 
+from data_pipelines import data_sets
 from data_pipelines.pipeline import relation_ops
-from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.pipeline.tensorflow_quietly import tf
+from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
+from data_pipelines.settings.data_settings import DataSettings, VisitSettings
 
-tf.config.set_visible_devices(
-  [], 'GPU'
-)  # or TensorFlow would take the memory that the training needs
+# TensorFlow would otherwise reserve the memory of the GPUs on which JAX trains.
+tf.config.set_visible_devices([], 'GPU')
 
-DATA_SETS = {  # config.data.name -> the module whose make_builder(data_config) makes its builder
-  'storybook': 'storybook.builder',
-  'coco_stuff': 'coco.stuff',
-  'coco_panoptic': 'coco.panoptic',
-  'visual_genome': 'visual_genome.builder',
-  'scenes': 'own_scenes.builder',
-}
 SHUFFLE_BUFFER = 20_000  # records; smaller splits are shuffled as a whole
 MAX_THREADS = 16  # more do not help one pipeline
-EVALUATION_EPOCH = -1  # evaluation draws as in this epoch, which training never sees
+EVALUATION_EPOCH = -1  # of the random numbers of evaluation; no epoch of training has this number
 
 
-def prepare(data_config: ConfigDict) -> tfds.core.DatasetBuilder:
-  """The builder of the data set that the config names, prepared now unless it has been before."""
-  if data_config.name not in DATA_SETS:
-    raise UserError(
-      f'--config.data.name is {data_config.name!r}; expected one of {", ".join(DATA_SETS)}'
-    )
-  data_set = importlib.import_module(f'data_pipelines.{DATA_SETS[data_config.name]}')
+def prepare(settings: DataSettings) -> tfds.core.DatasetBuilder:
+  """The builder of the data set that the settings name, prepared now unless it has been before.
+
+  Raises:
+    UserError: the files that the records are made from are missing or damaged, or the records
+      cannot be written.
+  """
+  data_set = data_sets.find(settings.name)
+  assert data_set is not None, settings.name  # DataSettings has checked the name
   verbosity = logging.get_verbosity()
-  logging.set_verbosity(
-    logging.ERROR
-  )  # tensorflow-datasets warns of every configuration that its class does not list
+  # tensorflow-datasets warns of every configuration that its class does not list.
+  logging.set_verbosity(logging.ERROR)
   try:
-    builder = data_set.make_builder(data_config)
+    builder = data_set.make_builder(settings)
   finally:
     logging.set_verbosity(verbosity)
   try:
-    # This writes to a directory of another name, which is renamed at the end: nothing half-done is
-    # ever read.
+    # Writes to a directory of another name and renames it at the end: no half-written records.
     builder.download_and_prepare(
       download_config=tfds.download.DownloadConfig(try_download_gcs=False)
     )
   except OSError as error:
-    raise UserError(
-      f'{builder.data_dir}: cannot be prepared ({error}); expected a directory with room that can '
-      'be '
-      'written; change it or set --config.data.data_dir'
+    raise SettingsError(
+      Fault(
+        'data.data_dir',
+        f'is {settings.data_dir}, where {builder.data_dir} cannot be prepared ({error}); expected '
+        'a directory with room that can be written',
+      )
     ) from error
   return builder
 
@@ -73,12 +68,13 @@ def stored_vocabulary(builder: tfds.core.DatasetBuilder) -> Vocabulary:
 
 
 def num_examples(builder: tfds.core.DatasetBuilder, split: str) -> int:
+  """The number of scenes of a split."""
   return _split_info(builder, split).num_examples
 
 
 def training_batches(
   builder: tfds.core.DatasetBuilder,
-  data_config: ConfigDict,
+  settings: VisitSettings,
   vocabulary: Vocabulary,
   *,
   batch_size: int,
@@ -91,24 +87,26 @@ def training_batches(
 
   Args:
     builder: from `prepare`.
-    data_config: config.data.
+    settings: how scenes are visited.
     vocabulary: of the model, whose ids the batches have; it holds every name of the data set's.
     batch_size: images of a batch over all shards; B = batch_size / num_shards.
-    seed: of the order and of everything drawn.
+    seed: of the order and of everything random.
     first_step: number of the first batch.
     shard_index: which rows to return: part number `shard_index` of each batch, of `num_shards`
-      equal ones. One after the other, the shards of a step are the batch that a single shard would
-      get.
+      equal ones. The shards of a step, concatenated, are the batch that a single shard would get.
     num_shards: number of processes that read.
 
   Yields:
     Arrays by the names of `SceneBatch`'s fields.
+
+  Raises:
+    UserError: see `check`; or the shards would differ in size.
   """
   if batch_size % num_shards:
-    raise UserError(
-      f'--config.batch_size={batch_size} images cannot be split evenly among {num_shards} processes'
+    raise SettingsError(
+      Fault('batch_size', f'is {batch_size}, expected a multiple of {num_shards}, the processes')
     )
-  make_scene, make_batch = _stages(builder, data_config, vocabulary, data_config.flip)
+  make_scene, make_batch = _stages(builder, settings, vocabulary, flip=settings.flip)
   epoch_size = num_examples(builder, 'train')
   first_epoch, num_skipped = divmod(first_step * batch_size, epoch_size)
 
@@ -130,7 +128,7 @@ def training_batches(
 
 def evaluation_batches(
   builder: tfds.core.DatasetBuilder,
-  data_config: ConfigDict,
+  settings: VisitSettings,
   vocabulary: Vocabulary,
   *,
   split: str,
@@ -141,32 +139,34 @@ def evaluation_batches(
   shard_index: int = 0,
   num_shards: int = 1,
 ) -> Iterator[dict[str, np.ndarray]]:
-  """Every example of a split once, in the order of the files, with objects and relations drawn once
-  by the seed.
+  """Every example of a split once, in the order of the files, with random numbers of the seed alone.
 
   Args:
     builder: from `prepare`.
-    data_config: config.data.
+    settings: how scenes are visited.
     vocabulary: of the model, whose ids the batches have; it holds every name of the data set's.
     split: train, val or test.
     batch_size: images of a batch over all shards; B = batch_size / num_shards.
-    seed: of everything drawn.
+    seed: of everything random.
     num_examples: how many examples from the start; None for all.
-    chosen: numbers of the examples to give, in the order of the files, each drawn as when all are
-    given; None for all.
+    chosen: numbers of the examples to yield, in the order of the files; each has the same random
+      numbers as when all are yielded. None for all.
     shard_index: which rows to return: part number `shard_index` of each batch, of `num_shards`
-    equal ones.
+      equal ones.
     num_shards: number of processes that read.
 
   Yields:
     Arrays by the names of `SceneBatch`'s fields; the last batch is filled up with rows of zeros,
     masks included.
+
+  Raises:
+    UserError: see `check`; or there is no such split, or the shards would differ in size.
   """
   if batch_size % num_shards:
     raise UserError(
       f'{batch_size} images a batch cannot be split evenly among {num_shards} processes'
     )
-  make_scene, make_batch = _stages(builder, data_config, vocabulary, flip=False)
+  make_scene, make_batch = _stages(builder, settings, vocabulary, flip=False)
   split_size = _split_info(builder, split).num_examples
   wanted = np.ones(split_size, bool) if chosen is None else np.isin(np.arange(split_size), chosen)
   count = int(wanted.sum()) if num_examples is None else min(num_examples, int(wanted.sum()))
@@ -185,6 +185,71 @@ def evaluation_batches(
   return _iterate(batches.map(make_batch, tf.data.AUTOTUNE))
 
 
+def check(builder: tfds.core.DatasetBuilder, settings: VisitSettings, vocabulary: Vocabulary):
+  """Raises unless visits to the prepared records fit the settings and the model's vocabulary.
+
+  Raises:
+    SettingsError: there are too few slots, or the data set lacks the geometric predicates that the
+      relations need; names all such settings.
+    UserError: the model's vocabulary lacks a name of the data set.
+  """
+  names = stored_vocabulary(builder)
+  faults = _slot_faults(settings, builder.info.metadata)
+  missing = [name for name in _geometric_names(settings) if name not in names.predicate_names]
+  if missing:
+    faults.append(
+      Fault(
+        'data.relations',
+        f'is {settings.relations!r}, but the data set has no predicate "{missing[0]}", which '
+        "geometric relations need; expected 'stored' or 'none'",
+      )
+    )
+  if faults:
+    raise SettingsError(faults, str(builder.data_dir))
+  names.translation(vocabulary)
+
+
+def check_slots(settings: VisitSettings, metadata: Mapping[str, Any], source: str):
+  """Raises unless the slots hold every scene of a prepared data set, once subsampled if asked for.
+
+  Args:
+    settings: with the slots.
+    metadata: of the builder: `max_objects` and `max_relations` of a scene.
+    source: what the error message begins with.
+
+  Raises:
+    SettingsError: there are too few slots.
+  """
+  faults = _slot_faults(settings, metadata)
+  if faults:
+    raise SettingsError(faults, source)
+
+
+def _slot_faults(settings: VisitSettings, metadata: Mapping[str, Any]) -> list[Fault]:
+  num_objects, num_relations = metadata['max_objects'], metadata['max_relations']
+  if settings.subsample:  # both are cut down to the slots
+    num_objects, num_relations = max(1, min(num_objects, settings.max_objects - 1)), 0
+  num_visited = {'geometric': num_objects, 'mixed': num_objects, 'stored': num_relations, 'none': 0}
+  needed = {
+    'max_objects': num_objects + 1,
+    'max_triples': num_objects + num_visited[settings.relations],
+  }
+  return [
+    Fault(
+      f'data.{name}',
+      f'is {getattr(settings, name)}, but scenes of up to {num_objects} objects need {slots} slots',
+      str(slots),
+    )
+    for name, slots in needed.items()
+    if getattr(settings, name) < slots
+  ]
+
+
+def _geometric_names(settings: VisitSettings) -> Sequence[str]:
+  """The predicates that these relations need."""
+  return GEOMETRIC_PREDICATES if settings.relations in ('geometric', 'mixed') else ()
+
+
 def _split_info(builder: tfds.core.DatasetBuilder, split: str) -> tfds.core.SplitInfo:
   if split not in builder.info.splits:
     raise UserError(
@@ -201,9 +266,7 @@ def _epoch_key(seed: int, epoch: tf.Tensor) -> tf.Tensor:
 def _visits(
   builder: tfds.core.DatasetBuilder, split: str, seed: int, epoch: tf.Tensor
 ) -> tf.data.Dataset:
-  """The records of a split, not yet parsed, each with int64[2]: the key of all that is drawn when
-  it is visited.
-  """
+  """The records of a split, not yet parsed, each with int64[2], the key of its random numbers."""
   paths = [str(path) for path in _split_info(builder, split).filepaths]
   return (
     tf.data.TFRecordDataset(paths)
@@ -215,8 +278,9 @@ def _visits(
 def _shard(
   visits: tf.data.Dataset, batch_size: int, shard_index: int, num_shards: int
 ) -> tf.data.Dataset:
-  """Of every `batch_size` visits in a row, those of one shard; before they are parsed, as most of
-  them are dropped.
+  """The visits of one shard, from every `batch_size` in a row.
+
+  Comes before parsing, as most visits are dropped.
   """
   if num_shards == 1:
     return visits
@@ -226,34 +290,35 @@ def _shard(
 
 
 def _stages(
-  builder: tfds.core.DatasetBuilder, data_config: ConfigDict, vocabulary: Vocabulary, flip: bool
+  builder: tfds.core.DatasetBuilder,
+  settings: VisitSettings,
+  vocabulary: Vocabulary,
+  *,
+  flip: bool,
 ) -> tuple[Callable, Callable]:
-  """The two functions of every pipeline: from a visit to a padded scene, and from a batch of these
-  to the model's.
+  """The two functions of every pipeline: from a visit to a padded scene, from such a batch to the
+  model's.
   """
+  check(builder, settings, vocabulary)
   metadata, names = builder.info.metadata, stored_vocabulary(builder)
-  check_slots(data_config, metadata, builder.data_dir)
-  num_slots, kind = data_config.max_objects, data_config.relations
+  num_slots, kind = settings.max_objects, settings.relations
   max_relations = metadata['max_relations'] if kind in ('stored', 'mixed') else 0
-  # Relations to be mixed in take the places of drawn ones, so they need no slots of their own.
+  # A stored relation that is mixed in replaces a random one, so it needs no slot of its own.
   triple_budget = (
-    data_config.max_triples if kind == 'stored' else num_slots - 1 + metadata['max_relations']
+    settings.max_triples if kind == 'stored' else num_slots - 1 + metadata['max_relations']
   )
-  geometric_ids = _geometric_ids(names, builder.data_dir) if kind in ('geometric', 'mixed') else []
+  geometric_ids = [names.predicate_names.index(name) for name in _geometric_names(settings)]
   mirrored_ids = _mirrored_ids(names)
   object_ids, predicate_ids = names.translation(vocabulary)
 
   def make_scene(record: tf.Tensor, key: tf.Tensor) -> dict[str, tf.Tensor]:
     scene = builder.info.features.deserialize_example(record)
-    if data_config.subsample:
+    if settings.subsample:
       scene |= _subsample(scene, key, num_slots - 1, triple_budget)
     num_objects = tf.shape(scene['boxes'])[0]
     num_relations = tf.minimum(tf.shape(scene['relations'])[0], max_relations)
-    slot_relations = tf.cast(scene['relations'][:max_relations], tf.int32) + [
-      1,
-      0,
-      1,
-    ]  # slot 0 is __image__
+    slot_offsets = [1, 0, 1]  # slot 0 is __image__
+    slot_relations = tf.cast(scene['relations'][:max_relations], tf.int32) + slot_offsets
     arrays = {
       'object_class': _pad(tf.cast(scene['object_class'], tf.int32), 1, num_slots),
       'object_mask': tf.range(num_slots) <= num_objects,
@@ -272,14 +337,14 @@ def _stages(
 
   def make_batch(scenes: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     uniform = scenes.pop('uniform')
-    # Slot 0 is __image__, which draws no relation, so its numbers decide on the flip.
+    # Slot 0 is __image__, which has no random relation, so its numbers decide on the flip.
     if flip:
       scenes = _mirror(scenes, uniform[:, 0, 0] < 0.5, mirrored_ids)
     stored, num_stored = scenes.pop('relations'), scenes.pop('num_relations')
     if kind in ('stored', 'none'):
       triples, valid = stored, tf.sequence_mask(num_stored, max_relations)
     else:
-      triples, valid = relation_ops.draw_geometric(
+      triples, valid = relation_ops.random_geometric(
         scenes['boxes'],
         scenes.get('masks'),
         scenes['object_mask'],
@@ -289,7 +354,7 @@ def _stages(
     if kind == 'mixed' and max_relations:
       triples, valid = relation_ops.mix(triples, valid, stored, num_stored, uniform[:, 1:, 2:])
     triples, triple_mask = relation_ops.with_in_image_triples(
-      triples, valid, scenes['object_mask'], data_config.max_triples
+      triples, valid, scenes['object_mask'], settings.max_triples
     )
     subject, predicate, object_ = tf.unstack(triples, axis=-1)
     return {
@@ -302,31 +367,21 @@ def _stages(
   return make_scene, make_batch
 
 
-def _geometric_ids(names: Vocabulary, where: str) -> list[int]:
-  missing = [name for name in GEOMETRIC_PREDICATES if name not in names.predicate_names]
-  if missing:
-    raise UserError(
-      f'{where}: has no predicate "{missing[0]}", which geometric relations need; '
-      "set --config.data.relations to 'stored' or 'none'"
-    )
-  return [names.predicate_names.index(name) for name in GEOMETRIC_PREDICATES]
-
-
 def _mirrored_ids(names: Vocabulary) -> list[int]:
-  """By predicate id: what the predicate is in a mirrored image; another one for left of and right
-  of, where known.
-  """
+  """By predicate id, the predicate in a mirrored image: left of and right of change places."""
   ids = {name: index for index, name in enumerate(names.predicate_names)}
   opposite = {'left of': 'right of', 'right of': 'left of'}
-  return [ids.get(opposite.get(name), index) for index, name in enumerate(names.predicate_names)]
+  return [
+    ids.get(opposite.get(name, name), index) for index, name in enumerate(names.predicate_names)
+  ]
 
 
 def _subsample(
   scene: dict[str, tf.Tensor], key: tf.Tensor, max_objects: int, max_triples: int
 ) -> dict[str, tf.Tensor]:
-  """The arrays of a scene with the objects and relations that `relation_ops.subsample` keeps of it."""
+  """The scene with those objects and relations that `relation_ops.subsample` keeps."""
   num_objects, num_relations = tf.shape(scene['boxes'])[0], tf.shape(scene['relations'])[0]
-  # Numbers apart from those that the relations and the flip are drawn with.
+  # A key of its own: these numbers are independent of those of the relations and the flip.
   uniform = tf.random.stateless_uniform([num_objects + num_relations], tf.random.fold_in(key, 1))
   kept, kept_relations = relation_ops.subsample(
     scene['relations'], uniform[:num_objects], uniform[num_objects:], max_objects, max_triples
@@ -339,30 +394,6 @@ def _subsample(
   return arrays | {'relations': kept_relations}
 
 
-def check_slots(data_config: ConfigDict, metadata: tfds.core.MetadataDict, where: str):
-  """UserError when some example needs more slots than the config has, after subsampling if the
-  config asks for it.
-  """
-  num_objects, num_relations = metadata['max_objects'], metadata['max_relations']
-  if data_config.subsample:  # both are cut down to the slots
-    num_objects, num_relations = max(1, min(num_objects, data_config.max_objects - 1)), 0
-  num_drawn = {'geometric': num_objects, 'mixed': num_objects, 'stored': num_relations, 'none': 0}
-  if data_config.relations not in num_drawn:
-    raise UserError(
-      f'--config.data.relations is {data_config.relations!r}; expected one of '
-      f'{", ".join(num_drawn)}'
-    )
-  for flag, needed in (
-    ('max_objects', num_objects + 1),
-    ('max_triples', num_objects + num_drawn[data_config.relations]),
-  ):
-    if data_config[flag] < needed:
-      raise UserError(
-        f'{where}: has scenes of up to {num_objects} objects, which need {needed} slots, but '
-        f'--config.data.{flag} is {data_config[flag]}; set it to {needed}'
-      )
-
-
 def _pad(values: tf.Tensor, before: int, length: int) -> tf.Tensor:
   """Zeros before and after `values` along the first axis, so that it is `length` long."""
   after = length - before - tf.shape(values)[0]
@@ -373,8 +404,9 @@ def _pad(values: tf.Tensor, before: int, length: int) -> tf.Tensor:
 def _mirror(
   scenes: dict[str, tf.Tensor], flipped: tf.Tensor, mirrored_ids: list[int]
 ) -> dict[str, tf.Tensor]:
-  """The batch with the images `flipped` (bool[B]) mirrored left to right: pixels, masks, boxes,
-  stored relation_ops.
+  """The batch with the images where `flipped` (bool[B]) mirrored left to right.
+
+  Mirrors pixels, masks, boxes and stored relations.
   """
   x0, y0, x1, y1 = tf.unstack(scenes['boxes'], axis=-1)
   mirrored = {
@@ -401,6 +433,6 @@ def _mirror(
 def _iterate(batches: tf.data.Dataset) -> Iterator[dict[str, np.ndarray]]:
   options = tf.data.Options()
   options.deterministic = True
-  options.threading.private_threadpool_size = min(os.cpu_count(), MAX_THREADS)
+  options.threading.private_threadpool_size = min(os.cpu_count() or 1, MAX_THREADS)
   options.threading.max_intra_op_parallelism = 1
   return batches.prefetch(2).with_options(options).as_numpy_iterator()

@@ -1,31 +1,30 @@
-"""Prepared data sets as they lie on the disk, opened without the files and the options that they
-were made from.
-"""
+"""Prepared data sets on disk, opened without the files and the options that they were made from."""
 
 import dataclasses
 import itertools
 import pathlib
+import typing
 from collections.abc import Iterator
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_datasets as tfds
-from absl import flags
-from ml_collections import ConfigDict
 
 from data_pipelines.pipeline import input_pipeline
-from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.pipeline.tensorflow_quietly import tf
+from data_pipelines.pipeline.visit_options import VisitOptions
+from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.graph import IN_IMAGE_PREDICATE, SceneGraph
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
+from data_pipelines.settings.data_settings import Relations, VisitSettings
 
-RELATIONS = ('geometric', 'stored', 'mixed', 'none')
+RELATIONS: tuple[Relations, ...] = typing.get_args(Relations)
 _BATCH_SIZE = 32
 _INFO_FILE = 'dataset_info.json'  # lies in every directory that tensorflow-datasets has prepared
 _LEVELS = 3  # below --data_dir: data set, configuration, version
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Scene:
+class PreparedScene:
   """One visit to a record, as the model gets it, without `__image__` and padding.
 
   Attributes:
@@ -43,46 +42,18 @@ class Scene:
   masks: np.ndarray | None
 
 
-def define_flags():
-  """The flags that say which scenes are meant and how they are visited."""
-  flags.DEFINE_string(
-    'data_dir', 'datasets/prepared', 'Where the prepared records are: config.data.data_dir.'
-  )
-  flags.DEFINE_string(
-    'dataset',
-    None,
-    'Which of the data sets in --data_dir, by a part of its path, such as storybook '
-    'or storybook/64x64; not needed where there is one.',
-  )
-  flags.DEFINE_string('split', 'val', 'train, val or test.')
-  flags.DEFINE_enum(
-    'relations',
-    None,
-    RELATIONS,
-    'How the relations of a visit are made: config.data.relations. By '
-    'default as in the configs: geometric where none are stored, else mixed, or stored where there '
-    'are no masks.',
-  )
-  flags.DEFINE_integer(
-    'max_objects',
-    None,
-    'Object slots of a scene, with __image__: config.data.max_objects. By '
-    'default enough for every scene; larger scenes are cut down as with config.data.subsample.',
-    lower_bound=2,
-  )
-  flags.DEFINE_integer(
-    'max_triples',
-    None,
-    'Triple slots of a scene, with one __in_image__ triple for each object: '
-    'config.data.max_triples. By default enough for every scene.',
-    lower_bound=1,
-  )
-  flags.DEFINE_integer(
-    'seed',
-    0,
-    'Of the relations: the same seed draws the same ones.',
-    lower_bound=0,
-    upper_bound=2**31 - 1,
+def visits(options: VisitOptions) -> 'SplitVisits':
+  """The visits that the options ask for."""
+  builder = open_data_set(options.data_dir, options.dataset)
+  relations = options.relations or _default_relations(builder)
+  max_objects, max_triples = whole_slots(builder, relations, options.max_objects)
+  return SplitVisits(
+    builder,
+    options.split,
+    relations,
+    options.max_objects or max_objects,
+    options.max_triples or max_triples,
+    options.seed,
   )
 
 
@@ -97,35 +68,32 @@ def open_data_set(data_dir: str, name: str | None = None) -> tfds.core.DatasetBu
   found = _newest_versions(root)
   if not found:
     raise UserError(
-      f'{data_dir}: no prepared data set in it; expected --data_dir to be the config.data.data_dir '
-      'of a '
-      'training run, which prepares the records'
+      f'{data_dir}: no prepared data set in it; expected the data.data_dir of a training, which '
+      'prepares the records'
     )
   matching = [path for path in found if name == path] or [
     path for path in found if (name or '') in path
   ]
   if len(matching) != 1:
-    fault = (
-      f'no data set of {data_dir} has {name!r} in its path'
-      if not matching
-      else (
-        f'{data_dir}: {len(matching)} data sets'
-        + (f' with {name!r} in their paths' if name else '')
-      )
+    number = len(matching) or 'no'
+    problem = (
+      f'must choose one of {number} data sets'
+      if name is None
+      else f'is {name!r}, which {number} paths contain; choose one'
     )
-    raise UserError(f'{fault}; choose one with --dataset: {", ".join(matching or found)}')
+    raise SettingsError(Fault('dataset', f'{problem}: {", ".join(matching or found)}'), data_dir)
   directory = found[matching[0]]
   try:
     builder = tfds.builder_from_directory(directory)
     is_ours = {'vocabulary', 'max_objects', 'max_relations'} <= set(builder.info.metadata or {})
-  except (
-    Exception
-  ) as error:  # the readers of its JSON files raise whatever a damaged one leads them into
+  except Exception as error:  # the readers of its JSON files raise anything at a damaged one
     raise UserError(
       f'{directory}: cannot be read ({error}); delete it, so that it is prepared again'
     ) from error
   if not is_ours:
-    raise UserError(f'{directory}: not a data set of scene graphs; choose another with --dataset')
+    raise SettingsError(
+      Fault('dataset', 'must choose a data set of scene graphs, which this is not'), str(directory)
+    )
   return builder
 
 
@@ -139,9 +107,8 @@ def _newest_versions(root: pathlib.Path) -> dict[str, pathlib.Path]:
   for level in range(1, _LEVELS + 1):
     for info in root.glob('*/' * level + _INFO_FILE):
       directory = info.parent
-      if not tfds.core.Version.is_valid(
-        directory.name
-      ):  # such as 2.0.0.incompleteXYZ, which was interrupted
+      # An interrupted preparation leaves a directory such as 2.0.0.incompleteXYZ.
+      if not tfds.core.Version.is_valid(directory.name):
         continue
       name = str(directory.parent.relative_to(root)) if level > 1 else root.name
       if name not in found or tfds.core.Version(found[name].name) < directory.name:
@@ -163,7 +130,7 @@ def whole_slots(
   )
 
 
-def _default_relations(builder: tfds.core.DatasetBuilder) -> str:
+def _default_relations(builder: tfds.core.DatasetBuilder) -> Relations:
   """What the configs in configs/ have for such a data set."""
   has_geometric_names = set(GEOMETRIC_PREDICATES) <= set(
     input_pipeline.stored_vocabulary(builder).predicate_names
@@ -183,12 +150,12 @@ class SplitVisits:
     relations: one of `RELATIONS`.
     max_objects: object slots, with `__image__`.
     max_triples: triple slots, with the `__in_image__` triples.
-    seed: of everything drawn.
+    seed: of everything random.
   """
 
   builder: tfds.core.DatasetBuilder
   split: str
-  relations: str
+  relations: Relations
   max_objects: int
   max_triples: int
   seed: int
@@ -202,32 +169,28 @@ class SplitVisits:
       f'{self.builder.data_dir}, split {self.split}, relations {self.relations}, seed {self.seed}'
     )
 
-  def scenes(self, num_scenes: int | None = None) -> Iterator[Scene]:
+  def scenes(self, num_scenes: int | None = None) -> Iterator[PreparedScene]:
     """The scenes as `input_pipeline.evaluation_batches` gives them; the first `num_scenes`, or all."""
     # Subsampling changes no scene that fits the slots.
-    data_config = ConfigDict(
+    settings = VisitSettings.from_values(
       {
         'relations': self.relations,
         'max_objects': self.max_objects,
         'max_triples': self.max_triples,
         'subsample': True,
-      }
+      },
+      'data',
     )
     vocabulary = self.vocabulary
-    try:
-      batches = input_pipeline.evaluation_batches(
-        self.builder,
-        data_config,
-        vocabulary,
-        split=self.split,
-        batch_size=_BATCH_SIZE,
-        seed=self.seed,
-        num_examples=num_scenes,
-      )
-    except (
-      UserError
-    ) as error:  # it says which key of a config to set; here these are flags of their own
-      raise UserError(str(error).replace('--config.data.', '--')) from error
+    batches = input_pipeline.evaluation_batches(
+      self.builder,
+      settings,
+      vocabulary,
+      split=self.split,
+      batch_size=_BATCH_SIZE,
+      seed=self.seed,
+      num_examples=num_scenes,
+    )
     rows = (
       {name: values[row] for name, values in batch.items()}
       for batch in batches
@@ -240,22 +203,6 @@ class SplitVisits:
       yield _scene(image_id, row, vocabulary)
 
 
-def visits_of_flags() -> SplitVisits:
-  """What the flags of `define_flags` ask for."""
-  values = flags.FLAGS
-  builder = open_data_set(values.data_dir, values.dataset)
-  relations = values.relations or _default_relations(builder)
-  max_objects, max_triples = whole_slots(builder, relations, values.max_objects)
-  return SplitVisits(
-    builder,
-    values.split,
-    relations,
-    values.max_objects or max_objects,
-    values.max_triples or max_triples,
-    values.seed,
-  )
-
-
 def image_ids(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[str]:
   """The ids of a split's images in the order of the files, which is that of `evaluation_batches`."""
   paths = [str(path) for path in builder.info.splits[split].filepaths]
@@ -266,7 +213,7 @@ def image_ids(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[str]:
   return (image_id.decode() for image_id in ids.as_numpy_iterator())
 
 
-def _scene(image_id: str, row: dict[str, np.ndarray], vocabulary: Vocabulary) -> Scene:
+def _scene(image_id: str, row: dict[str, np.ndarray], vocabulary: Vocabulary) -> PreparedScene:
   is_object = row['object_mask'].copy()
   is_object[0] = False  # __image__
   relationships = [
@@ -279,4 +226,4 @@ def _scene(image_id: str, row: dict[str, np.ndarray], vocabulary: Vocabulary) ->
     tuple(relationships),
   )
   masks = row['masks'][is_object] if 'masks' in row else None
-  return Scene(image_id, row['image'], graph, row['boxes'][is_object], masks)
+  return PreparedScene(image_id, row['image'], graph, row['boxes'][is_object], masks)

@@ -3,6 +3,9 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_pipelines.pipeline.source import Source
+from data_pipelines.scene_graphs.errors import Fault, SettingsError
+
 
 def record_features(
   image_size: tuple[int, int], mask_size: int | None
@@ -35,3 +38,15 @@ def record_features(
   if mask_size is not None:
     features['masks'] = tfds.features.Tensor(shape=(None, mask_size, mask_size), dtype=np.uint8)
   return tfds.features.FeaturesDict(features)
+
+
+def other_annotations(builder: tfds.core.DatasetBuilder, source: Source) -> SettingsError:
+  """The error for prepared records whose annotation files are not those of the source."""
+  return SettingsError(
+    Fault(
+      'data.data_dir',
+      f'has records in {builder.data_dir} that were prepared from other annotation files than '
+      f'those in {source.directory}; choose another directory, or delete this one to prepare it '
+      'again',
+    )
+  )

@@ -1,14 +1,12 @@
-"""The triples of a visit: drawn anew from the geometry of a scene, or taken from its stored
-relations.
+"""The triples of a visit: random ones named by the geometry of the scene, or stored relations.
 
-`scene_graphs/geometry.py` has the geometric rule, in NumPy; here it is in TensorFlow.
+`scene_graphs/geometry.py` has the geometric rule in NumPy; here it is in TensorFlow.
 
-Slot 0 of the padded arrays is `__image__`, which takes no part: objects are the slots 1..O-1, and S
-= O - 1.
+Slot 0 of the padded arrays is `__image__`, which takes no part: objects are the slots 1..O-1, and
+S = O - 1.
 """
 
-import tensorflow as tf
-
+from data_pipelines.pipeline.tensorflow_quietly import tf
 from data_pipelines.scene_graphs.geometry import contains
 
 
@@ -38,21 +36,20 @@ def _geometric_predicate_tf(subject_box, object_box, subject_centre, object_cent
   return tf.where(is_outer, 5, tf.where(is_inner, 4, direction))
 
 
-def draw_geometric(
+def random_geometric(
   boxes: tf.Tensor,
   masks: tf.Tensor | None,
   object_mask: tf.Tensor,
   uniform: tf.Tensor,
   predicate_ids: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """One triple for each object: with another one, drawn at random; which of them is the subject is
-  drawn too.
+  """One triple for each object with another object; partner and order are chosen at random.
 
   Args:
     boxes: float32[B, O, 4].
     masks: uint8[B, O, M, M]; without masks, centres are the middles of the boxes.
     object_mask: bool[B, O].
-    uniform: float32[B, S, 2] in [0, 1): what the partner and the order are drawn with.
+    uniform: float32[B, S, 2] in [0, 1), which choose the partner and the order.
     predicate_ids: int32[6], the ids of `vocabulary.GEOMETRIC_PREDICATES`.
 
   Returns:
@@ -87,14 +84,15 @@ def mix(
   num_relations: tf.Tensor,
   uniform: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Puts a stored relation in the place of half of the drawn triples, where the object is the
-  subject of one.
+  """Replaces a random triple by a stored relation of the object, at half of the visits.
+
+  An object that is the subject of no stored relation keeps its random triple.
 
   Args:
-    triples: int32[B, S, 3] one for each object, see `draw_geometric`; valid: bool[B, S].
+    triples: int32[B, S, 3] one for each object, see `random_geometric`; valid: bool[B, S].
     relations: int32[B, R, 3] subject slot, predicate id, object slot.
     num_relations: int32[B], how many of them are real.
-    uniform: float32[B, S, 2] in [0, 1): what the kind and the stored relation are drawn with.
+    uniform: float32[B, S, 2] in [0, 1), which choose the kind and the stored relation.
 
   Returns:
     triples: int32[B, S, 3]; valid: bool[B, S].
@@ -119,16 +117,14 @@ def subsample(
   max_objects: int,
   max_triples: int,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Which objects of one scene a visit keeps, at random where there are too many, and the relations
-  between them.
+  """Chooses the objects of one scene that a visit keeps, and the relations between them.
 
-  Objects in relations come before those in none. Relations are drawn, too, where there are too many
-  of them.
+  Where there are too many, the choice is random. Objects in relations come before those in none.
 
   Args:
     relations: int32[R, 3] subject index, predicate id, object index, without `__image__`.
-    object_uniform: float32[N] in [0, 1): what the objects are drawn with.
-    relation_uniform: float32[R] in [0, 1): what the relations are drawn with.
+    object_uniform: float32[N] in [0, 1), which choose the objects.
+    relation_uniform: float32[R] in [0, 1), which choose the relations.
     max_objects: how many objects to keep at most, without `__image__`.
     max_triples: how many relations and objects to keep at most together, at least `max_objects`.
 
@@ -151,7 +147,7 @@ def subsample(
 
 
 def _least(values: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
-  """int32[min(count, size)]: where the least of the values are, ascending."""
+  """int32[min(count, size)]: positions of the least values, ascending."""
   return tf.sort(tf.argsort(values, stable=True)[:count])
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from data_pipelines.pipeline.prepared import Scene, SplitVisits, whole_slots
+from data_pipelines.pipeline.prepared import PreparedScene, SplitVisits, whole_slots
 from data_pipelines.scene_graphs.graph import IMAGE_OBJECT
 from data_pipelines.scene_graphs.vocabulary import UNUSED_NAME
 
@@ -52,7 +52,7 @@ class SplitStatistics:
     return self.num_objects + self.num_relations
 
 
-def count(scenes: Iterable[Scene]) -> SplitStatistics:
+def count(scenes: Iterable[PreparedScene]) -> SplitStatistics:
   """Goes through the scenes once; there must be at least one."""
   num_objects, num_relations, areas = [], [], []
   class_counts, predicate_counts = collections.Counter(), collections.Counter()
@@ -180,13 +180,12 @@ def _slots_table(statistics: SplitStatistics, visits: SplitVisits) -> list[str]:
     lines.append(f'  {text:38}{cells[0]:>15}{cells[1]:>18}')
   if is_whole:
     lines.append(
-      f'recommended: --config.data.max_objects={whole[0]} --config.data.max_triples={whole[1]}; '
-      'fewer need '
-      '--config.data.subsample=True, which cuts larger scenes'
+      f'recommended: data.max_objects={whole[0]} data.max_triples={whole[1]}; fewer need '
+      'data.subsample=True, which cuts larger scenes'
     )
   else:
     lines.append(
       'scenes that need more are cut to these slots and counted so; for recommendations, leave out '
-      '--max_objects and --max_triples'
+      'max_objects and max_triples'
     )
   return lines

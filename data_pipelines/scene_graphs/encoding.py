@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 
@@ -70,21 +70,34 @@ def pad_scene_graph(
     object_mask: bool[O].
     triples: int32[T, 3].
     triple_mask: bool[T].
+
+  Raises:
+    SettingsError: the graph needs more slots.
+    UserError: a name is not in the vocabulary.
   """
   num_objects = len(graph.objects) + 1
   num_triples = len(graph.relationships) + len(graph.objects)
+  faults = []
   if num_objects > max_objects:
-    raise UserError(
-      f'{where}: {len(graph.objects)} objects and __image__, but the config has {max_objects} '
-      'object '
-      f'slots; leave objects out or set --config.data.max_objects={num_objects}'
+    faults.append(
+      Fault(
+        'data.max_objects',
+        f'is {max_objects}, but {len(graph.objects)} objects and __image__ need {num_objects} '
+        'object slots; leave objects out',
+        str(num_objects),
+      )
     )
   if num_triples > max_triples:
-    raise UserError(
-      f'{where}: {len(graph.relationships)} relationships and {len(graph.objects)} objects need '
-      f'{num_triples} triples, but the config has {max_triples} triple slots; '
-      f'leave relationships out or set --config.data.max_triples={num_triples}'
+    faults.append(
+      Fault(
+        'data.max_triples',
+        f'is {max_triples}, but {len(graph.relationships)} relationships and '
+        f'{len(graph.objects)} objects need {num_triples} triple slots; leave relationships out',
+        str(num_triples),
+      )
     )
+  if faults:
+    raise SettingsError(faults, where)
   object_class = np.zeros(max_objects, np.int32)
   object_class[1:num_objects] = [
     vocabulary.object_id(name, f'{where}: object {index}')

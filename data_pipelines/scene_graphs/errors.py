@@ -1,4 +1,4 @@
-"""What this project raises for a mistake of its user."""
+"""Errors that are mistakes of the user."""
 
 import dataclasses
 from collections.abc import Callable, Sequence

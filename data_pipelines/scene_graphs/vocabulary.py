@@ -51,6 +51,10 @@ class Vocabulary:
     """The id of predicate `name`; UserError with the nearest known names if there is none."""
     return _look_up(name, self._predicate_ids, f'{where}: unknown predicate name')
 
+  def nearest_object_names(self, name: str) -> list[str]:
+    """The known object names that are most like `name`, the nearest first."""
+    return _nearest_names(name, self._object_ids)
+
   def translation(self, target: 'Vocabulary') -> tuple[np.ndarray, np.ndarray]:
     """The ids that `target` has for the names here: int32[num_objects], int32[num_predicates]; 0
     for unused ids.

@@ -5,7 +5,10 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from data_pipelines import data_sets
+from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.settings.section import PositiveInt, Section
+
+Relations = Literal['geometric', 'stored', 'mixed', 'none']
 
 
 class VisitSettings(Section):
@@ -20,7 +23,7 @@ class VisitSettings(Section):
     subsample: take max_objects - 1 of a scene's objects at random, where it has more.
   """
 
-  relations: Literal['geometric', 'stored', 'mixed', 'none']
+  relations: Relations
   max_objects: Annotated[int, pydantic.Field(ge=2)]
   max_triples: PositiveInt
   flip: bool = False
@@ -46,6 +49,14 @@ class DataSettings(VisitSettings):
   image_size: tuple[PositiveInt, PositiveInt]
   mask_size: PositiveInt | None
   options: pydantic.SerializeAsAny[Section]
+
+  def required_mask_size(self) -> int:
+    """`mask_size`, for a data set whose objects have masks; SettingsError where it is None."""
+    if self.mask_size is None:
+      raise SettingsError(
+        Fault('data.mask_size', f'is None, but the objects of {self.name} have masks', '16')
+      )
+    return self.mask_size
 
   @pydantic.field_validator('name')
   @classmethod

@@ -11,6 +11,20 @@ from data_pipelines.scene_graphs.errors import Fault, SettingsError
 PositiveInt = Annotated[int, pydantic.Field(ge=1)]
 NonNegativeInt = Annotated[int, pydantic.Field(ge=0)]
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+Seed = Annotated[int, pydantic.Field(ge=0, le=2**31 - 1)]
+
+
+def not_below(name: str) -> pydantic.AfterValidator:
+  """Annotation of a number that must not be less than the field `name` before it."""
+
+  def check(value: int, info: pydantic.ValidationInfo) -> int:
+    least = info.data.get(name)  # None where that field has a fault of its own
+    if least is not None and value < least:
+      raise ValueError(f'is {value}, expected {least} or more, which is {name}')
+    return value
+
+  return pydantic.AfterValidator(check)
+
 
 # Of pydantic's kinds of errors, those whose own message does not say it in the words used here.
 _LIMITS = {
@@ -75,13 +89,17 @@ def faults_of(
 
 def _problem(entry: Any, values: Mapping[str, Any], location: Sequence[str]) -> str:
   kind, context = entry['type'], entry.get('ctx', {})
-  if kind == 'missing':
+  if kind == 'too_long':
+    expected = f'{context["max_length"]} values'
+  elif kind == 'missing' and isinstance(entry['loc'][-1], int):  # an item of a tuple
+    expected = 'more values'
+  elif kind == 'missing':
     return 'is missing'
-  if kind == 'extra_forbidden':
+  elif kind == 'extra_forbidden':
     known = list(_siblings(values, location))
     nearest = difflib.get_close_matches(location[-1], known, 1, 0)
     return 'is unknown' + (f'; the nearest is {nearest[0]}' if nearest else '')
-  if kind in _LIMITS:
+  elif kind in _LIMITS:
     key, words = _LIMITS[kind]
     limit = str(context[key]).replace("'", '').replace(' or ', ', ')
     expected = words.format(limit)

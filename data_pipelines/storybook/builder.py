@@ -1,31 +1,23 @@
-"""The embedded data set: scenes that a program draws like a picture book, so nothing is downloaded.
+"""The embedded data set: scenes that a program draws like a picture book; nothing is downloaded.
 
-  python -m data_pipelines.storybook --output=sheet.png
-
-draws a sheet of pictures to look at. A record is a function of (scene_seed, index) alone.
+A record is a function of (scene_seed, index) alone. `python -m data_pipelines.storybook` draws a
+sheet of pictures to look at.
 """
 
 import dataclasses
-import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import flags
-from ml_collections import ConfigDict
-from PIL import Image
 
-from data_pipelines import command_line
 from data_pipelines.pipeline.records import record_features
 from data_pipelines.scene_graphs import encoding
-from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.scene_graphs.graph import IMAGE_OBJECT
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
-from data_pipelines.storybook import (
-  grounds,
-  relations,
-  things,
-)
+from data_pipelines.settings.data_settings import DataSettings
+from data_pipelines.storybook import grounds, relations, things
+from data_pipelines.storybook.options import LEAST_SIZE, StorybookOptions
 from data_pipelines.storybook.scenes import Scene, draw_scene
 
 VOCABULARY = Vocabulary(
@@ -33,7 +25,6 @@ VOCABULARY = Vocabulary(
   predicate_names=(*COCO_PREDICATES, *relations.PREDICATES),
 )
 FIRST_VAL_INDEX = 2**31  # so the val pictures stay the same when there are more to train on
-LEAST_SIZE = 32  # pixels; below, small things vanish
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -44,9 +35,7 @@ class StorybookConfig(tfds.core.BuilderConfig):
 
   image_size: tuple[int, int]  # H, W; H == W
   mask_size: int  # M
-  num_train: int
-  num_val: int
-  scene_seed: int
+  options: StorybookOptions
 
 
 class Storybook(tfds.core.GeneratorBasedBuilder):
@@ -73,8 +62,10 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
       vocabulary=VOCABULARY.to_dict(), max_objects=0, max_relations=0, num_skipped_images=0
     )
     return {
-      'train': self._generate_examples(range(config.num_train)),
-      'val': self._generate_examples(range(FIRST_VAL_INDEX, FIRST_VAL_INDEX + config.num_val)),
+      'train': self._generate_examples(range(config.options.num_train)),
+      'val': self._generate_examples(
+        range(FIRST_VAL_INDEX, FIRST_VAL_INDEX + config.options.num_val)
+      ),
     }
 
   def _generate_examples(self, indices: range) -> Iterator[tuple[int, dict]]:
@@ -82,10 +73,10 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
     # One process: a worker would import its parent's main module, all of JAX perhaps, to save
     # seconds of drawing.
     for index in indices:
-      scene = draw_scene(config.scene_seed, index, config.image_size[0])
+      scene = draw_scene(config.options.scene_seed, index, config.image_size[0])
       metadata['max_objects'] = max(metadata['max_objects'], len(scene.names))
       metadata['max_relations'] = max(metadata['max_relations'], len(scene.relations))
-      yield index, _record(scene, f'{config.scene_seed}-{index}', config.mask_size)
+      yield index, _record(scene, f'{config.options.scene_seed}-{index}', config.mask_size)
 
 
 def _record(scene: Scene, image_id: str, mask_size: int) -> dict:
@@ -111,66 +102,27 @@ def _record(scene: Scene, image_id: str, mask_size: int) -> dict:
   }
 
 
-def make_builder(data_config: ConfigDict) -> Storybook:
-  """The builder for a config such as `configs/storybook.py`, prepared or not."""
-  options = data_config.options
-  height, width = data_config.image_size
+def make_builder(settings: DataSettings) -> Storybook:
+  """The builder for settings such as those of `configs/storybook.py`, prepared or not."""
+  options = settings.options
+  assert isinstance(options, StorybookOptions)
+  height, width = settings.image_size
   if height != width or height < LEAST_SIZE:
-    raise UserError(
-      f'--config.data.image_size is {(height, width)}; '
-      f'storybook draws squares of at least {LEAST_SIZE} pixels, such as (64, 64)'
+    raise SettingsError(
+      Fault(
+        'data.image_size',
+        f'is {settings.image_size}, expected a square of at least {LEAST_SIZE} pixels a side, such '
+        'as (64, 64)',
+      )
     )
-  for name, value, least in (
-    ('mask_size', data_config.mask_size, 1),
-    ('options.num_train', options.num_train, 1),
-    ('options.num_val', options.num_val, 1),
-    ('options.scene_seed', options.scene_seed, 0),
-  ):
-    if value < least:
-      raise UserError(f'--config.data.{name} is {value}; expected at least {least}')
+  mask_size = settings.required_mask_size()
   config = StorybookConfig(
     name=(
-      f'{height}x{width}-m{data_config.mask_size}-train{options.num_train}-val{options.num_val}'
+      f'{height}x{width}-m{mask_size}-train{options.num_train}-val{options.num_val}'
       f'-seed{options.scene_seed}'
     ),
-    image_size=(height, width),
-    mask_size=data_config.mask_size,
-    num_train=options.num_train,
-    num_val=options.num_val,
-    scene_seed=options.scene_seed,
+    image_size=settings.image_size,
+    mask_size=mask_size,
+    options=options,
   )
-  return Storybook(data_dir=data_config.data_dir, config=config)
-
-
-def draw_sheet(seed: int, num_scenes: int, size: int, num_columns: int = 8) -> Image.Image:
-  """The first pictures of a storybook in rows."""
-  pitch, margin = size + 4, 4
-  num_rows = -(-num_scenes // num_columns)
-  sheet = Image.new('RGB', (num_columns * pitch + margin, num_rows * pitch + margin), 'white')
-  for index in range(num_scenes):
-    row, column = divmod(index, num_columns)
-    sheet.paste(
-      Image.fromarray(draw_scene(seed, index, size).image),
-      (margin + column * pitch, margin + row * pitch),
-    )
-  return sheet
-
-
-def main(_: Sequence[str]):
-  path = pathlib.Path(flags.FLAGS.output)
-  sheet = draw_sheet(flags.FLAGS.seed, flags.FLAGS.num_scenes, flags.FLAGS.size)
-  try:
-    sheet.save(path)
-  except (OSError, ValueError) as error:  # Pillow's ValueError: it knows no format by that ending
-    raise UserError(
-      f'--output={path}: {error}; expected a file in an existing directory, such as sheet.png'
-    ) from error
-  print(f'{path}: {flags.FLAGS.num_scenes} pictures')
-
-
-if __name__ == '__main__':
-  flags.DEFINE_string('output', 'sheet.png', 'Where to write the sheet.')
-  flags.DEFINE_integer('num_scenes', 48, 'How many pictures.', lower_bound=1)
-  flags.DEFINE_integer('seed', 0, 'Of the storybook.', lower_bound=0)
-  flags.DEFINE_integer('size', 64, 'Side of a picture in pixels.', lower_bound=LEAST_SIZE)
-  command_line.run(main)
+  return Storybook(data_dir=settings.data_dir, config=config)

@@ -2,6 +2,8 @@
 
 from data_pipelines.settings.section import NonNegativeInt, PositiveInt, Section
 
+LEAST_SIZE = 32  # pixels of a picture's side; below, small things vanish
+
 
 class StorybookOptions(Section):
   """Which scenes of the storybook there are.

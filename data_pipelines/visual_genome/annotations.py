@@ -22,6 +22,7 @@ from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, IN_IMAGE_PREDICATE, describe
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from data_pipelines.visual_genome.options import VisualGenomeOptions
 
 IMAGES, OBJECTS, ATTRIBUTES, RELATIONSHIPS = ANNOTATIONS = (
   'image_data.json',
@@ -56,21 +57,6 @@ _KEYS = frozenset(
     'object',
   )
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Filters:
-  """Which images, objects and names are kept; see `configs/vg64.py`."""
-
-  min_image_size: int
-  min_object_instances: int
-  min_attribute_instances: int
-  min_object_size: int
-  min_predicate_instances: int
-  min_objects: int
-  max_objects: int
-  min_relations: int
-  max_relations: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,7 +115,7 @@ class Annotations:
 
   vocabulary: Vocabulary
   attribute_names: tuple[str, ...]
-  _filters: Filters
+  _options: VisualGenomeOptions
   _image_ids: Mapping[str, list[int]]  # by split
   _images: Mapping[int, _Image]
   _known_objects: Mapping[int, _KnownObject]  # by object id
@@ -140,10 +126,10 @@ class Annotations:
   ]  # relationship, subject, predicate name, object
 
   def scenes(self, split: str) -> Iterator[Scene]:
-    """The scenes of a split with as many objects and relations as the filters ask for, in the order
+    """The scenes of a split with as many objects and relations as the options ask for, in the order
     of its file.
     """
-    filters = self._filters
+    options = self._options
     for image_id in self._image_ids[split]:
       for file, entries in (
         (OBJECTS, self._object_ids),
@@ -157,10 +143,10 @@ class Annotations:
             'of the split file: get all files of the same version of Visual Genome'
           )
       objects = self._objects(image_id)
-      if not filters.min_objects <= len(objects) <= filters.max_objects:
+      if not options.min_objects <= len(objects) <= options.max_objects:
         continue
       relations = self._relations(image_id, objects)
-      if filters.min_relations <= len(relations) <= filters.max_relations:
+      if options.min_relations <= len(relations) <= options.max_relations:
         image = self._images[image_id]
         yield Scene(image_id, image.path, image.width, image.height, objects, relations)
 
@@ -196,27 +182,27 @@ def split_file(source: Source) -> str | None:
   return source.find(*SPLIT_FILES)
 
 
-def read(source: Source, filters: Filters) -> Annotations:
+def read(source: Source, options: VisualGenomeOptions) -> Annotations:
   """Reads all annotation files, one at a time: parsed, the largest takes gigabytes.
 
   Raises:
     UserError: a file is cut off or not in Visual Genome's layout.
   """
   images = _read_images(source)
-  image_ids = _read_splits(source, images, filters.min_image_size)
+  image_ids = _read_splits(source, images, options.min_image_size)
   train_ids, all_ids = (
     set(image_ids['train']),
     {image_id for ids in image_ids.values() for image_id in ids},
   )
-  object_names, known_objects, object_ids = _read_objects(source, filters, train_ids, all_ids)
-  attribute_names, attribute_ids = _read_attributes(source, filters, train_ids, all_ids)
+  object_names, known_objects, object_ids = _read_objects(source, options, train_ids, all_ids)
+  attribute_names, attribute_ids = _read_attributes(source, options, train_ids, all_ids)
   predicate_names, relationships = _read_relationships(
-    source, filters, train_ids, all_ids, known_objects
+    source, options, train_ids, all_ids, known_objects
   )
   return Annotations(
     Vocabulary(object_names, predicate_names),
     attribute_names,
-    filters,
+    options,
     image_ids,
     images,
     known_objects,
@@ -272,7 +258,7 @@ def _read_splits(
 
 
 def _read_objects(
-  source: Source, filters: Filters, train_ids: set[int], all_ids: set[int]
+  source: Source, options: VisualGenomeOptions, train_ids: set[int], all_ids: set[int]
 ) -> tuple[tuple[str, ...], dict[int, _KnownObject], dict[int, list[int]]]:
   """The names by class id, the objects that are kept, and the ids of all objects by image id."""
   aliases = _read_aliases(source, OBJECT_ALIASES)
@@ -282,9 +268,9 @@ def _read_objects(
       (aliases.get(name, name) for name in object_['names'])
       for object_ in _of_images(entries, train_ids)
     )
-    names = (IMAGE_OBJECT, *_frequent_names(counts, filters.min_object_instances))
+    names = (IMAGE_OBJECT, *_frequent_names(counts, options.min_object_instances))
     known = _known_objects(
-      _of_images(entries, all_ids), aliases, _ids(names), filters.min_object_size
+      _of_images(entries, all_ids), aliases, _ids(names), options.min_object_size
     )
     return (
       names,
@@ -297,7 +283,7 @@ def _read_objects(
 
 
 def _read_attributes(
-  source: Source, filters: Filters, train_ids: set[int], all_ids: set[int]
+  source: Source, options: VisualGenomeOptions, train_ids: set[int], all_ids: set[int]
 ) -> tuple[tuple[str, ...], dict[int, dict[int, tuple[int, ...]]]]:
   """The names by attribute id, and the attributes that are kept by image id and object id."""
   entries = _read_entries(source, ATTRIBUTES, 'attributes', all_ids)
@@ -305,7 +291,7 @@ def _read_attributes(
     counts = _count_names(
       object_.get('attributes', ()) for object_ in _of_images(entries, train_ids)
     )
-    names = _frequent_names(counts, filters.min_attribute_instances)
+    names = _frequent_names(counts, options.min_attribute_instances)
     ids = _ids(names)
     return names, {
       image_id: {object_['object_id']: _known_attributes(object_, ids) for object_ in objects}
@@ -315,7 +301,7 @@ def _read_attributes(
 
 def _read_relationships(
   source: Source,
-  filters: Filters,
+  options: VisualGenomeOptions,
   train_ids: set[int],
   all_ids: set[int],
   known_objects: Mapping[int, _KnownObject],
@@ -344,7 +330,7 @@ def _read_relationships(
     if image_id in train_ids
     for _, _, predicate, _ in entry
   )
-  names = (name for name, count in counts.items() if count >= filters.min_predicate_instances)
+  names = (name for name, count in counts.items() if count >= options.min_predicate_instances)
   return (IN_IMAGE_PREDICATE, *names), relationships
 
 

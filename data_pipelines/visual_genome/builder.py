@@ -10,13 +10,14 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
-from ml_collections import ConfigDict
 
 from data_pipelines.pipeline import images, parallel
-from data_pipelines.pipeline.records import record_features
+from data_pipelines.pipeline.records import other_annotations, record_features
 from data_pipelines.pipeline.source import Source
-from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
+from data_pipelines.settings.data_settings import DataSettings
 from data_pipelines.visual_genome import annotations as visual_genome_annotations
+from data_pipelines.visual_genome.options import VisualGenomeOptions
 
 IMAGE_FOLDERS = {
   'VG_100K': 'images.zip',
@@ -32,7 +33,7 @@ class VisualGenomeConfig(tfds.core.BuilderConfig):
 
   source_dir: str
   image_size: tuple[int, int]  # H, W
-  filters: visual_genome_annotations.Filters
+  options: VisualGenomeOptions
 
 
 class VisualGenome(tfds.core.GeneratorBasedBuilder):
@@ -54,13 +55,17 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
     del dl_manager  # the files are the user's own
     config = self.builder_config
     source = Source(config.source_dir)
-    annotations = visual_genome_annotations.read(source, config.filters)
+    annotations = visual_genome_annotations.read(source, config.options)
     splits = {split: list(annotations.scenes(split)) for split in visual_genome_annotations.SPLITS}
     for split in ('train', 'val'):
       if not splits[split]:
-        raise UserError(
-          f'{config.source_dir}: no image of split {split!r} passes the filter; loosen '
-          f'--config.data.options, which are {dataclasses.asdict(config.filters)}'
+        raise SettingsError(
+          Fault(
+            'data.options',
+            f'is too strict: no image of split {split!r} passes the filter; loosen '
+            f'{config.options.model_dump()}',
+          ),
+          config.source_dir,
         )
     kept = [scene for scenes in splits.values() for scene in scenes]
     self.info.metadata.update(
@@ -135,47 +140,42 @@ def encode_scene(scene: visual_genome_annotations.Scene) -> dict:
   }
 
 
-def make_builder(data_config: ConfigDict) -> VisualGenome:
-  """The builder for a config such as `configs/vg64.py`, prepared or not.
+def make_builder(settings: DataSettings) -> VisualGenome:
+  """The builder for settings such as those of `configs/vg64.py`, prepared or not.
 
   Raises:
-    UserError: there are neither prepared records nor Visual Genome's files, or the records were
-    made from other files.
+    SettingsError: there are neither prepared records nor Visual Genome's files, or the records were
+      made from other files.
   """
-  options = data_config.options
-  filters = visual_genome_annotations.Filters(
-    **{
-      field.name: options[field.name]
-      for field in dataclasses.fields(visual_genome_annotations.Filters)
-    }
-  )
-  height, width = data_config.image_size
+  options = settings.options
+  assert isinstance(options, VisualGenomeOptions)
+  height, width = settings.image_size
   name = (
-    f'{height}x{width}-image{filters.min_image_size}-classes{filters.min_object_instances}'
-    f'-attributes{filters.min_attribute_instances}-size{filters.min_object_size}'
-    f'-predicates{filters.min_predicate_instances}-objects{filters.min_objects}to{filters.max_objects}'
-    f'-relations{filters.min_relations}to{filters.max_relations}'
+    f'{height}x{width}-image{options.min_image_size}-classes{options.min_object_instances}'
+    f'-attributes{options.min_attribute_instances}-size{options.min_object_size}'
+    f'-predicates{options.min_predicate_instances}'
+    f'-objects{options.min_objects}to{options.max_objects}'
+    f'-relations{options.min_relations}to{options.max_relations}'
   )
   config = VisualGenomeConfig(
-    name=name, source_dir=data_config.source_dir, image_size=(height, width), filters=filters
+    name=name, source_dir=settings.source_dir, image_size=settings.image_size, options=options
   )
-  builder = VisualGenome(data_dir=data_config.data_dir, config=config)
+  builder = VisualGenome(data_dir=settings.data_dir, config=config)
   source = Source(config.source_dir)
   missing = _missing(source, with_images=not builder.is_prepared())
   if not builder.is_prepared():
     if missing:
-      raise UserError(
-        f'{config.source_dir}: missing: {", ".join(missing)}; expected Visual Genome 1.4, unpacked '
-        'or '
-        'not: get its files from visualgenome.org and the split file from the published code '
-        '(github.com/google/sg2im, sg2im/data/vg_splits.json), or set --config.data.source_dir'
+      raise SettingsError(
+        Fault(
+          'data.source_dir',
+          f'is {config.source_dir}, which lacks {", ".join(missing)}; expected Visual Genome 1.4, '
+          'unpacked or not: get its files from visualgenome.org and the split file from the '
+          'published code (github.com/google/sg2im, sg2im/data/vg_splits.json), or choose another '
+          'directory',
+        )
       )
   elif not missing and builder.info.metadata['annotation_bytes'] != _annotation_bytes(source):
-    raise UserError(
-      f'{builder.data_dir}: prepared from other annotation files than those in '
-      f'{config.source_dir}; '
-      'set --config.data.data_dir to another directory, or delete this one to prepare it again'
-    )
+    raise other_annotations(builder, source)
   return builder
 
 

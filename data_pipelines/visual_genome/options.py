@@ -1,6 +1,8 @@
 """config.data.options of Visual Genome; configs/vg64.py explains them."""
 
-from data_pipelines.settings.section import NonNegativeInt, PositiveInt, Section
+from typing import Annotated
+
+from data_pipelines.settings.section import NonNegativeInt, PositiveInt, Section, not_below
 
 
 class VisualGenomeOptions(Section):
@@ -22,6 +24,6 @@ class VisualGenomeOptions(Section):
   min_object_size: NonNegativeInt
   min_predicate_instances: NonNegativeInt
   min_objects: NonNegativeInt
-  max_objects: PositiveInt
+  max_objects: Annotated[PositiveInt, not_below('min_objects')]
   min_relations: NonNegativeInt
-  max_relations: PositiveInt
+  max_relations: Annotated[PositiveInt, not_below('min_relations')]

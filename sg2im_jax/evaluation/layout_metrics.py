@@ -5,16 +5,18 @@ the graph.
 import dataclasses
 from collections.abc import Iterable
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.scene_graphs.geometry import geometric_predicate
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
-from sg2im_jax.evaluation import metrics
-from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.evaluation.metrics import Metric
+from sg2im_jax.scene_batch import Array, SceneBatch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Layouts:
+class ScoredBoxes:
   """All objects of some scenes but `__image__`, N in number, and their M geometric triples.
 
   Attributes:
@@ -31,7 +33,7 @@ class Layouts:
   triples: np.ndarray
 
   @classmethod
-  def of_batch(cls, boxes: np.ndarray, batch: SceneBatch, vocabulary: Vocabulary) -> 'Layouts':
+  def of_batch(cls, boxes: np.ndarray, batch: SceneBatch, vocabulary: Vocabulary) -> 'ScoredBoxes':
     """The layouts of a batch with boxes and predictions, float32[B, O, 4]."""
     scored = np.array(batch.object_mask)
     scored[:, 0] = False  # __image__
@@ -49,7 +51,7 @@ class Layouts:
     return cls(batch.object_class[scored], np.asarray(boxes)[scored], batch.boxes[scored], triples)
 
   @classmethod
-  def concatenate(cls, parts: Iterable['Layouts']) -> 'Layouts':
+  def concatenate(cls, parts: Iterable['ScoredBoxes']) -> 'ScoredBoxes':
     """The scenes of all parts, of which there is at least one."""
     parts = list(parts)
     starts = np.cumsum([0] + [len(part.object_class) for part in parts])
@@ -62,38 +64,24 @@ class Layouts:
       np.concatenate(triples),
     )
 
-  def with_boxes(self, boxes: np.ndarray) -> 'Layouts':
+  def with_boxes(self, boxes: np.ndarray) -> 'ScoredBoxes':
     """The same scenes with other boxes to score, float32[N, 4]."""
     return dataclasses.replace(self, boxes=boxes)
 
 
-def scores(layouts: Layouts) -> dict[str, float | dict[str, float] | None]:
-  """The columns of paper Table 2 and the relations kept; None where there is nothing to score.
+def scores(layouts: ScoredBoxes) -> dict[str, float | dict[str, float] | None]:
+  """Every metric of layouts, and what they are of.
 
   Returns:
     num_objects, num_relations: N, M.
-    box_iou: mean intersection over union of each box with its counterpart.
-    recall_at_0.3, recall_at_0.5: share of boxes with at least that IoU.
-    sigma_x, sigma_area: standard deviation of the centre's x and of the area of a class's boxes, as
-      shares of the image; the mean over classes of two or more objects.
-    relation_accuracy: share of the geometric triples that the boxes would be given by the rule of
-      data_pipelines/relations.py, applied to their centres.
-    relation_accuracy_of: the same for each predicate that occurs.
+    box_iou and so on: by the names of LAYOUT_METRICS; None where there is nothing to score.
+    relation_accuracy_of: relation_accuracy by predicate, of each that occurs.
   """
-  iou = np.asarray(metrics.box_iou(layouts.boxes, layouts.true_boxes))
-  asked = layouts.triples[:, 1]
-  kept = satisfied(layouts)
+  asked, kept = layouts.triples[:, 1], satisfied(layouts)
   return {
-    'num_objects': len(iou),
+    'num_objects': len(layouts.boxes),
     'num_relations': len(kept),
-    'box_iou': _mean(iou),
-    'recall_at_0.3': _mean(iou >= 0.3),
-    'recall_at_0.5': _mean(iou >= 0.5),
-    'sigma_x': _spread(_centres(layouts.boxes)[:, 0], layouts.object_class),
-    'sigma_area': _spread(
-      np.prod(layouts.boxes[:, 2:] - layouts.boxes[:, :2], axis=1), layouts.object_class
-    ),
-    'relation_accuracy': _mean(kept),
+    **{metric.name: metric.value(layouts) for metric in LAYOUT_METRICS},
     'relation_accuracy_of': {
       name: _mean(kept[asked == index])
       for index, name in enumerate(GEOMETRIC_PREDICATES)
@@ -102,7 +90,7 @@ def scores(layouts: Layouts) -> dict[str, float | dict[str, float] | None]:
   }
 
 
-def satisfied(layouts: Layouts) -> np.ndarray:
+def satisfied(layouts: ScoredBoxes) -> np.ndarray:
   """bool[M]: whether the boxes of a triple would be given the predicate that it has."""
   subject, asked, object_ = layouts.triples.T
   centres = _centres(layouts.boxes)
@@ -135,3 +123,76 @@ def _spread(values: np.ndarray, classes: np.ndarray) -> float | None:
   several = [one for one, count in zip(*np.unique(classes, return_counts=True)) if count > 1]
   deviations = [values[classes == one].std() for one in several]
   return _mean(np.array(deviations))
+
+
+def box_iou(boxes: Array, other: Array) -> jax.Array:
+  """Intersection over union of each box with its counterpart.
+
+  Args:
+    boxes: float32[..., 4] x0, y0, x1, y1; a box whose corners are swapped has no area.
+    other: float32[..., 4].
+
+  Returns:
+    float32[...] in [0, 1]; 0 where both boxes have no area.
+  """
+  sides = jnp.minimum(boxes[..., 2:], other[..., 2:]) - jnp.maximum(boxes[..., :2], other[..., :2])
+  intersection = jnp.prod(jnp.maximum(sides, 0.0), axis=-1)
+  union = _area(boxes) + _area(other) - intersection
+  return jnp.where(union > 0, intersection / jnp.where(union > 0, union, 1.0), 0.0)
+
+
+def _area(boxes: Array) -> jax.Array:
+  return jnp.prod(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 0.0), axis=-1)
+
+
+def _ious(layouts: ScoredBoxes) -> np.ndarray:
+  return np.asarray(box_iou(layouts.boxes, layouts.true_boxes))
+
+
+# The columns of paper table 2, and the share of relations kept. The spreads (sigma) are the standard
+# deviation of a class's boxes, averaged over the classes of two or more objects, as a share of the
+# image. relation_accuracy is the share of geometric triples whose boxes the rule of
+# scene_graphs/geometry.py, applied to the centres of the boxes, gives the predicate that was asked.
+LAYOUT_METRICS = (
+  Metric(
+    name='box_iou',
+    label='mean IoU',
+    value=lambda layouts: _mean(_ious(layouts)),
+    higher_is_better=True,
+  ),
+  Metric(
+    name='recall_at_0.3',
+    label='R@0.3',
+    value=lambda layouts: _mean(_ious(layouts) >= 0.3),
+    higher_is_better=True,
+    is_share=True,
+  ),
+  Metric(
+    name='recall_at_0.5',
+    label='R@0.5',
+    value=lambda layouts: _mean(_ious(layouts) >= 0.5),
+    higher_is_better=True,
+    is_share=True,
+  ),
+  Metric(
+    name='sigma_x',
+    label='sigma_x',
+    value=lambda layouts: _spread(_centres(layouts.boxes)[:, 0], layouts.object_class),
+    higher_is_better=None,
+  ),
+  Metric(
+    name='sigma_area',
+    label='sigma_area',
+    value=lambda layouts: _spread(
+      np.prod(layouts.boxes[:, 2:] - layouts.boxes[:, :2], axis=1), layouts.object_class
+    ),
+    higher_is_better=None,
+  ),
+  Metric(
+    name='relation_accuracy',
+    label='relations kept',
+    value=lambda layouts: _mean(satisfied(layouts)),
+    higher_is_better=True,
+    is_share=True,
+  ),
+)

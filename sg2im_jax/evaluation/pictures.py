@@ -20,7 +20,7 @@ from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.evaluation import classification
 from sg2im_jax.evaluation.backbones import Activations, Backbone
 from sg2im_jax.evaluation.classification import Crops
-from sg2im_jax.evaluation.layout_metrics import Layouts
+from sg2im_jax.evaluation.layout_metrics import ScoredBoxes
 from sg2im_jax.evaluation.protocol import Protocol
 from sg2im_jax.runtime import atomic_files, command_line, compilation, hosts
 from sg2im_jax.sampling.sampler import DrawnBatch, Sampler, one_ahead
@@ -107,7 +107,7 @@ def real_pictures(
 
 def drawn_pictures(
   sampler: Sampler, scenes: Scenes, protocol: Protocol, backbone: Backbone | None
-) -> tuple[Pictures, Layouts]:
+) -> tuple[Pictures, ScoredBoxes]:
   """Draws every scene's graph samples_per_graph times, and gives the layouts that the model
   predicts.
 
@@ -151,13 +151,13 @@ def drawn_pictures(
     batch_size * protocol.samples_per_graph,
   ):
     boxes = np.asarray(drawn[0].boxes)
-    layouts.append(Layouts.of_batch(boxes, batch, scenes.vocabulary))
+    layouts.append(ScoredBoxes.of_batch(boxes, batch, scenes.vocabulary))
     gathered.add(
       np.stack([np.asarray(one.pictures) for one in drawn], 1),
       batch.boxes if use_boxes else boxes,
       batch,
     )
-  return gathered.pictures(), Layouts.concatenate(layouts)
+  return gathered.pictures(), ScoredBoxes.concatenate(layouts)
 
 
 class _Gathered:

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     Generator,
     GeneratorOutputs,
     ImageDiscriminator,
+    Networks,
     ObjectDiscriminator,
     build_generator,
-    build_image_discriminator,
-    build_object_discriminator,
+    build_networks,
   )
 
 __all__ = [
   'Generator',
   'GeneratorOutputs',
   'ImageDiscriminator',
+  'Networks',
   'ObjectDiscriminator',
   'build_generator',
-  'build_image_discriminator',
-  'build_object_discriminator',
+  'build_networks',
   'faults',
 ]
 

@@ -1,33 +1,52 @@
-"""Settings -> networks. The modules take plain values and know no settings object.
+"""Settings -> networks. The modules themselves take plain values and know no settings.
 
-`settings` is any object with the attributes of the config (see `configs/coco64.py`), such as
-`settings.model.mask_size`. `checks.faults` must have found no fault in it: nothing is checked here.
+Nothing is checked here: a network is undefined for settings in which `checks.faults` finds a fault.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.models.discriminators import ImageDiscriminator, ObjectDiscriminator
 from sg2im_jax.models.generator import Generator, GeneratorOutputs
 
+if TYPE_CHECKING:
+  from sg2im_jax.settings import Settings
+
 __all__ = [
   'Generator',
   'GeneratorOutputs',
   'ImageDiscriminator',
+  'Networks',
   'ObjectDiscriminator',
   'build_generator',
-  'build_image_discriminator',
-  'build_object_discriminator',
+  'build_networks',
 ]
 
 
-def build_generator(settings: Any, vocabulary: Vocabulary) -> Generator:
+class Networks(NamedTuple):
+  """All networks of a run; an ablated discriminator is None."""
+
+  generator: Generator
+  image_discriminator: ImageDiscriminator | None
+  object_discriminator: ObjectDiscriminator | None
+
+
+def build_networks(settings: 'Settings', vocabulary: Vocabulary) -> Networks:
+  """All networks that the settings describe."""
+  return Networks(
+    generator=build_generator(settings, vocabulary),
+    image_discriminator=_build_image_discriminator(settings),
+    object_discriminator=_build_object_discriminator(settings, vocabulary),
+  )
+
+
+def build_generator(settings: 'Settings', vocabulary: Vocabulary) -> Generator:
   """The generator that the settings describe."""
   model = settings.model
   return Generator(
     num_objects=vocabulary.num_objects,
     num_predicates=vocabulary.num_predicates,
-    image_size=tuple(settings.data.image_size),
+    image_size=settings.data.image_size,
     embedding_dim=model.embedding_dim,
     gconv_dim=model.gconv_dim,
     gconv_hidden_dim=model.gconv_hidden_dim,
@@ -38,7 +57,7 @@ def build_generator(settings: Any, vocabulary: Vocabulary) -> Generator:
     mask_size=model.mask_size,
     align_corners=model.align_corners,
     layout_noise_dim=model.layout_noise_dim,
-    refinement_dims=tuple(model.refinement_dims),
+    refinement_dims=model.refinement_dims,
     normalization=model.normalization,
     activation=model.activation,
     dtype=settings.dtype,
@@ -46,8 +65,7 @@ def build_generator(settings: Any, vocabulary: Vocabulary) -> Generator:
   )
 
 
-def build_image_discriminator(settings: Any) -> ImageDiscriminator | None:
-  """The image discriminator that the settings describe; None if it is ablated."""
+def _build_image_discriminator(settings: 'Settings') -> ImageDiscriminator | None:
   discriminator = settings.image_discriminator
   if not discriminator.enabled:
     return None
@@ -61,8 +79,9 @@ def build_image_discriminator(settings: Any) -> ImageDiscriminator | None:
   )
 
 
-def build_object_discriminator(settings: Any, vocabulary: Vocabulary) -> ObjectDiscriminator | None:
-  """The object discriminator that the settings describe; None if it is ablated."""
+def _build_object_discriminator(
+  settings: 'Settings', vocabulary: Vocabulary
+) -> ObjectDiscriminator | None:
   discriminator = settings.object_discriminator
   if not discriminator.enabled:
     return None

@@ -3,11 +3,11 @@
 A row names a layer twice, as published and as here, and its kind, which tells what arrays the layer
 has:
 
-    kind        published                                  here
-    embedding   weight [N, D]                              embedding [N, D]
-    linear      weight [out, in], bias                     kernel [in, out], bias
-    conv        weight [out, in, h, w], bias               kernel [h, w, in, out], bias
-    norm        weight, bias, running_mean, running_var    scale, bias, and mean, var among the batch statistics
+    kind        published                                here
+    embedding   weight [N, D]                            embedding [N, D]
+    linear      weight [out, in], bias                   kernel [in, out], bias
+    conv        weight [out, in, h, w], bias             kernel [h, w, in, out], bias
+    norm        weight, bias, running_mean, running_var  scale, bias; batch_stats mean, var
 
 Much of the published network is in `nn.Sequential`s, whose layers are named by their numbers. Those
 are spelled here as lists of their layers in order, `None` for each that has no arrays (activations,
@@ -18,16 +18,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from sg2im_jax.models.arch import parse_arch
+from sg2im_jax.settings import DiscriminatorSettings, Settings
 
 
 class Row(NamedTuple):
-  """Attributes:
-  published: name of the layer in the published state dict.
-  here: path of the module in the parameters of the network, separated by slashes.
-  kind: embedding | linear | conv | norm.
+  """A layer in both naming schemes.
+
+  Attributes:
+    published: name of the layer in the published state dict.
+    here: path of the module in the parameters of the network, separated by slashes.
+    kind: embedding | linear | conv | norm.
   """
 
   published: str
@@ -69,9 +71,9 @@ _ARRAYS_OF_KIND = {
 _Layer = tuple[str, str] | list | None
 
 
-def generator_table(config: ConfigDict) -> list[Row]:
+def generator_table(settings: Settings) -> list[Row]:
   """Every layer of the published `Sg2ImModel`."""
-  model = config.model
+  model = settings.model
 
   def mlp(published: str, here: str) -> Iterator[Row]:
     layers = []
@@ -119,31 +121,31 @@ def generator_table(config: ConfigDict) -> list[Row]:
   return rows
 
 
-def image_discriminator_table(config: ConfigDict) -> list[Row]:
+def image_discriminator_table(settings: Settings) -> list[Row]:
   """Every layer of the published `PatchDiscriminator` that takes part."""
-  rows = [*_cnn('cnn', config.image_discriminator)]
-  if config.image_discriminator.classifier:
+  rows = [*_cnn('cnn', settings.image_discriminator)]
+  if settings.image_discriminator.classifier:
     rows.append(Row('classifier', 'classifier', 'conv'))
   return rows
 
 
-def object_discriminator_table(config: ConfigDict) -> list[Row]:
+def object_discriminator_table(settings: Settings) -> list[Row]:
   """Every layer of the published `AcCropDiscriminator`."""
   return [
-    *_cnn('discriminator.cnn.0', config.object_discriminator),
+    *_cnn('discriminator.cnn.0', settings.object_discriminator),
     Row('discriminator.cnn.2', 'linear', 'linear'),
     Row('discriminator.real_classifier', 'score', 'linear'),
     Row('discriminator.obj_classifier', 'class', 'linear'),
   ]
 
 
-def tables(config: ConfigDict) -> dict[str, list[Row]]:
-  """The tables of the networks that a config has, by the names of TrainState's fields."""
-  found = {'generator': generator_table(config)}
-  if config.image_discriminator.enabled:
-    found['image_discriminator'] = image_discriminator_table(config)
-  if config.object_discriminator.enabled:
-    found['object_discriminator'] = object_discriminator_table(config)
+def tables(settings: Settings) -> dict[str, list[Row]]:
+  """The tables of the networks that the settings enable, by the names of TrainState's fields."""
+  found = {'generator': generator_table(settings)}
+  if settings.image_discriminator.enabled:
+    found['image_discriminator'] = image_discriminator_table(settings)
+  if settings.object_discriminator.enabled:
+    found['object_discriminator'] = object_discriminator_table(settings)
   return found
 
 
@@ -192,7 +194,7 @@ def _norm(here: str, normalization: str) -> list[_Layer]:
   return {'batch': [(here, 'norm')], 'instance': [None], 'none': []}[normalization]
 
 
-def _cnn(published: str, settings: ConfigDict) -> Iterator[Row]:
+def _cnn(published: str, settings: DiscriminatorSettings) -> Iterator[Row]:
   """Rows of the network that an arch string describes."""
   tokens = parse_arch(settings.arch)
   layers, first, flat = [], True, False

@@ -1,21 +1,26 @@
-"""Compares a model with vectors that were recorded from the published PyTorch code running the same
-weights.
+"""Compares a model with vectors that the published PyTorch code computed from the same weights.
 
 A recording is an .npz file whose names are paths:
 
-    settings_json   the options of the recording, among them the weights and the kind of its losses
-    in/*            scenes, flat as the published code has them: `objs` [N], `boxes` [N, 4], `masks` [N, M, M],
-                    `obj_to_img` [N], `triples` [T, 3] with indices among all N objects; `imgs` [B,
-                    3, H, W], normalised; `noise` [B, C, H, W], the layout noise that was drawn
+    settings_json   the options of the recording, among them the loss weights and the GAN type
+    in/*            the scenes, flat as in the published code:
+                      objs [N], boxes [N, 4], masks [N, M, M], obj_to_img [N]
+                      triples [T, 3], with indices among all N objects
+                      imgs [B, 3, H, W], normalised; noise [B, C, H, W], the layout noise
     state/*         the weights, by network: model, d_obj, d_img
     ops/*           the layout and crop operators alone
-    eval/*          outputs in evaluation mode, with ground-truth boxes and masks, boxes alone, and predictions
-    train/*         one training step: outputs, weighted losses, gradients before the update, running statistics after
+    eval/*          outputs in evaluation mode: with ground-truth boxes and masks, with ground-truth
+                    boxes, with predictions alone
+    train/*         one training step: outputs, weighted losses, gradients before the update,
+                    running statistics after it
 
-Losses, gradients and statistics of the step are computed in float64, all else in float32 as users
-run it. Gradients can be ill-conditioned: through BatchNorms over 16 rows, two float32 programs,
-this one and the original, each stray from the exact gradient by 8e-5 of it, and whether they meet
-within 1e-4 is then up to the processor's order of summing.
+Losses, gradients and statistics of the step are computed in float64, everything else in float32 as
+users run it. Gradients can be ill-conditioned: through BatchNorms over 16 rows, a float32 program,
+this one or the original, differs from the exact gradient by 8e-5 of it, depending on the order in
+which the processor adds. So a recorded step is best in float64, too. The dtype of its losses,
+gradients and statistics tells which it is: if all of them are float64, the tolerances are tight;
+what difference is left comes from images and pixel coordinates, which are float32 here. If they are
+float32, whether they were computed so or only stored, the tolerances allow for that.
 """
 
 import dataclasses
@@ -29,32 +34,33 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from data_pipelines.scene_graphs.errors import UserError
-from data_pipelines.scene_graphs.vocabulary import Vocabulary
-from sg2im_jax.evaluation import metrics
+from sg2im_jax import models
+from sg2im_jax.evaluation.layout_metrics import box_iou
 from sg2im_jax.models import pixels
 from sg2im_jax.models.generator import BOX_TEXTURE_SIZE, GeneratorOutputs
 from sg2im_jax.models.warping import crop_objects, object_canvases
 from sg2im_jax.published import array_table
 from sg2im_jax.sampling.sampler import Sampler
 from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.settings import Settings
 from sg2im_jax.training import losses
-from sg2im_jax.training.state import Networks, TrainState, build_networks
-from sg2im_jax.training.step import losses_and_gradients
+from sg2im_jax.training.adversarial import AdversarialTraining
+from sg2im_jax.training.state import TrainState
 
 # Largest differences that count as equal, on values of order 1; of larger arrays, relative to their
 # largest entry.
 OUTPUT_TOLERANCE = 1e-4
 OPERATOR_TOLERANCE = 1e-5
-STATISTIC_TOLERANCE = 1e-5
 LOSS_TOLERANCE = 1e-5  # relative
-GRADIENT_TOLERANCE = 1e-4  # relative to the largest entry of the gradient
+# Of a step, by its precision: float64 where it is both recorded and computed in that.
+STATISTIC_TOLERANCE = {'float32': 1e-5, 'float64': 1e-6}
+GRADIENT_TOLERANCE = {'float32': 1e-4, 'float64': 1e-5}  # relative to the gradient's largest entry
 # The gradient of a bias that normalisation takes away again is zero in exact arithmetic and
 # round-off in every program. A recorded one is taken for that, and ours has to be, below this share
 # of the gradient of the weights beside it.
-ROUND_OFF = 1e-5
+ROUND_OFF = {'float32': 1e-5, 'float64': 1e-12}
 
 _MODES = {
   'gt': (True, True),
@@ -104,6 +110,7 @@ class Comparison:
     scale: what the tolerance is relative to; 1 where it is absolute.
     tolerance: of the difference.
     remark: what to know of the comparison; mostly empty.
+    step_dtype: what the step was recorded in, if the array is part of it.
   """
 
   name: str
@@ -111,6 +118,7 @@ class Comparison:
   scale: float
   tolerance: float
   remark: str = ''
+  step_dtype: str = ''
 
   @property
   def passed(self) -> bool:
@@ -151,7 +159,7 @@ class Recording:
     ) as error:
       raise UserError(
         f'{path}: no recording of the original ({type(error).__name__}: {error}); see '
-        'sg2im_jax/verification.py for what it holds'
+        'sg2im_jax/published/verification.py for what it holds'
       ) from error
 
   def __contains__(self, name: str) -> bool:
@@ -165,6 +173,16 @@ class Recording:
     return [
       name.removeprefix(prefix + '/') for name in self._arrays if name.startswith(prefix + '/')
     ]
+
+  @property
+  def step_dtype(self) -> str:
+    """What the step is recorded in: 'float64' if all its losses, gradients and statistics are, else
+    'float32'.
+    """
+    step = [
+      self._arrays[f'train/{name}'] for name in self.names('train') if not name.startswith('gt/')
+    ]
+    return 'float64' if step and all(array.dtype == np.float64 for array in step) else 'float32'
 
   def scatter(self, values: np.ndarray) -> np.ndarray:
     """Values of each recorded object [N, ...] -> [B, O, ...]."""
@@ -211,7 +229,7 @@ class Recording:
 
 
 def verify(
-  config: ConfigDict, vocabulary: Vocabulary, state: TrainState, path: str | os.PathLike
+  training: AdversarialTraining, state: TrainState, path: str | os.PathLike
 ) -> list[Comparison]:
   """Runs the model on the vectors of a file and compares everything that is recorded there.
 
@@ -219,16 +237,16 @@ def verify(
     UserError: the file cannot be read, or was recorded from a model of another shape.
   """
   recording = Recording(path)
-  _check_same_model(recording, config, path)
-  networks = build_networks(config, vocabulary)
+  settings, networks = training.settings, training.networks
+  _check_same_model(recording, settings, path)
   with jax.default_matmul_precision('highest'):
     return [
-      *_compare_weights(recording, config, state),
-      *_compare_operators(recording, config),
+      *_compare_weights(recording, settings, state),
+      *_compare_operators(recording, settings),
       *compare_outputs(recording, Sampler(networks.generator, state.generator.variables)),
       *_compare_scores(recording, networks, state),
       *_compare_training(recording, networks, state),
-      *compare_step(recording, config, networks, state, 'float64'),
+      *compare_step(recording, training, state, 'float64'),
     ]
 
 
@@ -242,6 +260,11 @@ def report(comparisons: list[Comparison]) -> str:
     lines.append(
       f'{comparison.name:{width}}  {comparison.difference:18.2e}  {comparison.tolerance:9.0e}{end}'
     )
+  for dtype in sorted({comparison.step_dtype for comparison in comparisons} - {''}):
+    lines.append(
+      f'The step was recorded in {dtype}: gradients have to agree within '
+      f'{GRADIENT_TOLERANCE[dtype]:.0e}, statistics within {STATISTIC_TOLERANCE[dtype]:.0e}.'
+    )
   num_failed = sum(not comparison.passed for comparison in comparisons)
   lines.append(
     f'{len(comparisons)} comparisons, {num_failed or "none"} out of tolerance. Differences are '
@@ -252,9 +275,9 @@ def report(comparisons: list[Comparison]) -> str:
 
 
 def _compare_weights(
-  recording: Recording, config: ConfigDict, state: TrainState
+  recording: Recording, settings: Settings, state: TrainState
 ) -> Iterator[Comparison]:
-  for network, table in array_table.tables(config).items():
+  for network, table in array_table.tables(settings).items():
     prefix = f'state/{_NETWORKS[network][0]}'
     for array in array_table.arrays_of(table):
       name = f'{prefix}/{array.published}'
@@ -263,8 +286,8 @@ def _compare_weights(
         yield _compare(name, actual, recording[name].transpose(array.axes), 0.0)
 
 
-def _compare_operators(recording: Recording, config: ConfigDict) -> Iterator[Comparison]:
-  batch, align_corners = recording.batch, config.model.align_corners
+def _compare_operators(recording: Recording, settings: Settings) -> Iterator[Comparison]:
+  batch, align_corners = recording.batch, settings.model.align_corners
   if 'ops/crops' in recording:
     expected = recording['ops/crops']
     crops = crop_objects(
@@ -280,12 +303,12 @@ def _compare_operators(recording: Recording, config: ConfigDict) -> Iterator[Com
   ):
     if name in recording:
       canvases = object_canvases(
-        batch.boxes, masks, config.data.image_size, align_corners=align_corners
+        batch.boxes, masks, settings.data.image_size, align_corners=align_corners
       )
       layout = np.einsum('bhwo,bod->bhwd', canvases, recording.scatter(recording['ops/vecs']))
       yield _compare(name, layout, recording[name].transpose(0, 2, 3, 1), OPERATOR_TOLERANCE)
   if 'ops/iou_sum' in recording:
-    iou = metrics.box_iou(recording['in/boxes'], recording['ops/other_boxes']).sum()
+    iou = box_iou(recording['in/boxes'], recording['ops/other_boxes']).sum()
     yield _compare('ops/iou_sum', iou, recording['ops/iou_sum'], OPERATOR_TOLERANCE)
 
 
@@ -325,7 +348,9 @@ def _compare_generator_outputs(
     without_extent = (boxes[:, 2:] == boxes[:, :2]).any(-1)
     defined = ~np.isin(np.arange(len(image)), recording['in/obj_to_img'][without_extent])
     if not defined.all():
-      remark = f'but for {np.sum(~defined)} images with a box of no extent, where the original is not a number'
+      remark = (
+        f'except {np.sum(~defined)} images with a box of no extent, where the original is NaN'
+      )
       image, expected = image[defined], expected[defined]
   yield _compare(f'{prefix}/img', image, expected, OUTPUT_TOLERANCE, remark)
   for name, values in found.items():
@@ -334,7 +359,7 @@ def _compare_generator_outputs(
 
 
 def _compare_scores(
-  recording: Recording, networks: Networks, state: TrainState
+  recording: Recording, networks: models.Networks, state: TrainState
 ) -> Iterator[Comparison]:
   batch, image = recording.batch, pixels.normalize(recording.batch.image)
   if networks.object_discriminator is not None and 'eval/d_obj/scores' in recording:
@@ -362,7 +387,7 @@ def _compare_scores(
 
 
 def _compare_training(
-  recording: Recording, networks: Networks, state: TrainState
+  recording: Recording, networks: models.Networks, state: TrainState
 ) -> Iterator[Comparison]:
   """The generator's outputs in training mode."""
   if 'train/gt/img' in recording:
@@ -378,30 +403,48 @@ def _compare_training(
 
 
 def compare_step(
-  recording: Recording, config: ConfigDict, networks: Networks, state: TrainState, dtype: str
+  recording: Recording, training: AdversarialTraining, state: TrainState, dtype: str
 ) -> Iterator[Comparison]:
-  """Losses, gradients and running statistics of one training step, computed in float32 or float64."""
+  """Losses, gradients and running statistics of a training step, in float32 or float64."""
+  precision = 'float64' if dtype == recording.step_dtype == 'float64' else 'float32'
+  for comparison in _compare_step(recording, training, state, dtype, precision):
+    yield dataclasses.replace(comparison, step_dtype=recording.step_dtype)
+
+
+def _compare_step(
+  recording: Recording,
+  training: AdversarialTraining,
+  state: TrainState,
+  dtype: str,
+  precision: str,
+) -> Iterator[Comparison]:
   recorded_losses = [name for name in _LOSSES if f'train/{name}' in recording]
   if not recorded_losses:
     return
   weights = recording.settings['weights']
-  settings = config.losses.copy_and_resolve_references().unlock()
-  settings.update({_LOSS_WEIGHTS[name]: weight for name, weight in weights.items()})
-  settings.update(gan_type=recording.settings['gan'], image_gan_weight=1.0, object_gan_weight=1.0)
+  loss_settings = training.settings.losses.replace(
+    gan_type=recording.settings['gan'],
+    image_gan_weight=1.0,
+    object_gan_weight=1.0,
+    **{_LOSS_WEIGHTS[name]: weight for name, weight in weights.items()},
+  )
 
   def cast(tree: Any) -> Any:
     return jax.tree.map(
       lambda array: np.asarray(array, dtype if array.dtype.kind == 'f' else None), tree
     )
 
-  networks = Networks(*(network and network.clone(dtype=dtype) for network in networks))
+  training = dataclasses.replace(
+    training,
+    settings=training.settings.replace(losses=loss_settings),
+    networks=models.Networks(
+      *(network and network.clone(dtype=dtype) for network in training.networks)
+    ),
+  )
   on_cpu = jax.default_device(jax.local_devices(backend='cpu')[0])  # TPUs have no float64
   with jax.enable_x64(dtype == 'float64'), on_cpu:
-    step = jax.jit(
-      functools.partial(losses_and_gradients, networks, settings=settings, batch_norm_frozen=False)
-    )
     gradients, statistics, terms = jax.device_get(
-      step(cast(state), cast(recording.batch), noise=cast(recording.noise))
+      jax.jit(training.gradients)(cast(state), cast(recording.batch), cast(recording.noise))
     )
   for name in recorded_losses:
     term, weight = _LOSSES[name]
@@ -413,22 +456,28 @@ def compare_step(
       LOSS_TOLERANCE,
       scale=abs(float(expected)),
     )
-  for network, table in array_table.tables(config).items():
+  for network, table in array_table.tables(training.settings).items():
     _, gradient, statistic = _NETWORKS[network]
-    yield from _compare_gradients(recording, f'train/{gradient}', gradients[network], table)
+    yield from _compare_gradients(
+      recording, f'train/{gradient}', gradients[network], table, precision
+    )
     for array in array_table.arrays_of(table):
       name = f'train/{statistic}/{array.published}'
       if array.collection == 'batch_stats' and name in recording:
         actual = array_table.look_up({'batch_stats': statistics[network]}, array)
-        yield _compare(name, actual, recording[name], STATISTIC_TOLERANCE)
+        yield _compare(name, actual, recording[name], STATISTIC_TOLERANCE[precision])
 
 
 def _compare_gradients(
-  recording: Recording, prefix: str, gradients: Mapping[str, Any], table: list[array_table.Row]
+  recording: Recording,
+  prefix: str,
+  gradients: Mapping[str, Any],
+  table: list[array_table.Row],
+  precision: str,
 ) -> Iterator[Comparison]:
   if not recording.names(prefix):
     return
-  weight_size = 0.0
+  weight_size, round_off = 0.0, ROUND_OFF[precision]
   for array in array_table.arrays_of(table):
     if array.collection != 'params':
       continue
@@ -442,17 +491,19 @@ def _compare_gradients(
     size = float(np.abs(expected).max())
     if array.path[-1] != 'bias':
       weight_size = size
-    if array.path[-1] == 'bias' and size < ROUND_OFF * weight_size:
+    if array.path[-1] == 'bias' and size < round_off * weight_size:
       yield _compare(
         name,
         actual,
         expected,
-        ROUND_OFF,
+        round_off,
         'zero but for round-off; relative to the weights',
         weight_size,
       )
     else:
-      yield _compare(name, actual, expected, GRADIENT_TOLERANCE if size else 0.0, scale=size)
+      yield _compare(
+        name, actual, expected, GRADIENT_TOLERANCE[precision] if size else 0.0, scale=size
+      )
 
 
 def _compare(
@@ -475,12 +526,12 @@ def _compare(
   return Comparison(name, difference, scale, tolerance, remark)
 
 
-def _check_same_model(recording: Recording, config: ConfigDict, path: str | os.PathLike):
+def _check_same_model(recording: Recording, settings: Settings, path: str | os.PathLike):
   """The settings that decide on shapes of what is computed."""
   height, width = recording['in/imgs'].shape[2:]
   for what, recorded, here in (
-    ('images', (height, width), tuple(config.data.image_size)),
-    ('noise', recording.noise.shape[-1], config.model.layout_noise_dim),
+    ('images', (height, width), tuple(settings.data.image_size)),
+    ('noise', recording.noise.shape[-1], settings.model.layout_noise_dim),
   ):
     if recorded != here:
       raise UserError(

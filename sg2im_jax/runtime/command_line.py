@@ -1,39 +1,63 @@
-"""How commands of this package start, as those of data_pipelines do with --config besides, and say
-how far they are.
-"""
+"""How the commands of this package start: as those of data_pipelines, and with JAX set up."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
+
+from absl import flags
+from ml_collections import ConfigDict
 
 from data_pipelines import command_line
-from sg2im_jax.runtime import config_flag, hosts
+from data_pipelines.settings.section import Section
+from sg2im_jax.runtime import compilation, config_flag, hosts, quiet_orbax, reporting
 
-SECONDS_BETWEEN_LINES = 5  # of `announced`
-
-Item = TypeVar('Item')
+Options = TypeVar('Options', bound=Section)
 
 
-def run(main: Callable[[Sequence[str]], int | None], *, arguments: bool = False):
-  """Parses the flags, with or without a --config; for the rest see
-  `data_pipelines.command_line.run`.
+def run(
+  options_class: type[Options],
+  main: Callable[[Options], int | None],
+  *,
+  doc: str | None,
+  positional: str | None = None,
+) -> NoReturn:
+  """Runs a command; the arguments are those of `data_pipelines.command_line.run`.
+
+  Before `main`, programs are compiled as for users (`compilation.configure`), records of progress
+  are printed, and the other processes are joined if the options are `hosts.HostOptions`.
   """
-  command_line.run(main, config_flag.parse_flags, arguments=arguments)
+
+  def prepared(options: Options) -> int | None:
+    _set_up(options)
+    return main(options)
+
+  command_line.run(options_class, prepared, doc=doc, positional=positional)
 
 
-def announced(items: Iterable[Item], num_items: int, noun: str, images_each: int) -> Iterator[Item]:
-  """The items as they come, with a line now and then: how many of `num_items` are done, images/s,
-  the time left.
-  """
-  for done, item in enumerate(items, 1):
-    yield item
-    now = time.monotonic()
-    if done == 1:
-      start = reported = now  # the first one took the time to compile
-    elif now - reported > SECONDS_BETWEEN_LINES and done < num_items:
-      reported = now
-      seconds = max(now - start, 1e-9) / (done - 1)  # an item
-      hosts.say(
-        f'{done} of {num_items} {noun}, {images_each / seconds:.3g} images/s, '
-        f'{command_line.duration(seconds * (num_items - done))} left'
-      )
+def run_with_config(
+  options_class: type[Options],
+  main: Callable[[Options, ConfigDict], int | None],
+  *,
+  doc: str | None | None,
+) -> NoReturn:
+  """Runs a command that has the flag --config beside its options; see `run`."""
+  config_flag.define()
+
+  def prepared(options: Options) -> int | None:
+    _set_up(options)
+    return main(options, flags.FLAGS.config)
+
+  command_line.run(
+    options_class,
+    prepared,
+    doc=doc,
+    spell=lambda setting: f'--config.{setting}',
+    parse=config_flag.parse_flags,
+  )
+
+
+def _set_up(options: Section):
+  compilation.configure()
+  quiet_orbax.enable()
+  reporting.print_records()
+  if isinstance(options, hosts.HostOptions):
+    hosts.initialize(options)

@@ -1,64 +1,63 @@
-"""Several processes that train or sample together, one a host as a rule, each with its own devices.
+"""Several processes that train or sample together, usually one a host, each with its own devices.
 
-One process needs none of this: without the flags below every function here is for a single one.
-With them, every process runs the same program on the same work directory, which all of them must be
-able to write and read.
+All of them run the same program on the same work directory, which each must be able to read and
+write. In a single process, without the flags below, the functions here do nothing but the obvious.
 """
 
+import contextlib
 import re
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from absl import flags
+import pydantic
 from jax.experimental import multihost_utils
 
 from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.settings.section import NonNegativeInt, PositiveInt, Section
 
 Result = TypeVar('Result')
 
-# A process that ends waits for the others so long: those that a mistake ends alone must soon be
-# missed by the others.
+# How long a process that ends waits for the others, so that the failure of one is soon noticed.
 _SHUTDOWN_SECONDS = 30
 
 
-def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
-  """Defines --multi_host, and the three flags that say the same by hand."""
-  flags.DEFINE_bool(
-    'multi_host',
+class HostOptions(Section):
+  """Which processes take part; by default this one alone."""
+
+  multi_host: bool = pydantic.Field(
     False,
-    'Join the other processes of the job, which the cluster names in the environment: SLURM, '
-    'Open MPI, GKE and other TPU slices.',
-    flag_values=flag_values,
+    description='Join the other processes of the job, which the cluster names in the environment: '
+    'SLURM, Open MPI, GKE and other TPU slices.',
   )
-  flags.DEFINE_string(
-    'coordinator_address',
+  coordinator_address: str | None = pydantic.Field(
     None,
-    'HOST:PORT of process 0, where the environment does not say it; with '
+    description='HOST:PORT of process 0, where the environment does not tell it; with '
     '--num_processes and --process_id.',
-    flag_values=flag_values,
   )
-  flags.DEFINE_integer(
-    'num_processes', None, 'How many processes there are.', 1, flag_values=flag_values
+  num_processes: PositiveInt | None = pydantic.Field(
+    None, description='How many processes there are.'
   )
-  flags.DEFINE_integer(
-    'process_id', None, 'Which of them this is, from 0.', 0, flag_values=flag_values
+  process_id: NonNegativeInt | None = pydantic.Field(
+    None, description='Which of them this one is, from 0.'
   )
 
 
-def initialize(flag_values: flags.FlagValues = flags.FLAGS):
-  """Joins the other processes if the flags ask for it; after compilation.configure, before anything
-  is computed.
+def initialize(options: HostOptions):
+  """Joins the other processes if the options ask for it.
+
+  Call it after `compilation.configure` and before anything is computed.
 
   Raises:
-    UserError: the flags do not say who takes part, or the others cannot be reached.
+    UserError: the options do not tell who takes part, or the others cannot be reached.
   """
   given = {
-    name: flag_values[name].value for name in ('coordinator_address', 'num_processes', 'process_id')
+    name: getattr(options, name) for name in ('coordinator_address', 'num_processes', 'process_id')
   }
   missing = [name for name, value in given.items() if value is None]
-  if len(missing) == 3 and not flag_values.multi_host:
+  if len(missing) == 3 and not options.multi_host:
     return
   if 0 < len(missing) < 3:
     raise UserError(
@@ -76,7 +75,8 @@ def initialize(flag_values: flags.FlagValues = flags.FLAGS):
         f'--coordinator_address={given["coordinator_address"]}: expected HOST:PORT of process 0, '
         f'such as {given["coordinator_address"].rstrip(":")}:8476'
       )
-  # Or SIGTERM would do nothing until the loop takes it over: JAX would only note it.
+  # With this service JAX catches SIGTERM and only notes it, so that the signal would do nothing
+  # until the training loop handles it.
   jax.config.update('jax_enable_preemption_service', False)
   try:
     jax.distributed.initialize(**given, shutdown_timeout_seconds=_SHUTDOWN_SECONDS)
@@ -86,42 +86,34 @@ def initialize(flag_values: flags.FlagValues = flags.FLAGS):
       f'the processes of this job cannot be joined: {reason}; start every one of them with '
       '--coordinator_address, --num_processes and --process_id'
     ) from error
-  # The runtime connects the devices at the first collective, and gives up when some process comes
-  # to it half a minute after the others, as the first one would that prepares a data set. Once
-  # connected they wait for each other.
+  # The runtime connects the devices at the first collective, and gives up if a process comes to it
+  # half a minute after the others, as the first one does that prepares a data set. Connected
+  # processes wait for each other.
   barrier('all have joined')
 
 
 def is_first() -> bool:
-  """Whether this process is the one that prints, logs and writes single files."""
+  """Whether this process is the one that reports, logs and writes single files."""
   return jax.process_index() == 0
 
 
-def own_shard() -> dict[str, int]:
-  """Which rows of each batch this process reads, as arguments of `input_pipeline`."""
+def own_shard() -> dict[str, Any]:
+  """The rows of each batch that this process reads: arguments of `input_pipeline`'s functions."""
   return {'shard_index': jax.process_index(), 'num_shards': jax.process_count()}
 
 
-def say(text: str):
-  """Prints a line, in the first process alone."""
-  if is_first():
-    print(text, flush=True)
-
-
 def largest(value: int) -> int:
-  """The largest of the values that the processes have; all of them must call this, at the same
-  step.
-  """
-  return (
-    value
-    if jax.process_count() == 1
-    else int(multihost_utils.process_allgather(np.int32(value)).max())
-  )
+  """The largest of the processes' values; a collective: all processes must call it."""
+  if jax.process_count() == 1:
+    return value
+  return int(multihost_utils.process_allgather(np.int32(value)).max())
 
 
 def first_alone(action: Callable[[], Result]) -> Result:
-  """The action's result, taken by the first process while the others wait, then by them: they find
-  what it made.
+  """Runs the action in the first process, then in the others, which find what it made.
+
+  Returns:
+    The action's result in this process.
   """
   if is_first():
     result = action()
@@ -131,7 +123,26 @@ def first_alone(action: Callable[[], Result]) -> Result:
   return action()
 
 
+@contextlib.contextmanager
+def first_holds(acquire: Callable[[], AbstractContextManager]) -> Iterator[None]:
+  """A context that the first process enters for all of them.
+
+  Raises:
+    UserError: entering it failed: in the first process the reason, in the others that it failed.
+  """
+  with contextlib.ExitStack() as stack:
+    refusal = None
+    if is_first():
+      try:
+        stack.enter_context(acquire())
+      except UserError as error:
+        refusal = error
+    if largest(refusal is not None):
+      raise refusal or UserError('the first process was refused; its own error tells why')
+    yield
+
+
 def barrier(name: str):
-  """Returns when every process has come here."""
+  """Returns when every process has called it."""
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices(name)

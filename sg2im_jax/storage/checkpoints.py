@@ -3,8 +3,8 @@
 A checkpoint WORKDIR/checkpoints/<step>/ has two items: `generator`, the parameters and batch
 statistics that sampling needs, and `training`, everything else of the TrainState.
 
-The processes of a job save and restore together, all on one work directory. What is decided about
-checkpoints (which can be read, which is the best) the first of them decides for all.
+The processes of a job save and restore together, all on one work directory. The first one decides
+for all which checkpoints can be read and which is the best.
 """
 
 import contextlib
@@ -12,44 +12,67 @@ import functools
 import math
 import os
 import pathlib
-import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
-from ml_collections import ConfigDict
 
 from data_pipelines.scene_graphs.errors import UserError
-from data_pipelines.scene_graphs.vocabulary import Vocabulary
-from sg2im_jax.evaluation.metrics import HIGHER_IS_BETTER
-from sg2im_jax.runtime import hosts
-from sg2im_jax.storage import quiet_orbax, work_directory
+from sg2im_jax.runtime import hosts, reporting
+from sg2im_jax.training.best_metric import HIGHER_IS_BETTER
 from sg2im_jax.training.state import NetworkState, TrainState
 
-quiet_orbax.enable()
+Restored = TypeVar('Restored')
 
 
-class Checkpoints:
-  """The checkpoints of a training run: written in the background, the newest `keep` and the best
-  one are kept.
+class Checkpoint(NamedTuple):
+  """A restored checkpoint.
+
+  Attributes:
+    step: that it was saved at.
+    tree: its arrays.
+    damaged: newer steps whose checkpoints cannot be read.
   """
 
-  def __init__(self, workdir: str | os.PathLike, keep: int, best_metric: str = 'box_iou'):
-    """Opens those that are there.
+  step: int
+  tree: Any
+  damaged: tuple[int, ...]
+
+
+class CheckpointWriter:
+  """Writes checkpoints in the background; keeps the newest ones and the best one."""
+
+  def __init__(
+    self,
+    workdir: str | os.PathLike,
+    *,
+    keep: int,
+    best_metric: str = 'box_iou',
+    damaged: Sequence[int] = (),
+  ):
+    """Opens the directory of checkpoints, which is made if it is missing.
+
+    Checkpoints that cannot be read are renamed to <step>.unreadable, so that their steps can be
+    saved again.
 
     Args:
       workdir: of the training run.
-      keep: how many of the newest to keep.
+      keep: number of newest checkpoints to keep.
       best_metric: which of HIGHER_IS_BETTER tells the best one.
+      damaged: steps of checkpoints that cannot be read, see `restore_newest`.
     """
     self.directory = _directory(workdir)
     self._quality = functools.partial(_quality, best_metric)
-    self._set_aside(
-      lambda: [step for step in steps(workdir) if not _metrics_readable(self.directory / str(step))]
-    )
+    if hosts.is_first():
+      without_metrics = [
+        step for step in steps(workdir) if not _metrics_readable(self.directory / str(step))
+      ]
+      for step in dict.fromkeys((*damaged, *without_metrics)):
+        _set_aside(self.directory, step)
+    hosts.barrier('unreadable checkpoints are set aside')
     policies = ocp.checkpoint_managers
     self._manager = ocp.CheckpointManager(
       self.directory,
@@ -71,10 +94,8 @@ class Checkpoints:
     """Starts to write the state; returns when its arrays may be donated.
 
     Args:
-      state: what to save; its step names the checkpoint, and nothing happens if there is one
-      already.
-      metrics: validation metrics of this very state; without any it cannot become the best
-      checkpoint.
+      state: what to save; its step names the checkpoint. A step is not saved twice.
+      metrics: validation metrics of this state; without them it cannot become the best checkpoint.
     """
     step = int(state.step)
     if step in self._manager.all_steps():
@@ -100,37 +121,8 @@ class Checkpoints:
 
     return bool(hosts.largest(hosts.is_first() and is_better()))
 
-  def restore_latest(self, abstract_state: TrainState) -> TrainState | None:
-    """The newest readable checkpoint, None if there is no checkpoint.
-
-    Unreadable ones are renamed to <step>.unreadable, so that their step can be saved again.
-
-    Args:
-      abstract_state: ShapeDtypeStructs (or arrays) with the shardings that the restored arrays
-      shall have.
-    """
-    generator, training = _items(abstract_state)
-    args = ocp.args.Composite(
-      generator=ocp.args.StandardRestore(generator), training=ocp.args.StandardRestore(training)
-    )
-
-    def restore(step: int) -> TrainState:
-      problem = _problem(self.directory / str(step)) if hosts.is_first() else None
-      if hosts.largest(problem is not None):
-        raise problem or ValueError('the first process cannot read it')
-      restored = self._manager.restore(step, args=args)
-      return _join(restored['generator'], restored['training'])
-
-    found = steps(self.directory.parent)
-    if not found:
-      return None
-    step, state = _newest_readable(self.directory.parent, found, restore)
-    self._set_aside(lambda: found[found.index(step) + 1 :])
-    self._manager.reload()
-    return state
-
   def check(self):
-    """Raises UserError if a save that was under way has failed."""
+    """Raises UserError if a save in the background has failed."""
     self._guard(self._manager.check_for_errors)
 
   def wait(self):
@@ -138,40 +130,25 @@ class Checkpoints:
     self._guard(self._manager.wait_until_finished)
     self.check()
 
-  def __enter__(self) -> 'Checkpoints':
+  def __enter__(self) -> 'CheckpointWriter':
     return self
 
   def __exit__(self, exception_type, *_):
     if exception_type is None:
       self._guard(self._manager.close)
     else:
-      with contextlib.suppress(Exception):  # what ends the run is already on its way to the user
+      with contextlib.suppress(Exception):  # the exception that ends the run is raised already
         self._manager.close()
 
-  def _guard(self, write):
+  def _guard(self, write: Callable[[], Any]):
     try:
       write()
-    except (
-      Exception
-    ) as error:  # orbax passes on whatever its threads met: OSError, ValueError, ExceptionGroup
+    except Exception as error:  # what orbax's threads met: OSError, ValueError, ExceptionGroup
       complete = ', '.join(str(step) for step in steps(self.directory.parent)) or 'none'
       raise UserError(
         f'cannot write a checkpoint to {self.directory}: {_brief(error)}; complete ones: '
-        f'{complete}; '
-        'free space and run the same command to continue from the newest'
+        f'{complete}; free space and run the same command to continue from the newest'
       ) from error
-
-  def _set_aside(self, choose: Callable[[], list[int]]):
-    """Renames the checkpoints that the first process chooses."""
-    for step in choose() if hosts.is_first() else ():
-      target = self.directory / f'{step}.unreadable'
-      number = 1
-      while target.exists():
-        number += 1
-        target = self.directory / f'{step}.unreadable-{number}'
-      (self.directory / str(step)).rename(target)
-      print(f'the checkpoint of step {step} cannot be read; it is now {target}', file=sys.stderr)
-    hosts.barrier('unreadable checkpoints are set aside')
 
 
 def steps(workdir: str | os.PathLike) -> list[int]:
@@ -180,20 +157,45 @@ def steps(workdir: str | os.PathLike) -> list[int]:
   return sorted(ocp.utils.checkpoint_steps(directory)) if directory.is_dir() else []
 
 
-def load_generator(
-  workdir: str | os.PathLike, step: int | None = None
-) -> tuple[ConfigDict, Vocabulary, Any, int]:
-  """What sampling needs of a work directory.
+def restore_newest(workdir: str | os.PathLike, abstract_state: TrainState) -> Checkpoint | None:
+  """The newest readable checkpoint, its tree a TrainState; None if there is no checkpoint.
+
+  Nothing on the disk changes.
 
   Args:
-    workdir: as given to train.
-    step: which checkpoint; None for the newest readable one.
-
-  Returns:
-    The config, the vocabulary, the generator's variables {'params': ..., 'batch_stats': ...} as
-    NumPy arrays, and the step that they were saved at.
+    workdir: of the training run.
+    abstract_state: ShapeDtypeStructs (or arrays) with the shardings of the restored arrays.
   """
-  config, vocabulary = work_directory.load_config(workdir), work_directory.load_vocabulary(workdir)
+  found = steps(workdir)
+  if not found:
+    return None
+  generator, training = _items(abstract_state)
+
+  def restore(step: int) -> TrainState:
+    directory = _directory(workdir) / str(step)
+    problem = _problem(directory) if hosts.is_first() else None
+    if hosts.largest(problem is not None):
+      raise problem or ValueError('the first process cannot read it')
+    return _join(
+      *(
+        _restore(directory / name, item)
+        for name, item in (('generator', generator), ('training', training))
+      )
+    )
+
+  return _newest_readable(workdir, found, restore)
+
+
+def load_generator(workdir: str | os.PathLike, step: int | None = None) -> Checkpoint:
+  """The generator of a checkpoint: {'params': ..., 'batch_stats': ...} as NumPy arrays.
+
+  Args:
+    workdir: of a training run.
+    step: of the checkpoint; None for the newest readable one.
+
+  Raises:
+    UserError: there is no such checkpoint, or none that can be read.
+  """
   found = steps(workdir)
   if not found:
     raise UserError(
@@ -208,49 +210,71 @@ def load_generator(
   def restore(step: int) -> Any:
     directory = _directory(workdir) / str(step) / 'generator'
     _check_readable(directory)
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-      # NumPy, for the devices that the arrays were saved from need not exist here.
-      tree = checkpointer.metadata(directory).item_metadata.tree
-      restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-      return checkpointer.restore(directory, args=ocp.args.PyTreeRestore(restore_args=restore_args))
+    handler = ocp.PyTreeCheckpointHandler()
+    try:
+      # NumPy, because the devices that the arrays were saved from need not exist here.
+      restore_args = jax.tree.map(
+        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(directory).tree
+      )
+      return handler.restore(directory, args=ocp.args.PyTreeRestore(restore_args=restore_args))
+    finally:
+      handler.close()
 
-  step, variables = _newest_readable(workdir, found if step is None else [step], restore)
-  return config, vocabulary, variables, step
+  return _newest_readable(workdir, found if step is None else [step], restore)
 
 
-def _newest_readable(workdir, found: list[int], restore) -> tuple[int, Any]:
-  """(step, restore(step)) for the newest step that can be restored; what had to be passed over is
-  said on stderr.
-  """
+def _restore(directory: pathlib.Path, abstract: Any) -> Any:
+  handler = ocp.StandardCheckpointHandler()
+  try:
+    return handler.restore(directory, args=ocp.args.StandardRestore(abstract))
+  finally:
+    handler.close()
+
+
+def _newest_readable(
+  workdir: str | os.PathLike, found: Sequence[int], restore: Callable[[int], Any]
+) -> Checkpoint:
+  """The newest of the steps that can be restored; each that cannot is reported."""
+  damaged = []
   for step in reversed(found):
     try:
-      return step, restore(step)
-    except (
-      Exception
-    ) as error:  # whatever orbax, tensorstore or the JSON reader make of a damaged file
+      return Checkpoint(step, restore(step), tuple(damaged))
+    except Exception as error:  # whatever orbax, tensorstore or the JSON reader raise
       problem = f'the checkpoint of step {step} in {workdir} is damaged ({_brief(error)})'
       if step == found[0]:
         raise UserError(
           f'{problem} and there is no older one; restore it from a copy, or train into another '
           '--workdir'
         ) from error
-      if hosts.is_first():
-        print(f'warning: {problem}; going back to the one before it', file=sys.stderr)
+      reporting.warning(f'{problem}; going back to the one before it')
+      damaged.append(step)
+  raise AssertionError('found is empty')
+
+
+def _set_aside(directory: pathlib.Path, step: int):
+  """Renames a checkpoint that cannot be read."""
+  target = directory / f'{step}.unreadable'
+  number = 1
+  while target.exists():
+    number += 1
+    target = directory / f'{step}.unreadable-{number}'
+  (directory / str(step)).rename(target)
+  reporting.warning(f'the checkpoint of step {step} cannot be read; it is now {target}')
 
 
 def _problem(checkpoint: pathlib.Path) -> Exception | None:
-  """What is met when the arrays of a checkpoint are read."""
+  """The error that reading the arrays of a checkpoint raises."""
   try:
     for item in ('generator', 'training'):
       _check_readable(checkpoint / item)
-  except Exception as error:  # whatever tensorstore makes of a damaged file
+  except Exception as error:  # whatever tensorstore raises for a damaged file
     return error
   return None
 
 
 def _check_readable(directory: pathlib.Path):
-  """Reads every stored byte, and so raises here what would surface in orbax's threads, with a stack
-  trace for each.
+  """Reads every stored byte, so that errors are raised here and not in orbax's threads, which print
+  a stack trace for each.
   """
   base = {'driver': 'file', 'path': f'{directory}/'}
   store = tensorstore.KvStore.open({'driver': 'ocdbt', 'base': base}).result()
@@ -292,13 +316,11 @@ def _join(generator: dict[str, Any], training: dict[str, Any]) -> TrainState:
 
 
 def _quality(best_metric: str, metrics: dict[str, float]) -> float:
-  """More is better; what validation could not score, or did not when that checkpoint was saved, is
-  no best.
-  """
+  """Higher is better; -inf for a metric that is missing or not finite."""
   value = metrics.get(best_metric, float('nan'))
-  return (
-    (value if HIGHER_IS_BETTER[best_metric] else -value) if math.isfinite(value) else float('-inf')
-  )
+  if not math.isfinite(value):
+    return float('-inf')
+  return value if HIGHER_IS_BETTER[best_metric] else -value
 
 
 def _directory(workdir: str | os.PathLike) -> pathlib.Path:

@@ -1,21 +1,28 @@
-"""WORKDIR/config.json and WORKDIR/vocabulary.json: what the checkpoints beside them are checkpoints
-of.
+"""A work directory: settings and vocabulary beside the checkpoints that belong to them.
+
+WORKDIR/config.json, vocabulary.json   what the checkpoints are checkpoints of
+WORKDIR/checkpoints/STEP/              see `checkpoints`
+WORKDIR/metrics.jsonl, tensorboard/    the log of training
+WORKDIR/training.lock                  held by the training that runs now
 """
 
+import contextlib
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
-from ml_collections import ConfigDict
+import filelock
 
-from data_pipelines.configs import coco64
-from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.configs import of_workdir
+from data_pipelines.scene_graphs.errors import SettingsError, UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.runtime import atomic_files
+from sg2im_jax.settings import Settings
 
 # A run may be continued with other settings than these: the arrays of a checkpoint have their
-# shapes and meaning.
+# shapes and their meaning.
 FIXED_SETTINGS = (
   'data.name',
   'data.image_size',
@@ -24,46 +31,54 @@ FIXED_SETTINGS = (
   'object_discriminator',
 )
 
-
-def save_config(workdir: str | os.PathLike, config: ConfigDict):
-  """Writes config.json whole or not at all."""
-  write_json(pathlib.Path(workdir) / 'config.json', json.loads(config.to_json_best_effort()))
+_CONFIG, _VOCABULARY, _LOCK = 'config.json', 'vocabulary.json', 'training.lock'
 
 
-def save_vocabulary(workdir: str | os.PathLike, vocabulary: Vocabulary):
-  """Writes vocabulary.json whole or not at all."""
-  write_json(pathlib.Path(workdir) / 'vocabulary.json', vocabulary.to_dict())
+def save(workdir: str | os.PathLike, settings: Settings, vocabulary: Vocabulary):
+  """Writes both files, each of them atomically."""
+  directory = pathlib.Path(workdir)
+  write_json(directory / _VOCABULARY, vocabulary.to_dict())
+  write_json(directory / _CONFIG, settings.model_dump(mode='json'))
 
 
-def load_config(workdir: str | os.PathLike) -> ConfigDict:
-  """The config that the work directory was trained with, its tuples tuples again.
+def load_settings(workdir: str | os.PathLike) -> Settings:
+  """The settings of the newest training here.
 
-  Settings that are newer than the work directory have the values of the base config, which change
-  nothing.
+  Settings that are newer than the file have the values of coco64, which are backward-compatible.
+
+  Raises:
+    UserError: there is no config.json, or it cannot be read or does not describe a run.
   """
-  config = ConfigDict(_tuples(_read_json(pathlib.Path(workdir) / 'config.json')))
-  _fill(config, coco64.get_config())
-  return config.lock()
+  path = pathlib.Path(workdir) / _CONFIG
+  values = _read_json(path)
+  try:
+    return Settings.from_config(of_workdir.from_json(values))
+  except SettingsError as error:
+    raise UserError(f'{path}: {error}; restore it, or train into another --workdir') from error
 
 
 def load_vocabulary(workdir: str | os.PathLike) -> Vocabulary:
-  return Vocabulary.from_dict(_read_json(pathlib.Path(workdir) / 'vocabulary.json'))
+  """The names that the model of a work directory knows."""
+  return Vocabulary.from_dict(_read_json(pathlib.Path(workdir) / _VOCABULARY))
 
 
-def changed_settings(saved: ConfigDict, config: ConfigDict) -> dict[str, tuple[Any, Any]]:
-  """The settings that differ, by dotted name: (saved value, value now); 'nothing' where a config
-  lacks the name.
+def changed_settings(saved: Settings, settings: Settings) -> dict[str, tuple[Any, Any]]:
+  """The settings that differ, by dotted name: (saved value, value now); 'nothing' where one of
+  them lacks the name.
   """
-  old, new = _flatten(saved), _flatten(config)
-  names = [name for name in {**old, **new} if old.get(name, 'nothing') != new.get(name, 'nothing')]
-  return {name: (old.get(name, 'nothing'), new.get(name, 'nothing')) for name in names}
+  old, new = (dict(_leaves(one.model_dump(mode='json'))) for one in (saved, settings))
+  names = dict.fromkeys([*old, *new])
+  values = {name: (old.get(name, 'nothing'), new.get(name, 'nothing')) for name in names}
+  return {name: pair for name, pair in values.items() if pair[0] != pair[1]}
 
 
-def check_same_model(workdir: str | os.PathLike, config: ConfigDict) -> dict[str, tuple[Any, Any]]:
-  """Raises UserError if `config` asks for another model than the work directory holds; returns what
-  else changed.
+def check_same_model(workdir: str | os.PathLike, settings: Settings) -> dict[str, tuple[Any, Any]]:
+  """What `changed_settings` finds beside the model.
+
+  Raises:
+    UserError: the settings describe another model than that of the checkpoints.
   """
-  changed = changed_settings(load_config(workdir), config)
+  changed = changed_settings(load_settings(workdir), settings)
   fixed = {
     name: values
     for name, values in changed.items()
@@ -71,52 +86,60 @@ def check_same_model(workdir: str | os.PathLike, config: ConfigDict) -> dict[str
   }
   if fixed:
     raise UserError(
-      f'{workdir} holds checkpoints of another model, with {describe_changes(fixed)}; '
-      'use another --workdir, or the settings that it was trained with'
+      f'{workdir} holds checkpoints of another model, with {describe_changes(fixed)}; use another '
+      '--workdir, or the settings that it was trained with'
     )
   return changed
 
 
 def describe_changes(changed: dict[str, tuple[Any, Any]]) -> str:
+  """The changes in one line."""
   return ', '.join(
-    f'{name} {_show(old)} (now {_show(new)})' for name, (old, new) in changed.items()
+    f'{name} {_shown(old)} (now {_shown(new)})' for name, (old, new) in changed.items()
   )
 
 
-def _show(value: Any) -> str:
-  return str(tuple(value)) if isinstance(value, list) else str(value)
+@contextlib.contextmanager
+def locked(workdir: str | os.PathLike) -> Iterator[None]:
+  """A context in which no other training can enter the same work directory.
 
+  The lock is the operating system's, on a file in the directory, so it ends with its process,
+  however that ends. On a network file system it holds as far as that implements flock. What this
+  context itself has made, the file and perhaps the directory, it removes at its end unless the
+  directory is used by then.
 
-def _flatten(config: ConfigDict) -> dict[str, Any]:
-  """Settings by dotted name as JSON knows them, so that a saved config and a fresh one compare
-  equal.
+  Raises:
+    UserError: another training holds the lock, or the directory cannot be written.
   """
-
-  def walk(node, prefix):
-    for key, value in node.items():
-      if isinstance(value, dict):
-        yield from walk(value, f'{prefix}{key}.')
-      else:
-        yield f'{prefix}{key}', value
-
-  return dict(walk(json.loads(config.to_json_best_effort()), ''))
-
-
-def _fill(config: ConfigDict, base: ConfigDict):
-  for key, value in base.items():
-    if key not in config:
-      config[key] = value
-    elif isinstance(value, ConfigDict) and key != 'options':  # those are each data set's own
-      _fill(config[key], value)
-
-
-def _tuples(value: Any) -> Any:
-  if isinstance(value, dict):
-    return {key: _tuples(item) for key, item in value.items()}
-  return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+  directory = pathlib.Path(workdir)
+  path = directory / _LOCK
+  missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
+  lock = filelock.FileLock(path)
+  try:
+    directory.mkdir(parents=True, exist_ok=True)
+    lock.acquire(blocking=False)
+  except filelock.Timeout:
+    raise UserError(
+      f'{workdir} is in use by another training, which holds {path}; wait for its end or stop it, '
+      'or choose another --workdir'
+    ) from None
+  except OSError as error:
+    raise UserError(
+      f'cannot write to {workdir}: {error.strerror or error}; choose a --workdir that can be '
+      'written'
+    ) from error
+  try:
+    yield
+  finally:
+    path.unlink(missing_ok=True)  # while it is held: another process sees that its file is gone
+    lock.release()
+    for parent in missing:
+      with contextlib.suppress(OSError):  # in use
+        parent.rmdir()
 
 
 def write_json(path: pathlib.Path, value: Any):
+  """Writes a JSON file atomically; UserError if it cannot be written."""
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_files.write(path, (json.dumps(value, indent=2) + '\n').encode())
@@ -126,7 +149,7 @@ def write_json(path: pathlib.Path, value: Any):
     ) from error
 
 
-def _read_json(path: pathlib.Path) -> Any:
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
   try:
     value = json.loads(path.read_text())
   except FileNotFoundError as error:
@@ -143,3 +166,15 @@ def _read_json(path: pathlib.Path) -> Any:
   if not isinstance(value, dict):
     raise UserError(f'{path} holds a {type(value).__name__}; expected a JSON object')
   return value
+
+
+def _leaves(values: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+  for key, value in values.items():
+    if isinstance(value, dict):
+      yield from _leaves(value, f'{prefix}{key}.')
+    else:
+      yield f'{prefix}{key}', value
+
+
+def _shown(value: Any) -> str:
+  return str(tuple(value)) if isinstance(value, list) else str(value)

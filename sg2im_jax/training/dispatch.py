@@ -1,6 +1,4 @@
-"""What the devices are given at a time: config.steps_per_dispatch training steps as one program,
-and their batches.
-"""
+"""Several training steps as one XLA program, and the batches that it takes."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -8,46 +6,25 @@ from collections.abc import Callable, Iterator, Mapping
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from data_pipelines.scene_graphs.errors import UserError
-from data_pipelines.scene_graphs.vocabulary import Vocabulary
-from sg2im_jax.runtime import hosts, sharding
+from sg2im_jax.runtime import reporting, sharding
 from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.training.adversarial import AdversarialTraining, Metrics
 from sg2im_jax.training.state import TrainState
-from sg2im_jax.training.step import Metrics, make_train_step
-
-# Steps at which the host does something, so that a dispatch must end there.
-_BOUNDARIES = (
-  'num_steps',
-  'log_every',
-  'eval_every',
-  'image_grid_every',
-  'checkpoint_every',
-  'freeze_batch_norm_after',
-)
-
-
-def check_boundaries(config: ConfigDict):
-  """UserError if the host would have something to do in the middle of a dispatch."""
-  for name in _BOUNDARIES:
-    if config[name] % config.steps_per_dispatch:
-      raise UserError(
-        f'config.{name} is {config[name]}, expected a multiple of config.steps_per_dispatch, '
-        f'{config.steps_per_dispatch}; change one of them'
-      )
 
 
 def device_batches(
   batches: Iterator[Mapping[str, np.ndarray]], steps_per_dispatch: int, mesh: Mesh
 ) -> Iterator[SceneBatch]:
-  """What each dispatch needs, on its way to the devices: arrays [B, ...], or [K, B, ...] for K > 1
-  steps.
+  """The input of each dispatch, being copied to the devices.
 
   Args:
     batches: this process' rows of the batch of each step.
     steps_per_dispatch: K.
-    mesh: where the global arrays, of B images over all processes, go.
+    mesh: over which the global batches, of B images from all processes, are sharded.
+
+  Yields:
+    Arrays [B, ...] for one step a dispatch, [K, B, ...] for several.
   """
   for batch in batches:
     if steps_per_dispatch == 1:
@@ -59,24 +36,24 @@ def device_batches(
 
 
 def compile_steps(
-  config: ConfigDict,
-  vocabulary: Vocabulary,
+  training: AdversarialTraining,
   state: TrainState,
   batch: SceneBatch,
   mesh: Mesh,
   *,
   batch_norm_frozen: bool,
 ) -> Callable[[TrainState, SceneBatch], tuple[TrainState, Metrics]]:
-  """The steps of a dispatch, for arrays like these; they take over the memory of their state.
+  """Compiles the steps of a dispatch for arrays of these shapes; the state argument is donated.
 
-  The metrics are those of the last step, but for `skipped`, which is of all.
+  The metrics are those of the last step, except `skipped`, which is summed over all steps.
   """
-  train_step = make_train_step(config, vocabulary, batch_norm_frozen=batch_norm_frozen)
+  settings = training.settings
 
   def keyed_step(state: TrainState, batch: SceneBatch) -> tuple[TrainState, Metrics]:
-    # A function of the step alone, so that a run that was interrupted draws what it would have
-    # drawn.
-    return train_step(state, batch, jax.random.fold_in(jax.random.key(config.seed), state.step))
+    # The noise is a function of the seed and the step, so that an interrupted run continues with
+    # the noise that it would have had.
+    key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
+    return training.train_step(state, batch, key, batch_norm_frozen=batch_norm_frozen)
 
   def several_steps(state: TrainState, batches: SceneBatch) -> tuple[TrainState, Metrics]:
     state, metrics = jax.lax.scan(keyed_step, state, batches)
@@ -84,13 +61,13 @@ def compile_steps(
       name: values.sum() if name == 'skipped' else values[-1] for name, values in metrics.items()
     }
 
-  hosts.say('compiling the training step...')
+  reporting.info('compiling the training step...')
   start = time.perf_counter()
-  steps = keyed_step if config.steps_per_dispatch == 1 else several_steps
+  steps = keyed_step if settings.steps_per_dispatch == 1 else several_steps
   compiled = (
     jax.jit(steps, donate_argnums=0, out_shardings=sharding.replicated(mesh))
     .lower(state, batch)
     .compile()
   )
-  hosts.say(f'compiled in {time.perf_counter() - start:.0f} s')
+  reporting.info(f'compiled in {time.perf_counter() - start:.0f} s')
   return compiled

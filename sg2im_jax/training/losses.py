@@ -1,21 +1,55 @@
-"""One pure function a loss term, each a mean over real entries only (paper section 3, "Training")."""
+"""The losses of training: one pure function a term, then a record a term (paper section 3).
 
-from collections.abc import Callable
+To add a term to the generator's loss, write its function, its weight in `LossSettings` and in
+configs/coco64.py, and its record in `GENERATOR_TERMS`. Everything else (training, validation, the
+log) goes by the records.
+"""
 
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 
+from data_pipelines.settings.section import Section
+from sg2im_jax.models import GeneratorOutputs
+from sg2im_jax.scene_batch import SceneBatch
+
+GanType = Literal['gan', 'lsgan', 'wgan']
+
+
+class LossSettings(Section):
+  """config.losses: the kind of the adversarial losses, and the weights of the generator's terms.
+
+  Attributes:
+    gan_type: gan (cross-entropy on logits), lsgan (squared error of the sigmoid), wgan (difference
+      of means; weights are never clipped: the published code has a flag for it and ignores it).
+    gan_weight: multiplies both adversarial weights that follow it.
+  """
+
+  gan_type: GanType
+  l1_pixel_weight: float
+  bbox_weight: float
+  mask_weight: float
+  predicate_weight: float
+  gan_weight: float
+  image_gan_weight: float
+  object_gan_weight: float
+  auxiliary_class_weight: float
+
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
-  """Mean of float32[mask.shape + ...] over the entries whose mask is True; 0 where there is none."""
+  """Mean of float32[mask.shape + ...] over the entries whose mask is True; 0 if there is none."""
   mask = mask.reshape(mask.shape + (1,) * (values.ndim - mask.ndim))
   count = jnp.broadcast_to(mask, values.shape).sum()
   return jnp.where(mask, values, 0).sum() / jnp.maximum(count, 1)
 
 
 def l1_pixel(image: jax.Array, target: jax.Array, example_mask: jax.Array) -> jax.Array:
-  """Mean |image - target|: float32[B, H, W, 3] twice, bool[B]."""
+  """Mean absolute error of the pixels: float32[B, H, W, 3] twice, bool[B]."""
   return masked_mean(jnp.abs(image - target), example_mask)
 
 
@@ -41,43 +75,222 @@ def predicate(predicate_logits: jax.Array, triples: jax.Array, triple_mask: jax.
 
 
 def object_class(class_logits: jax.Array, classes: jax.Array, object_mask: jax.Array) -> jax.Array:
-  """Cross-entropy of the object discriminator's class: float32[B, O, V], int32[B, O], bool[B, O]."""
+  """Cross-entropy of the classes of objects: float32[B, O, V], int32[B, O], bool[B, O]."""
   return masked_mean(
     optax.softmax_cross_entropy_with_integer_labels(class_logits, classes), object_mask
   )
 
 
-def generator_gan(gan_type: str, fake_scores: jax.Array, mask: jax.Array) -> jax.Array:
-  """What a generator loses to a discriminator.
+def generator_gan(gan_type: GanType, fake_scores: jax.Array, mask: jax.Array) -> jax.Array:
+  """The generator's adversarial loss.
 
   Args:
-    gan_type: gan (cross-entropy on logits) | lsgan (squared error of the sigmoid) | wgan
-      (difference of means; weights are never clipped: the published code has a flag for that and
-      does nothing with it).
-    fake_scores: float32[B, ...].
-    mask: bool[B] or bool[B, O], True where a score is of something real.
+    gan_type: see `LossSettings`.
+    fake_scores: float32[B, ...], the discriminator's scores of generated images or objects.
+    mask: bool[B] or bool[B, O], True where a score is not of padding.
   """
-  return masked_mean(_distance_to(gan_type, fake_scores, real=True), mask)
+  return masked_mean(_gan_distance(gan_type, fake_scores, 1.0), mask)
 
 
 def discriminator_gan(
-  gan_type: str, real_scores: jax.Array, fake_scores: jax.Array, mask: jax.Array
+  gan_type: GanType, real_scores: jax.Array, fake_scores: jax.Array, mask: jax.Array
 ) -> jax.Array:
-  """What a discriminator loses by its scores of real and of fake; arguments as for `generator_gan`."""
-  return masked_mean(_distance_to(gan_type, real_scores, real=True), mask) + masked_mean(
-    _distance_to(gan_type, fake_scores, real=False), mask
+  """The discriminator's adversarial loss; arguments as for `generator_gan`."""
+  return masked_mean(_gan_distance(gan_type, real_scores, 1.0), mask) + masked_mean(
+    _gan_distance(gan_type, fake_scores, 0.0), mask
   )
 
 
-_DISTANCES: dict[str, Callable[[jax.Array, float], jax.Array]] = {
-  'gan': lambda scores, target: optax.sigmoid_binary_cross_entropy(
-    scores, jnp.full_like(scores, target)
+def _gan_distance(gan_type: GanType, scores: jax.Array, target: float) -> jax.Array:
+  """How far each score is from `target`, 1 for real and 0 for fake."""
+  if gan_type == 'gan':
+    return optax.sigmoid_binary_cross_entropy(scores, jnp.full_like(scores, target))
+  if gan_type == 'lsgan':
+    return jnp.square(jax.nn.sigmoid(scores) - target)
+  return scores * (1 - 2 * target)
+
+
+class ObjectJudgement(flax.struct.PyTreeNode):
+  """The object discriminator's output: scores float32[B, O] and class logits float32[B, O, V]."""
+
+  scores: jax.Array
+  class_logits: jax.Array
+
+
+class GeneratorPass(flax.struct.PyTreeNode):
+  """One forward pass of the generator, and what its loss is computed from.
+
+  Attributes:
+    settings: config.losses.
+    batch: the scenes, with zeros in the padding.
+    target: float32[B, H, W, 3], their images, normalised.
+    outputs: of the generator.
+    objects: the object discriminator's judgement of the generated images; None without one, and in
+      validation.
+    image_scores: float32[B, h, w, c], likewise of the image discriminator.
+  """
+
+  settings: LossSettings = flax.struct.field(pytree_node=False)
+  batch: SceneBatch
+  target: jax.Array
+  outputs: GeneratorOutputs
+  objects: ObjectJudgement | None = None
+  image_scores: jax.Array | None = None
+
+
+class DiscriminatorPass(flax.struct.PyTreeNode):
+  """One discriminator's output for real images and for generated ones.
+
+  Attributes:
+    settings: config.losses.
+    batch: the scenes, with zeros in the padding.
+    real, fake: the scores of an image discriminator, or an `ObjectJudgement`.
+  """
+
+  settings: LossSettings = flax.struct.field(pytree_node=False)
+  batch: SceneBatch
+  real: Any
+  fake: Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossTerm:
+  """One term of a network's loss.
+
+  Attributes:
+    name: in the log, after the network's name and a slash.
+    value: from a `GeneratorPass` or a `DiscriminatorPass` to a scalar, a mean over real entries.
+    weight: its factor in the network's loss.
+    entries: what the mean is taken over: bool[B], bool[B, O] or bool[B, T] of the batch.
+    applies: whether the pass has what the term needs; the shapes alone decide.
+    validated: computed in validation, too, on images generated from ground-truth boxes and masks.
+    label: what the line of progress calls it; None leaves it out.
+  """
+
+  name: str
+  value: Callable[[Any], jax.Array]
+  weight: Callable[[LossSettings], float] = lambda settings: 1.0
+  entries: Callable[[SceneBatch], jax.Array]
+  applies: Callable[[Any], bool] = lambda forward: True
+  validated: bool = False
+  label: str | None = None
+
+
+def _examples(batch: SceneBatch) -> jax.Array:
+  return jnp.asarray(batch.example_mask)
+
+
+def _objects(batch: SceneBatch) -> jax.Array:
+  return jnp.asarray(batch.object_mask)
+
+
+def _triples(batch: SceneBatch) -> jax.Array:
+  return jnp.asarray(batch.triple_mask)
+
+
+GENERATOR_TERMS = (
+  LossTerm(
+    name='l1_pixel',
+    value=lambda f: l1_pixel(f.outputs.image, f.target, f.batch.example_mask),
+    weight=lambda settings: settings.l1_pixel_weight,
+    entries=_examples,
+    validated=True,
+    label='pixel',
   ),
-  'lsgan': lambda scores, target: jnp.square(jax.nn.sigmoid(scores) - target),
-  'wgan': lambda scores, target: scores * (1 - 2 * target),
+  LossTerm(
+    name='bbox',
+    value=lambda f: bbox(f.outputs.boxes, f.batch.boxes, f.batch.object_mask),
+    weight=lambda settings: settings.bbox_weight,
+    entries=_objects,
+    validated=True,
+    label='box',
+  ),
+  LossTerm(
+    name='predicate',
+    value=lambda f: predicate(f.outputs.predicate_logits, f.batch.triples, f.batch.triple_mask),
+    weight=lambda settings: settings.predicate_weight,
+    entries=_triples,
+    validated=True,
+  ),
+  LossTerm(
+    name='mask',
+    value=lambda f: mask(f.outputs.mask_logits, f.batch.masks, f.batch.object_mask),
+    weight=lambda settings: settings.mask_weight,
+    entries=_objects,
+    applies=lambda f: f.outputs.mask_logits is not None and f.batch.masks is not None,
+    validated=True,
+  ),
+  LossTerm(
+    name='object_gan',
+    value=lambda f: generator_gan(f.settings.gan_type, f.objects.scores, f.batch.object_mask),
+    weight=lambda settings: settings.gan_weight * settings.object_gan_weight,
+    entries=_objects,
+    applies=lambda f: f.objects is not None,
+  ),
+  LossTerm(
+    name='auxiliary_class',
+    value=lambda f: object_class(f.objects.class_logits, f.batch.object_class, f.batch.object_mask),
+    weight=lambda settings: settings.auxiliary_class_weight,
+    entries=_objects,
+    applies=lambda f: f.objects is not None,
+  ),
+  LossTerm(
+    name='image_gan',
+    value=lambda f: generator_gan(f.settings.gan_type, f.image_scores, f.batch.example_mask),
+    weight=lambda settings: settings.gan_weight * settings.image_gan_weight,
+    entries=_examples,
+    applies=lambda f: f.image_scores is not None,
+  ),
+)
+
+OBJECT_DISCRIMINATOR_TERMS = (
+  LossTerm(
+    name='gan',
+    value=lambda f: discriminator_gan(
+      f.settings.gan_type, f.real.scores, f.fake.scores, f.batch.object_mask
+    ),
+    entries=_objects,
+  ),
+  LossTerm(
+    name='class_real',
+    value=lambda f: object_class(f.real.class_logits, f.batch.object_class, f.batch.object_mask),
+    entries=_objects,
+  ),
+  LossTerm(
+    name='class_fake',
+    value=lambda f: object_class(f.fake.class_logits, f.batch.object_class, f.batch.object_mask),
+    entries=_objects,
+  ),
+)
+
+IMAGE_DISCRIMINATOR_TERMS = (
+  LossTerm(
+    name='gan',
+    value=lambda f: discriminator_gan(f.settings.gan_type, f.real, f.fake, f.batch.example_mask),
+    entries=_examples,
+    label='image D',
+  ),
+)
+
+
+def evaluate_terms(
+  terms: Sequence[LossTerm], forward: GeneratorPass | DiscriminatorPass
+) -> dict[str, jax.Array]:
+  """The value of each term that applies, by name, and their weighted sum as `total`."""
+  values = {term.name: term.value(forward) for term in terms if term.applies(forward)}
+  weights = {term.name: term.weight(forward.settings) for term in terms}
+  total = sum((weights[name] * value for name, value in values.items()), jnp.zeros(()))
+  return {**values, 'total': total}
+
+
+# What the line of progress shows, by name in the log.
+PROGRESS_LABELS = {
+  'generator/total': 'loss',
+  **{f'generator/{term.name}': term.label for term in GENERATOR_TERMS if term.label},
+  **{
+    f'image_discriminator/{term.name}': term.label
+    for term in IMAGE_DISCRIMINATOR_TERMS
+    if term.label
+  },
+  'object_discriminator/total': 'object D',
 }
-GAN_TYPES = tuple(_DISTANCES)
-
-
-def _distance_to(gan_type: str, scores: jax.Array, *, real: bool) -> jax.Array:
-  return _DISTANCES[gan_type](scores, float(real))

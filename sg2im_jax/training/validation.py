@@ -1,63 +1,73 @@
-"""What training shows of validation scenes: losses, how good boxes are, KID, and a grid of
-pictures.
-"""
+"""Validation during training: losses, metrics of layouts, KID, and a grid of pictures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
+import tensorflow_datasets as tfds
 
-from data_pipelines.drawing import sheets as drawing
+from data_pipelines.drawing import sheets
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
-from sg2im_jax.evaluation import backbones, image_metrics, layout_metrics, metrics
-from sg2im_jax.evaluation.layout_metrics import Layouts
+from sg2im_jax.evaluation import backbones, image_metrics
+from sg2im_jax.evaluation.layout_metrics import LAYOUT_METRICS, ScoredBoxes
+from sg2im_jax.evaluation.metrics import KID
 from sg2im_jax.models import pixels
 from sg2im_jax.runtime import hosts, sharding
 from sg2im_jax.scene_batch import SceneBatch
-from sg2im_jax.training.state import NetworkState, build_networks
-from sg2im_jax.training.step import make_eval_step
+from sg2im_jax.training.adversarial import AdversarialTraining
+from sg2im_jax.training.state import NetworkState
 
 _GRID_SCENES = 6
-_LAYOUT_METRICS = (
-  'box_iou',
-  'recall_at_0.3',
-  'recall_at_0.5',
-  'sigma_x',
-  'sigma_area',
-  'relation_accuracy',
-)
 
 
 class Validation:
   """Scores a generator on split `val`: the same scenes, triples and noise each time."""
 
-  def __init__(self, config: ConfigDict, vocabulary: Vocabulary, builder, mesh: jax.sharding.Mesh):
-    self._config, self._vocabulary, self._builder = config, vocabulary, builder
+  def __init__(
+    self,
+    training: AdversarialTraining,
+    vocabulary: Vocabulary,
+    builder: tfds.core.DatasetBuilder,
+    mesh: jax.sharding.Mesh,
+  ):
+    """Loads the backbone of settings.eval_backbone.
+
+    Args:
+      training: the training that is validated.
+      vocabulary: of the model.
+      builder: of the prepared data set.
+      mesh: over which batches are sharded.
+
+    Raises:
+      UserError: there are too few scenes for KID, or the backbone cannot be loaded.
+    """
+    settings = training.settings
+    self._settings, self._vocabulary, self._builder = settings, vocabulary, builder
     self._batch_sharding = sharding.batch_sharding(mesh)
-    eval_step = make_eval_step(config, vocabulary)
-    module = build_networks(config, vocabulary).generator
-    self._key = jax.random.key(config.seed)
+    module = training.networks.generator
+    self._key = jax.random.key(settings.seed)
     self._backbone = None
-    if config.eval_backbone != 'none':
-      count = min(config.num_eval_examples, input_pipeline.num_examples(builder, 'val'))
+    if settings.eval_backbone != 'none':
+      count = min(settings.num_eval_examples, input_pipeline.num_examples(builder, 'val'))
       if count < image_metrics.FEWEST_PICTURES:
         raise UserError(
           f'{count} scenes to validate on, expected at least {image_metrics.FEWEST_PICTURES} for '
-          'KID; '
-          'raise --config.num_eval_examples, or leave --config.eval_backbone=none'
+          'KID; raise num_eval_examples, or leave eval_backbone=none'
         )
-      self._backbone = backbones.load_backbone(config.eval_backbone)
-    self._real_features = None  # of the scenes' own pictures, once they have been computed
+      self._backbone = backbones.load_backbone(settings.eval_backbone)
+    self._real_features: np.ndarray | None = (
+      None  # of the scenes' own pictures, once they have been computed
+    )
 
-    # What is returned of a batch, too, is there for every process; of the batch itself it has its
-    # own rows.
+    # The results are replicated; a process has only its own rows of the batch. So what it needs of
+    # all rows is returned, too.
     def score(generator: NetworkState, batch: SceneBatch, key: jax.Array):
-      return *eval_step(generator, batch, key), batch.replace(image=None, masks=None)
+      return *training.eval_step(generator, batch, key), batch.replace(image=None, masks=None)
 
-    def draw(
+    def sample(
       generator: NetworkState,
       batch: SceneBatch,
       key: jax.Array,
@@ -66,8 +76,8 @@ class Validation:
       use_masks: bool = False,
       stretch: bool = False,
     ) -> jax.Array:
-      noise = jax.random.normal(key, (*batch.image.shape[:3], config.model.layout_noise_dim))
-      outputs = module.apply(
+      noise = training.random_noise(batch, key)
+      outputs: Any = module.apply(
         generator.variables,
         batch,
         noise,
@@ -77,93 +87,87 @@ class Validation:
       )
       return pixels.denormalize(outputs.image, stretch)
 
-    def sample(generator: NetworkState, batch: SceneBatch, key: jax.Array) -> list[jax.Array]:
+    def sample_and_real(generator: NetworkState, batch: SceneBatch, key: jax.Array) -> list[Any]:
       return [
         batch.example_mask,
         batch.image,
-        draw(generator, batch, key, stretch=config.sampling.stretch),
+        sample(generator, batch, key, stretch=settings.sampling.stretch),
       ]
 
-    def paint(generator: NetworkState, batch: SceneBatch, key: jax.Array) -> list[jax.Array]:
+    def grid_columns(generator: NetworkState, batch: SceneBatch, key: jax.Array) -> list[Any]:
       ways = [(True, True), (True, False), (False, False)]
       return [
         batch.example_mask,
         batch.image,
         *(
-          draw(generator, batch, key, use_boxes=use_boxes, use_masks=use_masks)
+          sample(generator, batch, key, use_boxes=use_boxes, use_masks=use_masks)
           for use_boxes, use_masks in ways
         ),
       ]
 
-    self._score, self._sample, self._paint = (
+    self._score, self._sample_and_real, self._grid_columns = (
       jax.jit(function, out_shardings=sharding.replicated(mesh))
-      for function in (score, sample, paint)
+      for function in (score, sample_and_real, grid_columns)
     )
 
   def scores(self, generator: NetworkState) -> dict[str, float]:
-    """Scores of config.num_eval_examples scenes, or of all if there are fewer; nan where there is
-    nothing to score.
+    """Scores of settings.num_eval_examples scenes, or of all if there are fewer.
 
     Returns:
-      l1_pixel, bbox, predicate, mask: mean losses. box_iou, recall_at_0.3, recall_at_0.5, sigma_x,
-      sigma_area, relation_accuracy: see `layout_metrics.scores`.
-      kid: of a picture of each graph, beside the scenes' own; with config.eval_backbone only.
+      By name: the mean of each validated loss term; each of LAYOUT_METRICS; with an eval_backbone
+      `kid` of one sample of each graph against the real images. nan where there is nothing to
+      score.
     """
-    sums, layouts, drawn, real = [], [], [], []
-    for index, batch in enumerate(self._batches(self._config.num_eval_examples)):
+    sums, layouts, sampled, real = [], [], [], []
+    for index, batch in enumerate(self._batches(self._settings.num_eval_examples)):
       key = jax.random.fold_in(self._key, index)
       losses, boxes, shown = jax.device_get(self._score(generator, batch, key))
       sums.append(losses)
-      layouts.append(Layouts.of_batch(boxes, shown, self._vocabulary))
+      layouts.append(ScoredBoxes.of_batch(boxes, shown, self._vocabulary))
       if self._backbone is not None:
-        mask, image, picture = map(np.asarray, self._sample(generator, batch, key))
-        drawn.append(self._backbone(picture[mask]).features)
+        mask, image, picture = map(np.asarray, self._sample_and_real(generator, batch, key))
+        sampled.append(self._backbone(picture[mask]).features)
         if self._real_features is None:
           real.append(self._backbone(image[mask]).features)
-    found = layout_metrics.scores(Layouts.concatenate(layouts))
-    scores = metrics.means(sums) | {
-      name: float('nan') if found[name] is None else found[name] for name in _LAYOUT_METRICS
-    }
+    scored = ScoredBoxes.concatenate(layouts)
+    scores = _means(sums)
+    for metric in LAYOUT_METRICS:
+      value = metric.value(scored)
+      scores[metric.name] = float('nan') if value is None else value
     if self._backbone is not None:
       if self._real_features is None:
         self._real_features = np.concatenate(real)
-      scores['kid'], _ = image_metrics.kernel_distance(np.concatenate(drawn), self._real_features)
+      scores[KID.name], _ = image_metrics.kernel_distance(
+        np.concatenate(sampled), self._real_features
+      )
     return scores
 
   def image_grid(self, generator: NetworkState) -> np.ndarray:
-    """uint8[height, width, 3]: a row for each scene, a column for each way to make it, see
-    drawing.training_grid.
-    """
-    batch = next(self._batches(self._config.batch_size))
-    mask, *pictures = map(np.asarray, self._paint(generator, batch, self._key))
+    """uint8[height, width, 3]: a row a scene, see `sheets.training_grid`."""
+    batch = next(self._batches(self._settings.batch_size))
+    mask, *pictures = map(np.asarray, self._grid_columns(generator, batch, self._key))
     shown = np.flatnonzero(mask)[:_GRID_SCENES]
-    return drawing.training_grid(*(picture[shown] for picture in pictures))
+    return sheets.training_grid(*(picture[shown] for picture in pictures))
 
   def _batches(self, num_examples: int) -> Iterator[SceneBatch]:
     for batch in input_pipeline.evaluation_batches(
       self._builder,
-      self._config.data,
+      self._settings.data,
       self._vocabulary,
       split='val',
-      batch_size=self._config.batch_size,
-      seed=self._config.seed,
+      batch_size=self._settings.batch_size,
+      seed=self._settings.seed,
       num_examples=num_examples,
       **hosts.own_shard(),
     ):
       yield sharding.assemble(SceneBatch(**batch), self._batch_sharding)
 
 
-def check_best_metric(config: ConfigDict):
-  """UserError if validation will not give the metric that is to tell the best checkpoint."""
-  name = config.best_metric
-  if name not in metrics.HIGHER_IS_BETTER:
-    raise UserError(
-      f'config.best_metric is {name!r}, expected one of {", ".join(metrics.HIGHER_IS_BETTER)}'
-    )
-  if name == 'kid' and config.eval_backbone == 'none':
-    raise UserError(
-      'config.best_metric is kid, which needs a backbone; set '
-      '--config.eval_backbone=efficientnet-lite0'
-    )
-  if name == 'mask' and config.model.mask_size == 0:
-    raise UserError('config.best_metric is mask, but this model predicts no masks; choose another')
+def _means(batches: Iterable[Mapping[str, tuple[jax.Array, jax.Array]]]) -> dict[str, float]:
+  """The mean of each metric over batches that give its (sum, count); nan if all counts are 0."""
+  totals = {}
+  for sums in batches:
+    for name, (value, count) in jax.device_get(dict(sums)).items():
+      total, total_count = totals.get(name, (0.0, 0.0))
+      totals[name] = (total + float(value), total_count + float(count))
+  return {name: total / count if count else float('nan') for name, (total, count) in totals.items()}

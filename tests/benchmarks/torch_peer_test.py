@@ -119,7 +119,9 @@ def test_a_step(name):
     compare_gradients(case, f'train/{gradients}', getattr(case.peer, network))
     for key, value in getattr(case.peer, network).named_buffers():
       if not key.endswith('num_batches_tracked'):
-        assert_close(value, case.recorded(f'train/{statistics}', key), STATISTIC_TOLERANCE, key)
+        assert_close(
+          value, case.recorded(f'train/{statistics}', key), STATISTIC_TOLERANCE['float32'], key
+        )
 
 
 def compare_gradients(case, prefix, module):
@@ -129,11 +131,11 @@ def compare_gradients(case, prefix, module):
     size = np.abs(expected).max()
     if not name.endswith('bias'):
       weight_size = size
-    tolerance = GRADIENT_TOLERANCE * size
-    if (
-      name.endswith('bias') and size < ROUND_OFF * weight_size
-    ):  # zero, as normalisation takes the bias away again
-      tolerance = ROUND_OFF * weight_size
+    tolerance = GRADIENT_TOLERANCE['float32'] * size
+    round_off = ROUND_OFF['float32'] * weight_size
+    # zero, as normalisation takes the bias away again
+    if name.endswith('bias') and size < round_off:
+      tolerance = round_off
     np.testing.assert_allclose(parameter.grad, expected, rtol=0, atol=tolerance, err_msg=name)
 
 

@@ -7,11 +7,12 @@ import zipfile
 import numpy as np
 import PIL.Image
 import pytest
-from ml_collections import ConfigDict
 from pycocotools import mask as coco_mask
 
 from data_pipelines.configs import coco64
 from data_pipelines.pipeline import input_pipeline
+from data_pipelines.settings.data_settings import DataSettings
+from tests.data_pipelines.settings import data_settings
 
 WIDTH, HEIGHT = 60, 40
 IMAGE_SIZE = (24, 32)
@@ -107,28 +108,32 @@ def zip_files(root: pathlib.Path, target: pathlib.Path, archives: dict[str, tupl
         archive.write(path, f'{folder}/{path.name}')
 
 
-def make_data_config(source_dir: pathlib.Path, data_dir: pathlib.Path) -> ConfigDict:
-  data_config = coco64.get_config().data
-  data_config.source_dir, data_config.data_dir = str(source_dir), str(data_dir)
-  data_config.image_size, data_config.mask_size = IMAGE_SIZE, MASK_SIZE
-  data_config.max_objects, data_config.max_triples = 6, 10
-  data_config.options.num_val = 4
-  return data_config
+def make_settings(source_dir: pathlib.Path, data_dir: pathlib.Path) -> DataSettings:
+  return data_settings(
+    coco64.get_config(),
+    source_dir=str(source_dir),
+    data_dir=str(data_dir),
+    image_size=IMAGE_SIZE,
+    mask_size=MASK_SIZE,
+    max_objects=6,
+    max_triples=10,
+    options={'num_val': 4},
+  )
 
 
 @pytest.fixture(scope='session')
 def coco_root(tmp_path_factory):
   root = tmp_path_factory.mktemp('coco')
   write_coco_files(root / 'source')
-  input_pipeline.prepare(make_data_config(root / 'source', root / 'prepared'))
+  input_pipeline.prepare(make_settings(root / 'source', root / 'prepared'))
   return root
 
 
 @pytest.fixture
-def data_config(coco_root):
-  return make_data_config(coco_root / 'source', coco_root / 'prepared')
+def settings(coco_root):
+  return make_settings(coco_root / 'source', coco_root / 'prepared')
 
 
 @pytest.fixture
-def builder(data_config):
-  return input_pipeline.prepare(data_config)
+def builder(settings):
+  return input_pipeline.prepare(settings)

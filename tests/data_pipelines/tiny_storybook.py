@@ -2,21 +2,20 @@
 
 import pathlib
 
-from ml_collections import ConfigDict
-
 from data_pipelines.configs import debug
 from data_pipelines.pipeline import input_pipeline
+from data_pipelines.settings.data_settings import DataSettings
+from tests.data_pipelines.settings import data_settings
 
 NUM_VAL = 40  # more than one batch, and the last one not full
 IMAGE_SIDE = 32
 
 
-def make_data_config(data_dir: pathlib.Path) -> ConfigDict:
-  data_config = debug.get_config().data
-  data_config.data_dir = str(data_dir)
-  data_config.options.num_train, data_config.options.num_val = 2, NUM_VAL
-  return data_config
+def make_settings(data_dir: pathlib.Path) -> DataSettings:
+  return data_settings(
+    debug.get_config(), data_dir=str(data_dir), options={'num_train': 2, 'num_val': NUM_VAL}
+  )
 
 
 def prepare(data_dir: pathlib.Path):
-  input_pipeline.prepare(make_data_config(data_dir))
+  input_pipeline.prepare(make_settings(data_dir))

@@ -68,6 +68,8 @@ def test_a_converted_checkpoint_computes_what_the_original_computed(recording, t
   )
   printed = capsys.readouterr().out
   assert ' comparisons, none out of tolerance' in printed
+  assert 'The step was recorded in float64: gradients have to agree within 1e-05,' in printed
+  assert 'statistics within 1e-06.' in printed
   table = dict(
     line.split(maxsplit=1)
     for line in printed.splitlines()
@@ -115,6 +117,9 @@ def test_as_users_run_it_in_float32_everything_agrees_too():
     'stats_after_g',
     'stats_after_step',
   }
+  gradients = [comparison for comparison in comparisons if '/g_grad/' in comparison.name]
+  # gradients, and biases whose gradient is round-off
+  assert {comparison.tolerance for comparison in gradients} == {1e-4, 1e-5}
   assert [comparison.name for comparison in comparisons if not comparison.passed] == []
 
 
@@ -150,6 +155,70 @@ def test_differences_are_found(tmp_path, capsys):
   failed = re.findall(r'^(\S+) .* OUT OF TOLERANCE', capsys.readouterr().out, re.MULTILINE)
   assert set(failed) == CHANGED
   assert not (tmp_path / 'run').exists()
+
+
+# By how much; gradients of weights by a share of their largest entry. The bias is normalised away.
+SLIGHTLY_CHANGED = {
+  'train/g_grad/box_net.0.weight': 2e-5,
+  'train/d_obj_grad/discriminator.cnn.0.0.weight': 2e-5,
+  'train/stats_after_step/d_img/cnn.1.running_mean': 2e-6,
+  'train/g_grad/refinement_net.refinement_modules.0.net.0.bias': 1e-9,
+}
+
+
+def with_step_in(dtype):
+  """The arrays of a recording, its step cast."""
+  with np.load(GOLDEN / 'first_residual.npz') as file:
+    return {
+      name: array.astype(dtype) if name.startswith('train/') else array
+      for name, array in file.items()
+    }
+
+
+@pytest.mark.parametrize('dtype, found', [('float64', {*SLIGHTLY_CHANGED}), ('float32', set())])
+def test_a_step_is_compared_as_closely_as_it_was_recorded(dtype, found, tmp_path):
+  arrays = with_step_in(dtype)
+  for name, change in SLIGHTLY_CHANGED.items():
+    size = np.abs(arrays[name]).max() if name.endswith('weight') else 1
+    arrays[name] = (arrays[name] + change * size).astype(dtype)
+  np.savez(tmp_path / 'vectors.npz', **arrays)
+  recording = verification.Recording(tmp_path / 'vectors.npz')
+  assert recording.step_dtype == dtype
+  published = published_checkpoint.read(
+    str(checkpoint_path('first_residual', tmp_path)), align_corners=True
+  )
+  comparisons = list(
+    verification.compare_step(
+      recording,
+      published.config,
+      build_networks(published.config, published.vocabulary),
+      convert.initial_state(published),
+      'float64',
+    )
+  )
+  assert {comparison.name for comparison in comparisons if not comparison.passed} == found
+  report = verification.report(comparisons)
+  assert f'The step was recorded in {dtype}: ' in report
+  expected = {'float32': (1e-4, 1e-5, 1e-5), 'float64': (1e-5, 1e-6, 1e-12)}
+  gradient, statistic, round_off = expected[dtype]
+  tolerances = {comparison.name: comparison.tolerance for comparison in comparisons}
+  assert [
+    tolerances[name]
+    for name in (
+      'train/g_grad/box_net.0.weight',
+      'train/stats_after_step/d_img/cnn.1.running_mean',
+      'train/g_grad/refinement_net.refinement_modules.0.net.3.bias',
+    )
+  ] == [gradient, statistic, round_off]
+  assert f'within {gradient:.0e}, statistics within {statistic:.0e}.' in report
+
+
+def test_a_step_that_is_partly_in_float32_counts_as_float32(tmp_path):
+  arrays = with_step_in('float64')
+  arrays['train/d_img/gan'] = arrays['train/d_img/gan'].astype(np.float32)
+  np.savez(tmp_path / 'vectors.npz', **arrays)
+  assert verification.Recording(tmp_path / 'vectors.npz').step_dtype == 'float32'
+  assert verification.Recording(GOLDEN / 'first_residual.npz').step_dtype == 'float64'
 
 
 def test_nan_is_a_difference():

@@ -1,7 +1,7 @@
 """The output directory of `sample`: what it holds of a file of graphs, and how it is filled.
 
-A file appears under its name when it is whole, and a graph's graph.json after all its other files:
-whenever the program is killed, a graph with graph.json is complete, and any other is drawn again.
+Files are written atomically, and a graph's graph.json after all its other files. So a graph with
+graph.json is complete, whenever the program was killed, and any other graph is sampled again.
 """
 
 import dataclasses
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data_pipelines.drawing import sheets as drawing
+from data_pipelines.drawing import sheets
 from data_pipelines.drawing.graphs import draw_graph
 from data_pipelines.scene_graphs.graph import SceneGraph
 from sg2im_jax.runtime import atomic_files
-from sg2im_jax.sampling.sampler import GraphSamples
+from sg2im_jax.sampling.graphs import GraphSamples
 
 _OVERVIEW_ROWS = 20
 _LAYOUT_SIDE = 256  # pixels
@@ -28,7 +28,7 @@ _DRAWINGS = ('graph.png', 'layout.png', 'sheet.png')
 
 
 class State(enum.Enum):
-  """What is there of a graph: all that was asked for, something else, or nothing that is complete."""
+  """What a directory has of a graph: what is asked for, something else, or nothing complete."""
 
   COMPLETE = enum.auto()
   OUTDATED = enum.auto()
@@ -36,7 +36,7 @@ class State(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
-class SampleFiles:
+class OutputDirectory:
   """The files of a run of `sample`.
 
   Attributes:
@@ -87,7 +87,7 @@ class SampleFiles:
       _write_picture(folder / name, Image.fromarray(picture))
     if self.drawings:
       graph, layout = draw_graph(samples.graph), _draw_layout(samples)
-      sheet = drawing.contact_sheet(graph, layout, samples.pictures)
+      sheet = sheets.contact_sheet(graph, layout, samples.pictures)
       for name, picture in zip(_DRAWINGS, (graph, layout, sheet), strict=True):
         _write_picture(folder / name, picture)
     record = self._record(samples.index, samples.graph)
@@ -119,7 +119,7 @@ class SampleFiles:
       )
       _write_picture(
         paths[-1],
-        drawing.overview(*zip(*rows, strict=True), titles=[folder.name for folder in folders]),
+        sheets.overview(*zip(*rows, strict=True), titles=[folder.name for folder in folders]),
       )
     return paths
 
@@ -169,7 +169,7 @@ def _draw_layout(samples: GraphSamples) -> Image.Image:
     round(_LAYOUT_SIDE * height / max(height, width)),
     round(_LAYOUT_SIDE * width / max(height, width)),
   )
-  return drawing.draw_layout(samples.graph.objects, samples.boxes, samples.masks, size)
+  return sheets.draw_layout(samples.graph.objects, samples.boxes, samples.masks, size)
 
 
 def _read(path: pathlib.Path) -> Image.Image:

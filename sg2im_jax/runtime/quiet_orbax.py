@@ -1,4 +1,4 @@
-"""Keeps orbax from reporting a failure that `checkpoints` reports in one line."""
+"""Commands report a failed read or write of a checkpoint in one line; orbax would add its own."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ import absl.logging
 
 
 def enable():
-  """Drops what orbax and its threads log and print when a read or a write fails."""
+  """Drops what orbax and its threads log and print when a read or a write fails; for commands."""
   # The stack trace of each thread that met the failure.
   absl.logging.get_absl_handler().addFilter(
     lambda record: f'{os.sep}orbax{os.sep}' not in record.pathname

@@ -1,0 +1,344 @@
+"""COCO 2017 as a tensorflow-datasets builder: from COCO's own files to records at training size.
+
+`CocoBuilder` is what the two readings of COCO share: `stuff.py` (instances and stuff) and
+`panoptic.py` (panoptic segments).
+"""
+
+import abc
+import collections
+import dataclasses
+import functools
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from absl import logging
+
+from data_pipelines.coco import annotations as coco_annotations
+from data_pipelines.coco.options import CocoOptions
+from data_pipelines.pipeline import images
+from data_pipelines.pipeline.parallel import ordered_map
+from data_pipelines.pipeline.records import other_annotations, record_features
+from data_pipelines.pipeline.source import Source
+from data_pipelines.scene_graphs import encoding
+from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
+from data_pipelines.scene_graphs.graph import describe
+from data_pipelines.settings.data_settings import DataSettings
+
+TRAIN, VAL = 'train2017', 'val2017'  # COCO's names of its parts
+# The images that had stuff annotations in 2017, when the paper was written; in the archive since
+# those of 2018.
+STUFF_40K_LISTS = {
+  TRAIN: 'annotations/deprecated-challenge2017/train-ids.txt',
+  VAL: 'annotations/deprecated-challenge2017/val-ids.txt',
+}
+STUFF_ARCHIVE = 'stuff_annotations_trainval2017.zip'
+EMPTY_MASKS = 'objects whose mask has no pixel, left out'
+
+Builder = TypeVar('Builder', bound='CocoBuilder')
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class CocoConfig(tfds.core.BuilderConfig):
+  """What the records depend on; `name` spells it out, so that other values make another prepared
+  data set.
+  """
+
+  source_dir: str
+  image_size: tuple[int, int]  # H, W
+  mask_size: int  # M
+  options: CocoOptions
+  train_images: str  # stuff40k | all
+  without_lists: bool = False  # all because the lists of stuff40k are missing
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+  """What has become of one image: its record, or in words why it has none."""
+
+  record: dict | None
+  reason: str = ''
+  num_empty_masks: int = 0
+
+
+class CocoBuilder(tfds.core.GeneratorBasedBuilder):
+  """What the readings of COCO have in common: images, splits, records."""
+
+  ARCHIVES: Mapping[str, str]  # annotation files, {} for the part -> the archive that holds them
+  builder_config: CocoConfig
+
+  @abc.abstractmethod
+  def read_annotations(
+    self, source: Source, part: str, image_ids: frozenset[int] | None
+  ) -> coco_annotations.Annotations:
+    """The images and objects of a part that pass the filters of the config, out of `image_ids`
+    (None: of all).
+    """
+
+  @abc.abstractmethod
+  def read_masks(
+    self, source: Source, part: str, image: coco_annotations.AnnotatedImage
+  ) -> list[np.ndarray]:
+    """bool[height, width] of each object; called by several threads. UnreadableImage or OSError
+    where it cannot.
+    """
+
+  @classmethod
+  def missing_files(cls, source: Source) -> list[str]:
+    """The files that are needed and are not there, each with the archive that holds it."""
+    missing = [
+      f'{path} (in {archive})'
+      for path, archive in cls._annotation_files()
+      if source.find(path) is None
+    ]
+    return missing + [
+      f'{part}/ (in {part}.zip)'
+      for part in (TRAIN, VAL)
+      if not source.names(part) and not source.names(f'images/{part}')
+    ]
+
+  def annotation_bytes(self, source: Source) -> dict[str, int]:
+    """Sizes of the annotation files by path: enough to tell one edition of them from another."""
+    paths = [path for path, _ in self._annotation_files()]
+    if self.builder_config.train_images == 'stuff40k':
+      paths += STUFF_40K_LISTS.values()
+    return {path: source.size(path) for path in paths}
+
+  @classmethod
+  def _annotation_files(cls) -> list[tuple[str, str]]:
+    return [
+      (path.format(part), archive)
+      for part in (TRAIN, VAL)
+      for path, archive in cls.ARCHIVES.items()
+    ]
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return tfds.core.DatasetInfo(
+      builder=self,
+      description=self.__doc__,
+      features=record_features(self.builder_config.image_size, self.builder_config.mask_size),
+      homepage='https://cocodataset.org',
+      metadata=tfds.core.MetadataDict(),
+    )
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+    del dl_manager  # the files are the user's own
+    config = self.builder_config
+    source = Source(config.source_dir)
+    if config.without_lists:
+      logging.warning(
+        'Training on all images, as %s lacks %s (in %s), the list of the published images; to '
+        'train on those, put '
+        'that archive there.',
+        config.source_dir,
+        STUFF_40K_LISTS[TRAIN],
+        STUFF_ARCHIVE,
+      )
+    parts, faults = {}, collections.Counter()
+    for part in (TRAIN, VAL):
+      image_ids = (
+        read_image_ids(source, STUFF_40K_LISTS[part]) if config.train_images == 'stuff40k' else None
+      )
+      annotations = self.read_annotations(source, part, image_ids)
+      if not annotations.images:
+        raise SettingsError(
+          Fault(
+            'data.options',
+            f'is too strict: no image of {part} passes the filter; loosen '
+            f'{config.options.model_dump()}',
+          ),
+          config.source_dir,
+        )
+      logging.info('%s: %d images pass the filter.', part, len(annotations.images))
+      parts[part] = annotations
+      faults += annotations.faults
+    self.info.metadata.update(
+      vocabulary=parts[TRAIN].vocabulary.to_dict(),
+      max_objects=0,
+      max_relations=0,
+      num_skipped_images=0,
+      faults=dict(faults),
+      annotation_bytes=self.annotation_bytes(source),
+    )
+    val_images = parts[VAL].images
+    splits = {
+      'train': (TRAIN, parts[TRAIN].images),
+      'val': (VAL, val_images[: config.options.num_val]),
+      'test': (VAL, val_images[config.options.num_val :]),
+    }
+    # tensorflow-datasets knows no empty split, so a small val2017 has no `test`.
+    return {
+      name: self._generate_examples(source, *split) for name, split in splits.items() if split[1]
+    }
+
+  def _generate_examples(
+    self, source: Source, part: str, annotated_images: list[coco_annotations.AnnotatedImage]
+  ) -> Iterator[tuple[int, dict]]:
+    metadata = self.info.metadata
+    num_skipped, num_empty_masks = 0, 0
+    make_example = functools.partial(self._make_example, source, part)
+    for image, example in zip(
+      annotated_images, ordered_map(make_example, annotated_images), strict=True
+    ):
+      num_empty_masks += example.num_empty_masks
+      if example.record is None:
+        logging.warning('Skipped %s/%s: %s.', part, image.file_name, example.reason)
+        num_skipped += 1
+        continue
+      metadata['max_objects'] = max(metadata['max_objects'], len(example.record['object_class']))
+      yield image.image_id, example.record
+    if num_skipped == len(annotated_images):
+      raise UserError(
+        f'{source.directory}: none of the {num_skipped} images of {part} that pass the filter '
+        'could be '
+        f'read; expected files such as {part}/{annotated_images[0].file_name}, see the lines above'
+      )
+    if num_skipped:
+      logging.warning(
+        '%s: skipped %d of %d images, which are named above.',
+        part,
+        num_skipped,
+        len(annotated_images),
+      )
+      metadata['num_skipped_images'] += num_skipped
+    if num_empty_masks:
+      logging.warning('%s: %s: %d.', part, EMPTY_MASKS, num_empty_masks)
+      metadata['faults'][EMPTY_MASKS] = metadata['faults'].get(EMPTY_MASKS, 0) + num_empty_masks
+
+  def _make_example(
+    self, source: Source, part: str, image: coco_annotations.AnnotatedImage
+  ) -> Example:
+    config = self.builder_config
+    path = source.find(f'{part}/{image.file_name}', f'images/{part}/{image.file_name}')
+    if path is None:
+      return Example(None, 'missing')
+    try:
+      with source.open(path) as file:
+        pixels = images.read_image(file, config.image_size)
+      masks = self.read_masks(source, part, image)
+    except (OSError, zipfile.BadZipFile, zlib.error, images.UnreadableImage) as error:
+      return Example(None, f'cannot be read ({error})')
+    kept = [
+      (object_, mask) for object_, mask in zip(image.objects, masks, strict=True) if mask.any()
+    ]
+    num_empty_masks = len(masks) - len(kept)
+    if not kept or len(kept) < config.options.min_objects:
+      return Example(
+        None, f'{num_empty_masks} of its {len(masks)} objects have an empty mask', num_empty_masks
+      )
+    record = {
+      'image': pixels,
+      'image_id': str(image.image_id),
+      'object_class': np.array([object_.category_id for object_, _ in kept], np.int32),
+      'boxes': np.stack([object_.box for object_, _ in kept]),
+      'masks': np.stack(
+        [encoding.crop_mask(mask, object_.box, config.mask_size) for object_, mask in kept]
+      ),
+      'relations': np.zeros((0, 3), np.int32),
+      'attributes': np.zeros((0, 2), np.int32),
+    }
+    return Example(record, num_empty_masks=num_empty_masks)
+
+
+def make(builder_class: type[Builder], settings: DataSettings) -> Builder:
+  """A builder of a reading of COCO, prepared or not.
+
+  Raises:
+    SettingsError: there are neither prepared records nor COCO's files, or the records were made
+      from other files.
+  """
+  options = settings.options
+  assert isinstance(options, CocoOptions)
+  mask_size = settings.required_mask_size()
+  source = Source(settings.source_dir)
+  missing = builder_class.missing_files(source)
+  missing_lists = source.missing(STUFF_40K_LISTS.values())
+  choices = ('stuff40k', 'all') if options.train_images == 'auto' else (options.train_images,)
+  builders = [
+    builder_class(
+      data_dir=settings.data_dir, config=_builder_config(settings, options, mask_size, choice)
+    )
+    for choice in choices
+  ]
+  if missing or missing_lists:  # prepared records need none of the files
+    builder = next((builder for builder in builders if builder.is_prepared()), builders[-1])
+  else:
+    builder = builders[0]
+  uses_lists = builder.builder_config.train_images == 'stuff40k'
+
+  if not builder.is_prepared():
+    if missing:
+      raise SettingsError(
+        Fault(
+          'data.source_dir',
+          f'is {source.directory}, which lacks {", ".join(missing)}; expected COCO 2017: download '
+          'these archives from cocodataset.org/#download into it, unpacked or not, or choose '
+          'another directory',
+        )
+      )
+    if uses_lists and missing_lists:
+      raise SettingsError(
+        Fault(
+          'data.options.train_images',
+          f"is 'stuff40k', but {source.directory} lacks {', '.join(missing_lists)} (in "
+          f'{STUFF_ARCHIVE}); put that archive there, or train on all images',
+          'all',
+        )
+      )
+    if options.train_images == 'auto' and not uses_lists:
+      builder.builder_config.without_lists = True
+  elif not missing and not (uses_lists and missing_lists):
+    if builder.info.metadata['annotation_bytes'] != builder.annotation_bytes(source):
+      raise other_annotations(builder, source)
+  return builder
+
+
+def read_image_ids(source: Source, path: str) -> frozenset[int]:
+  """The ids of a file with one a line."""
+  with source.open(path) as file:
+    lines = file.read().decode(errors='replace').split()
+  wrong = next((line for line in lines if not line.isdecimal()), None)
+  if wrong is not None or not lines:
+    raise UserError(
+      f'{source.directory / path}: found {describe(wrong or "")}; expected the id of an image in '
+      'each '
+      f'line, as in {STUFF_ARCHIVE}: unpack it again'
+    )
+  return frozenset(map(int, lines))
+
+
+def _builder_config(
+  settings: DataSettings, options: CocoOptions, mask_size: int, train_images: str
+) -> CocoConfig:
+  height, width = settings.image_size
+  name = (
+    f'{height}x{width}-m{mask_size}-area{options.min_object_area:g}'
+    f'-objects{options.min_objects}to{options.max_objects}-val{options.num_val}-{train_images}'
+  )
+  name += '-other' if options.include_other else ''
+  name += '' if options.keep_crowds else '-nocrowds'
+  name += _whitelist_name('things', options.instance_whitelist)
+  name += _whitelist_name('stuff', options.stuff_whitelist)
+  return CocoConfig(
+    name=name,
+    source_dir=settings.source_dir,
+    image_size=settings.image_size,
+    mask_size=mask_size,
+    options=options,
+    train_images=train_images,
+  )
+
+
+def _whitelist_name(kind: str, whitelist: tuple[str, ...]) -> str:
+  """Its part of a directory's name: the same for the same set of names, in any order."""
+  if not whitelist:
+    return ''
+  names = sorted(set(whitelist))
+  if len(names) == 1 and names[0].isalnum():
+    return f'-{kind}_{names[0]}'
+  return f'-{kind}{len(names)}_{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:8]}'

@@ -1,0 +1,75 @@
+"""From a published checkpoint to a work directory."""
+
+import os
+
+import jax.numpy as jnp
+
+from data_pipelines.scene_graphs.errors import UserError
+from sg2im_jax.published import checkpoint, verification
+from sg2im_jax.published.checkpoint import PublishedCheckpoint
+from sg2im_jax.runtime import reporting
+from sg2im_jax.storage import checkpoints, work_directory
+from sg2im_jax.training.adversarial import AdversarialTraining
+from sg2im_jax.training.state import NetworkState, TrainState
+
+
+def convert(
+  path: str | os.PathLike,
+  workdir: str | os.PathLike,
+  *,
+  vectors: str | os.PathLike | None = None,
+  align_corners: bool = True,
+):
+  """Converts a published checkpoint; everything is checked before anything is written.
+
+  Args:
+    path: a .pt file.
+    workdir: where to write; may hold no checkpoints yet.
+    vectors: a recording to verify the model with, see `verification`.
+    align_corners: settings.model.align_corners, which a checkpoint does not tell.
+
+  Raises:
+    UserError: the checkpoint cannot be converted, differs from the recording, or the work directory
+      is in use or cannot be written.
+  """
+  with work_directory.locked(workdir):
+    if checkpoints.steps(workdir):
+      raise UserError(f'{workdir} holds checkpoints already; choose another --workdir')
+    published = checkpoint.read(path, align_corners)
+    training = AdversarialTraining.build(published.settings, published.vocabulary)
+    state = initial_state(published, training)
+    for note in published.notes:
+      reporting.info(f'note: {note}')
+    if vectors is not None:
+      comparisons = verification.verify(training, state, vectors)
+      reporting.info(verification.report(comparisons))
+      failed = [comparison.name for comparison in comparisons if not comparison.passed]
+      if failed:
+        raise UserError(
+          f'{path}: {len(failed)} of {len(comparisons)} comparisons with {vectors} are out of '
+          f'tolerance, {failed[0]} the first of them; nothing was written'
+        )
+    work_directory.save(workdir, published.settings, published.vocabulary)
+    keep = published.settings.keep_checkpoints
+    with checkpoints.CheckpointWriter(workdir, keep=keep) as writer:
+      writer.save(state)
+      writer.wait()
+  reporting.info(
+    f'{workdir}: the model of step {published.step}, {published.vocabulary.num_objects} object and '
+    f'{published.vocabulary.num_predicates} predicate names; sample from it:\n'
+    f'  python -m sg2im_jax.sample --workdir={workdir} --scene_graphs=GRAPHS.json '
+    '--output_dir=pictures'
+  )
+
+
+def initial_state(published: PublishedCheckpoint, training: AdversarialTraining) -> TrainState:
+  """The state that training continues from: the published arrays and fresh optimizers."""
+
+  def network(name: str) -> NetworkState | None:
+    variables = published.variables.get(name)
+    return None if variables is None else training.network_state(variables)
+
+  return TrainState(
+    jnp.int32(published.step),
+    *(network(name) for name in ('generator', 'image_discriminator', 'object_discriminator')),
+  )

@@ -1,0 +1,243 @@
+"""The training loop: from the newest checkpoint of a work directory to the last step."""
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from data_pipelines.pipeline import input_pipeline
+from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
+from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from sg2im_jax.runtime import hosts, reporting, sharding
+from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.settings import Settings
+from sg2im_jax.storage import checkpoints, work_directory
+from sg2im_jax.training import dispatch
+from sg2im_jax.training.adversarial import AdversarialTraining
+from sg2im_jax.training.log import Progress, TrainingLog
+from sg2im_jax.training.state import TrainState
+from sg2im_jax.training.stop_request import StopRequest
+from sg2im_jax.training.validation import Validation
+
+
+class Run(NamedTuple):
+  """A training whose every part has been checked, before anything is written.
+
+  Attributes:
+    training: networks, optimizer and losses.
+    state: to go on from, replicated over the mesh.
+    damaged: steps of newer checkpoints, which cannot be read.
+    batches: of the steps that follow.
+    validation: of the generator.
+    vocabulary: of the model.
+    mesh: over which batches are sharded.
+  """
+
+  training: AdversarialTraining
+  state: TrainState
+  damaged: tuple[int, ...]
+  batches: Iterator[SceneBatch]
+  validation: Validation
+  vocabulary: Vocabulary
+  mesh: Mesh
+
+
+def train(
+  settings: Settings | ConfigDict, workdir: str | os.PathLike, *, stop: StopRequest | None = None
+):
+  """Trains to settings.num_steps, from the newest checkpoint in `workdir` if there is one.
+
+  The data set is prepared first unless it has been. Settings, data and checkpoint are checked
+  before anything in the work directory changes.
+
+  Args:
+    settings: of the run; a config is checked and made into settings.
+    workdir: where checkpoints and logs are written; made if it is missing. One training at a time.
+    stop: asked after every step whether to save and end; None for never.
+
+  Raises:
+    SettingsError: settings that are wrong or do not fit each other, the data or the devices.
+    UserError: the work directory holds another model or is in use, or something cannot be written.
+  """
+  if isinstance(settings, ConfigDict):
+    settings = Settings.from_config(settings)
+  mesh = sharding.make_mesh()
+  if settings.batch_size % mesh.size:
+    multiple = -(-settings.batch_size // mesh.size) * mesh.size
+    problem = f'is {settings.batch_size}, which cannot be split evenly over {mesh.size} devices'
+    raise SettingsError(Fault('batch_size', problem, str(multiple)))
+  with hosts.first_holds(lambda: work_directory.locked(workdir)):
+    run = _resolve(settings, workdir, mesh)
+    if run is None:
+      return
+    if hosts.is_first():
+      work_directory.save(workdir, settings, run.vocabulary)
+    writer = checkpoints.CheckpointWriter(
+      workdir,
+      keep=settings.keep_checkpoints,
+      best_metric=settings.best_metric,
+      damaged=run.damaged,
+    )
+    with writer, TrainingLog(workdir, int(run.state.step)) as log:
+      _loop(run, writer, log, stop)
+
+
+def _resolve(settings: Settings, workdir: str | os.PathLike, mesh: Mesh) -> Run | None:
+  """Everything that the loop needs; None if the run is at its last step. Writes prepared data only,
+  nothing in the work directory.
+  """
+  has_checkpoint = bool(checkpoints.steps(workdir))
+  if has_checkpoint:
+    changed = work_directory.check_same_model(workdir, settings)
+    if changed:
+      reporting.info(f'continuing with other settings: {work_directory.describe_changes(changed)}')
+  builder = hosts.first_alone(lambda: input_pipeline.prepare(settings.data))
+  if has_checkpoint:
+    vocabulary = work_directory.load_vocabulary(workdir)
+  else:
+    vocabulary = input_pipeline.stored_vocabulary(builder)
+  input_pipeline.check(builder, settings.data, vocabulary)
+  reporting.info(
+    f'{settings.data.name}: {input_pipeline.num_examples(builder, "train")} scenes to train on, '
+    f'{input_pipeline.num_examples(builder, "val")} to validate; {vocabulary.num_objects} object '
+    f'and {vocabulary.num_predicates} predicate names'
+  )
+  training = AdversarialTraining.build(settings, vocabulary)
+  validation = Validation(training, vocabulary, builder, mesh)
+  state, damaged = _initial_state(training, workdir, mesh)
+  first = int(state.step)
+  _describe(state, settings, mesh, workdir)
+  if first >= settings.num_steps:
+    reporting.info(
+      f'nothing to do: {workdir} is at step {first} of {settings.num_steps}; raise '
+      '--config.num_steps to train on'
+    )
+    return None
+  if first % settings.steps_per_dispatch:
+    raise UserError(
+      f'the newest checkpoint in {workdir} is of step {first}, expected a multiple of '
+      f'steps_per_dispatch, {settings.steps_per_dispatch}; go on with another one'
+    )
+  batches = input_pipeline.training_batches(
+    builder,
+    settings.data,
+    vocabulary,
+    batch_size=settings.batch_size,
+    seed=settings.seed,
+    first_step=first,
+    **hosts.own_shard(),
+  )
+  batches = dispatch.device_batches(batches, settings.steps_per_dispatch, mesh)
+  return Run(training, state, damaged, batches, validation, vocabulary, mesh)
+
+
+def _loop(
+  run: Run, writer: checkpoints.CheckpointWriter, log: TrainingLog, stop: StopRequest | None
+):
+  """The steps from state.step to the end, or to a request to stop; the same in every process."""
+  training, state, batches, mesh = run.training, run.state, run.batches, run.mesh
+  settings = training.settings
+  first, stride = int(state.step), settings.steps_per_dispatch
+  freeze_after = settings.freeze_batch_norm_after
+
+  def due(every: int) -> bool:
+    return step % every == 0 or step == settings.num_steps
+
+  batch = next(batches)
+  train_steps = dispatch.compile_steps(
+    training, state, batch, mesh, batch_norm_frozen=first >= freeze_after
+  )
+  progress = Progress(settings.num_steps, settings.batch_size, first)
+  skipped = []
+  step = first
+  for step in range(first + stride, settings.num_steps + 1, stride):
+    if step - stride == freeze_after:
+      with progress.paused():
+        state = _restart_generator_optimizer(training, state, mesh)
+        if step - stride > first:
+          train_steps = dispatch.compile_steps(training, state, batch, mesh, batch_norm_frozen=True)
+    state, metrics = train_steps(state, batch)
+    skipped.append(metrics['skipped'])
+    if step < settings.num_steps:
+      with progress.waiting_for_input():  # while the devices compute
+        batch = next(batches)
+    if due(settings.log_every):
+      values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+      values['skipped'] = float(sum(jax.device_get(skipped)))
+      skipped = []
+      log.write(step, 'train', values)
+      reporting.info(progress.line(step, values))
+      writer.check()
+    # Several processes agree where the host has waited for the devices anyway.
+    can_agree = jax.process_count() == 1 or due(settings.log_every)
+    if stop is not None and can_agree and stop.agree():
+      break
+    scores = None
+    if due(settings.eval_every) or due(settings.image_grid_every) or due(settings.checkpoint_every):
+      jax.block_until_ready(state)  # so that the clock stops where the steps end
+      with progress.paused():
+        if due(settings.eval_every):
+          scores = run.validation.scores(state.generator)
+          log.write(step, 'val', scores)
+          text = '  '.join(f'{name} {value:.4g}' for name, value in scores.items())
+          reporting.info(f'step {step}/{settings.num_steps}  validation: {text}')
+        if due(settings.image_grid_every):
+          log.write_image(step, 'val/scenes', run.validation.image_grid(state.generator))
+        if due(settings.checkpoint_every) or (scores and writer.is_best(scores)):
+          writer.save(state, scores)
+  writer.save(state)
+  writer.wait()
+  if stop is not None and stop.signal:
+    reporting.info(f'stopped at step {step}; run the same command to continue')
+  else:
+    reporting.info(f'done: step {step}, saved in {writer.directory}')
+
+
+def _initial_state(
+  training: AdversarialTraining, workdir: str | os.PathLike, mesh: Mesh
+) -> tuple[TrainState, tuple[int, ...]]:
+  """The state of the newest readable checkpoint, or a fresh one; newer steps that are damaged."""
+  replicated = sharding.replicated(mesh)
+  abstract = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated),
+    jax.eval_shape(training.init),
+  )
+  restored = checkpoints.restore_newest(workdir, abstract)
+  if restored is None:
+    return jax.jit(training.init, out_shardings=replicated)(), ()
+  return restored.tree, restored.damaged
+
+
+def _restart_generator_optimizer(
+  training: AdversarialTraining, state: TrainState, mesh: Mesh
+) -> TrainState:
+  reporting.info(
+    f"step {int(state.step)}: the generator's batch statistics are frozen from here on, and its "
+    'optimizer restarts'
+  )
+  restart = jax.jit(
+    training.restart_generator_optimizer,
+    donate_argnums=0,
+    out_shardings=sharding.replicated(mesh),
+  )
+  return restart(state)
+
+
+def _describe(state: TrainState, settings: Settings, mesh: Mesh, workdir: str | os.PathLike):
+  def millions(network) -> str:
+    if network is None:
+      return 'none'
+    return f'{sum(leaf.size for leaf in jax.tree.leaves(network.params)) / 1e6:.2f} M'
+
+  reporting.info(
+    f'parameters: generator {millions(state.generator)}, image discriminator '
+    f'{millions(state.image_discriminator)}, object discriminator '
+    f'{millions(state.object_discriminator)}'
+  )
+  reporting.info(
+    f'{mesh.size} x {mesh.devices.flat[0].device_kind}, {settings.batch_size} images a step; from '
+    f'step {int(state.step)} to {settings.num_steps}; work directory {workdir}'
+  )
