@@ -1,46 +1,34 @@
-"""Settings -> networks. The modules themselves take plain values and know no settings.
+"""From settings to networks. The modules themselves take plain values and know no settings.
 
-Nothing is checked here: a network is undefined for settings in which `checks.faults` finds a fault.
+Nothing is checked here: `Settings.from_config` has done that, with `checks.faults`.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.models.discriminators import ImageDiscriminator, ObjectDiscriminator
-from sg2im_jax.models.generator import Generator, GeneratorOutputs
-
-if TYPE_CHECKING:
-  from sg2im_jax.settings import Settings
-
-__all__ = [
-  'Generator',
-  'GeneratorOutputs',
-  'ImageDiscriminator',
-  'Networks',
-  'ObjectDiscriminator',
-  'build_generator',
-  'build_networks',
-]
+from sg2im_jax.models.generator import Generator
+from sg2im_jax.models.settings import NetworkSettings
 
 
 class Networks(NamedTuple):
-  """All networks of a run; an ablated discriminator is None."""
+  """The modules of a training; an ablated discriminator is None."""
 
   generator: Generator
   image_discriminator: ImageDiscriminator | None
   object_discriminator: ObjectDiscriminator | None
 
 
-def build_networks(settings: 'Settings', vocabulary: Vocabulary) -> Networks:
+def build_networks(settings: NetworkSettings, vocabulary: Vocabulary) -> Networks:
   """All networks that the settings describe."""
   return Networks(
-    generator=build_generator(settings, vocabulary),
-    image_discriminator=_build_image_discriminator(settings),
-    object_discriminator=_build_object_discriminator(settings, vocabulary),
+    build_generator(settings, vocabulary),
+    _build_image_discriminator(settings),
+    _build_object_discriminator(settings, vocabulary),
   )
 
 
-def build_generator(settings: 'Settings', vocabulary: Vocabulary) -> Generator:
+def build_generator(settings: NetworkSettings, vocabulary: Vocabulary) -> Generator:
   """The generator that the settings describe."""
   model = settings.model
   return Generator(
@@ -65,7 +53,8 @@ def build_generator(settings: 'Settings', vocabulary: Vocabulary) -> Generator:
   )
 
 
-def _build_image_discriminator(settings: 'Settings') -> ImageDiscriminator | None:
+def _build_image_discriminator(settings: NetworkSettings) -> ImageDiscriminator | None:
+  """The image discriminator that the settings describe; None if it is ablated."""
   discriminator = settings.image_discriminator
   if not discriminator.enabled:
     return None
@@ -80,8 +69,9 @@ def _build_image_discriminator(settings: 'Settings') -> ImageDiscriminator | Non
 
 
 def _build_object_discriminator(
-  settings: 'Settings', vocabulary: Vocabulary
+  settings: NetworkSettings, vocabulary: Vocabulary
 ) -> ObjectDiscriminator | None:
+  """The object discriminator that the settings describe; None if it is ablated."""
   discriminator = settings.object_discriminator
   if not discriminator.enabled:
     return None

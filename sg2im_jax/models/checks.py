@@ -1,21 +1,14 @@
-"""Which settings describe networks that cannot be built. Imports neither JAX nor Flax."""
-
-from typing import TYPE_CHECKING
+"""Settings that are right one by one but describe networks that cannot be built."""
 
 from data_pipelines.scene_graphs.errors import Fault, UserError
 from sg2im_jax.models import arch
-
-if TYPE_CHECKING:
-  from sg2im_jax.settings import DiscriminatorSettings, Settings
+from sg2im_jax.models.settings import DiscriminatorSettings, NetworkSettings
 
 
-def faults(settings: 'Settings') -> list[Fault]:
-  """What keeps the networks from being built, beyond the types of the settings.
-
-  Discriminators that are not enabled are not checked.
-  """
-  model, found = settings.model, []
-
+def faults(settings: NetworkSettings) -> list[Fault]:
+  """Every fault of the networks; those of discriminators that are not enabled do not count."""
+  model = settings.model
+  found = []
   height, width = settings.data.image_size
   num_modules = len(model.refinement_dims)
   if num_modules == 0:
@@ -23,22 +16,20 @@ def faults(settings: 'Settings') -> list[Fault]:
   elif height % 2**num_modules or width % 2**num_modules:
     expected = f'multiples of {2**num_modules} for {num_modules} refinement modules'
     found.append(Fault('data.image_size', f'is {height}x{width}, expected {expected}'))
-
   if model.mask_size & (model.mask_size - 1):
     found.append(Fault('model.mask_size', f'is {model.mask_size}, expected 0 or a power of two'))
   found += _activation('model.activation', model.activation)
 
-  images = settings.image_discriminator
-  if images.enabled:
-    found += _discriminator('image_discriminator', images, (height, width))
-    if images.classifier and 'FC' in images.arch:
+  discriminator = settings.image_discriminator
+  if discriminator.enabled:
+    found += _discriminator('image_discriminator', discriminator, (height, width))
+    if discriminator.classifier and 'FC' in discriminator.arch:
       problem = 'is True, which needs the scores of patches, but the arch has an FC'
       found.append(Fault('image_discriminator.classifier', problem, 'False'))
-
-  objects = settings.object_discriminator
-  if objects.enabled:
-    size = objects.crop_size
-    found += _discriminator('object_discriminator', objects, (size, size))
+  discriminator = settings.object_discriminator
+  if discriminator.enabled:
+    crop_size = (discriminator.crop_size, discriminator.crop_size)
+    found += _discriminator('object_discriminator', discriminator, crop_size)
   return found
 
 
@@ -51,7 +42,7 @@ def _activation(setting: str, value: str) -> list[Fault]:
 
 
 def _discriminator(
-  name: str, settings: 'DiscriminatorSettings', input_size: tuple[int, int]
+  name: str, settings: DiscriminatorSettings, input_size: tuple[int, int]
 ) -> list[Fault]:
   """The faults that both discriminators can have; `input_size` is H, W of their input."""
   found = _activation(f'{name}.activation', settings.activation)
