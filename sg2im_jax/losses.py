@@ -124,7 +124,7 @@ def _gan_distance(gan_type: GanType, scores: Array, target: float) -> jax.Array:
     return optax.sigmoid_binary_cross_entropy(scores, jnp.full_like(scores, target))
   if gan_type == 'lsgan':
     return jnp.square(jax.nn.sigmoid(scores) - target)
-  return scores * (1 - 2 * target)
+  return jnp.asarray(scores) * (1 - 2 * target)
 
 
 class ObjectJudgement(flax.struct.PyTreeNode):

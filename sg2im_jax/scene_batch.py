@@ -14,7 +14,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, Real
+from jaxtyping import Bool, Float, Int, UInt8
 
 Array = jax.Array | np.ndarray
 
@@ -33,9 +33,9 @@ class SceneBatch(flax.struct.PyTreeNode, kw_only=True):
     triples: subject slot, predicate id, object slot.
     triple_mask: True where the slot holds a triple.
     boxes: x0, y0, x1, y1 in [0, 1] with the origin at the top left; None for a bare graph.
-    masks: uint8 of 0 and 1 (or numbers between), each in the frame of its box; None for a bare
-      graph or a data set without masks.
-    image: uint8 RGB; None for a bare graph.
+    masks: 0 or 1, each in the frame of its box; None for a bare graph or a data set without masks.
+      The pipelines write uint8, recordings of the published code hold floats.
+    image: RGB in [0, 255], in the dtypes of masks; None for a bare graph.
   """
 
   object_class: Int[Array, 'B O']
@@ -43,8 +43,8 @@ class SceneBatch(flax.struct.PyTreeNode, kw_only=True):
   triples: Int[Array, 'B T 3']
   triple_mask: Bool[Array, 'B T']
   boxes: Float[Array, 'B O 4'] | None = None
-  masks: Real[Array, 'B O M M'] | None = None
-  image: Real[Array, 'B H W 3'] | None = None
+  masks: UInt8[Array, 'B O M M'] | Float[Array, 'B O M M'] | None = None
+  image: UInt8[Array, 'B H W 3'] | Float[Array, 'B H W 3'] | None = None
 
   @property
   def example_mask(self) -> Bool[Array, ' B']:
