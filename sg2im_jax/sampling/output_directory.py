@@ -18,6 +18,7 @@ from PIL import Image
 
 from data_pipelines.drawing import sheets
 from data_pipelines.drawing.graphs import draw_graph
+from data_pipelines.drawing.layouts import draw_layout
 from data_pipelines.scene_graphs.graph import SceneGraph
 from sg2im_jax.runtime import atomic_files
 from sg2im_jax.sampling.graphs import GraphSamples
@@ -169,7 +170,7 @@ def _draw_layout(samples: GraphSamples) -> Image.Image:
     round(_LAYOUT_SIDE * height / max(height, width)),
     round(_LAYOUT_SIDE * width / max(height, width)),
   )
-  return sheets.draw_layout(samples.graph.objects, samples.boxes, samples.masks, size)
+  return draw_layout(samples.graph.objects, samples.boxes, samples.masks, size)
 
 
 def _read(path: pathlib.Path) -> Image.Image:
