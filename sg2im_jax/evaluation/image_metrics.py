@@ -5,13 +5,18 @@ it; figures compare only where these are the same.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
-import scipy.linalg
-import scipy.special
-import sklearn.metrics
+from jaxtyping import Float
+
+from sg2im_jax.evaluation.metrics import Metric
+
+# SciPy and scikit-learn are imported where they are used: settings read the records of the metrics,
+# and a program that computes none of them should not wait for these imports.
 
 FEWEST_PICTURES = 4  # KID takes two subsets of two
+MOST_PICTURES = 10_000  # of each set in precision and recall, whose cost is their product
 _NEIGHBOURS = 3  # of precision and recall, as in their paper
 
 
@@ -20,26 +25,29 @@ class FeatureStatistics:
   """Mean and covariance of a set of features.
 
   Attributes:
-    mean: float64[D].
-    covariance: float64[D, D], divided by N - 1.
+    mean: over the set.
+    covariance: divided by N - 1.
   """
 
-  mean: np.ndarray
-  covariance: np.ndarray
+  mean: Float[np.ndarray, ' D']
+  covariance: Float[np.ndarray, 'D D']
 
   @classmethod
-  def of(cls, features: np.ndarray) -> 'FeatureStatistics':
-    """Of float[N, D], N at least 2."""
+  def of(cls, features: Float[np.ndarray, 'N D']) -> 'FeatureStatistics':
+    """The statistics in float64; N is at least 2."""
     features = np.asarray(features, np.float64)
     return cls(features.mean(0), np.cov(features, rowvar=False))
 
 
-def inception_score(probabilities: np.ndarray, num_splits: int) -> tuple[float, float]:
-  """Inception score (Salimans et al. 2016): exp of the mean KL divergence of each picture's classes
-  from their mean.
+def inception_score(
+  probabilities: Float[np.ndarray, 'N K'], num_splits: int
+) -> tuple[float, float]:
+  """Inception score: exp of the mean KL divergence of each picture's classes from their mean.
+
+  Salimans et al., "Improved Techniques for Training GANs", 2016.
 
   Args:
-    probabilities: float[N, K], of the classes; each row sums to 1.
+    probabilities: of the classes; each row sums to 1.
     num_splits: into how many runs of consecutive pictures to divide them; at most N.
 
   Returns:
@@ -49,6 +57,8 @@ def inception_score(probabilities: np.ndarray, num_splits: int) -> tuple[float, 
     raise ValueError(
       f'num_splits is {num_splits}, expected 1 to {len(probabilities)}, the number of pictures'
     )
+  import scipy.special
+
   scores = []
   for part in np.array_split(np.asarray(probabilities, np.float64), num_splits):
     divergence = scipy.special.rel_entr(part, part.mean(0)).sum(1)
@@ -57,12 +67,14 @@ def inception_score(probabilities: np.ndarray, num_splits: int) -> tuple[float, 
 
 
 def frechet_distance(one: FeatureStatistics, other: FeatureStatistics) -> float:
-  """Squared Frechet distance of two Gaussians (Heusel et al. 2017, "FID").
+  """Squared Frechet distance of two Gaussians ("FID", Heusel et al. 2017).
 
   |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), where the trace of the root is the sum of the roots
   of the eigenvalues of C1^(1/2) C2 C1^(1/2). That matrix is symmetric, so nothing turns complex
   where a covariance is singular, as it is with fewer pictures than features.
   """
+  import scipy.linalg
+
   values, vectors = scipy.linalg.eigh(one.covariance)
   root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
   mixed = scipy.linalg.eigvalsh(root @ other.covariance @ root)
@@ -74,23 +86,23 @@ def frechet_distance(one: FeatureStatistics, other: FeatureStatistics) -> float:
 
 
 def kernel_distance(
-  features: np.ndarray,
-  reference: np.ndarray,
+  features: Float[np.ndarray, 'N D'],
+  reference: Float[np.ndarray, 'R D'],
   *,
   num_subsets: int = 100,
   subset_size: int = 1000,
   seed: int = 0,
 ) -> tuple[float, float]:
-  """Squared maximum mean discrepancy with the kernel (x.y / D + 1)^3, unbiased (Binkowski et al.
-  2018, "KID").
+  """Squared maximum mean discrepancy, unbiased, with the kernel (x.y / D + 1)^3.
+
+  Called KID: Binkowski et al., "Demystifying MMD GANs", 2018.
 
   Args:
-    features: float[N, D], N at least 4.
-    reference: float[R, D], R at least 4.
-    num_subsets: random subsets, drawn without replacement from either set, over which it is
-    averaged.
+    features: of N pictures, at least 4.
+    reference: of R pictures, at least 4.
+    num_subsets: random subsets of either set, without replacement, over which it is averaged.
     subset_size: pictures of a subset; at most half of the smaller set, or subsets would hardly
-    differ.
+      differ.
     seed: of the subsets.
 
   Returns:
@@ -114,15 +126,17 @@ def kernel_distance(
   return float(np.mean(distances)), float(np.std(distances))
 
 
-def precision_recall(features: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
+def precision_recall(
+  features: Float[np.ndarray, 'N D'], reference: Float[np.ndarray, 'R D']
+) -> tuple[float, float]:
   """Precision and recall of a set of pictures (Kynkaanniemi et al. 2019, 3 neighbours).
 
   A set's manifold is the union of spheres around its features, each reaching to the third nearest
   other feature.
 
   Args:
-    features: float[N, D], N at least 4.
-    reference: float[R, D], R at least 4.
+    features: of N pictures, at least 4.
+    reference: of R pictures, at least 4.
 
   Returns:
     The share of `features` in the manifold of `reference`, and that of `reference` in the manifold
@@ -131,15 +145,17 @@ def precision_recall(features: np.ndarray, reference: np.ndarray) -> tuple[float
   return _covered(features, reference), _covered(reference, features)
 
 
-def diversity(features: np.ndarray) -> tuple[float, float]:
-  """How far pictures of one graph are from each other: Euclidean distance of each pair's features.
+def diversity(features: Float[np.ndarray, 'G S D']) -> tuple[float, float]:
+  """Euclidean distance between the features of pictures of one graph.
 
   Args:
-    features: float[G, S, D], S at least 2 pictures of each graph.
+    features: of S pictures of each of G graphs, S at least 2.
 
   Returns:
     Mean over graphs of the mean over pairs, and the standard deviation (divided by G) over graphs.
   """
+  import sklearn.metrics
+
   pairs = np.triu_indices(features.shape[1], 1)
   if not len(pairs[0]):
     raise ValueError(f'{features.shape[1]} picture of each graph, expected 2 or more')
@@ -154,6 +170,8 @@ def _cubic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _covered(features: np.ndarray, centres: np.ndarray) -> float:
   """The share of features [N, D] within the manifold of centres [R, D]."""
+  import sklearn.metrics
+
   if len(centres) <= _NEIGHBOURS:
     raise ValueError(f'{len(centres)} pictures, expected more than {_NEIGHBOURS}')
 
@@ -167,3 +185,110 @@ def _covered(features: np.ndarray, centres: np.ndarray) -> float:
     features, centres, reduce_func=lambda distances, _: (distances <= radius).any(1)
   )
   return float(np.concatenate(list(inside)).mean())
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class ScoredPictures:
+  """N pictures beside R real images: what the metrics of pictures share.
+
+  Attributes:
+    features: of the pictures, graph by graph.
+    probabilities: of their classes.
+    real_features: of the real images.
+    samples_per_graph: S, pictures of each graph.
+    num_splits: of the Inception score.
+    seed: of random subsets.
+  """
+
+  features: Float[np.ndarray, 'N D']
+  probabilities: Float[np.ndarray, 'N K']
+  real_features: Float[np.ndarray, 'R D']
+  samples_per_graph: int
+  num_splits: int
+  seed: int
+
+  @property
+  def of_graphs(self) -> Float[np.ndarray, 'G S D']:
+    """The features by graph."""
+    return self.features.reshape(-1, self.samples_per_graph, self.features.shape[1])
+
+  @functools.cached_property
+  def precision_recall(self) -> tuple[float, float]:
+    """Of one picture of each graph.
+
+    The nearest neighbours of any would be the others of its graph, and the spheres that precision
+    and recall are made of would reach as far as noise changes a picture.
+    """
+    return precision_recall(
+      *(_some(part, self.seed) for part in (self.of_graphs[:, 0], self.real_features))
+    )
+
+
+def _some(features: np.ndarray, seed: int) -> np.ndarray:
+  """At most MOST_PICTURES of them, chosen at random."""
+  if len(features) <= MOST_PICTURES:
+    return features
+  return features[np.random.default_rng(seed).choice(len(features), MOST_PICTURES, replace=False)]
+
+
+# Scores of ScoredPictures. What is a mean over splits, subsets or graphs comes with its standard
+# deviation. diversity is None for a single picture of each graph.
+KID = Metric(
+  name='kid',
+  label='KID x 1000',
+  value=lambda scored: list(
+    kernel_distance(scored.features, scored.real_features, seed=scored.seed)
+  ),
+  higher_is_better=False,
+  factor=1000,
+  decimals=1,
+)
+IMAGE_METRICS = (
+  Metric(
+    name='num_pictures',
+    label='pictures',
+    value=lambda scored: len(scored.features),
+    higher_is_better=None,
+    decimals=0,
+  ),
+  Metric(
+    name='inception_score',
+    label='Inception score',
+    value=lambda scored: list(inception_score(scored.probabilities, scored.num_splits)),
+    higher_is_better=True,
+    decimals=1,
+  ),
+  Metric(
+    name='fid',
+    label='FID',
+    value=lambda scored: frechet_distance(
+      FeatureStatistics.of(scored.features), FeatureStatistics.of(scored.real_features)
+    ),
+    higher_is_better=False,
+    decimals=1,
+  ),
+  KID,
+  Metric(
+    name='precision',
+    label='precision',
+    value=lambda scored: scored.precision_recall[0],
+    higher_is_better=True,
+    is_share=True,
+  ),
+  Metric(
+    name='recall',
+    label='recall',
+    value=lambda scored: scored.precision_recall[1],
+    higher_is_better=True,
+    is_share=True,
+  ),
+  Metric(
+    name='diversity',
+    label='diversity',
+    value=lambda scored: (
+      list(diversity(scored.of_graphs)) if scored.samples_per_graph > 1 else None
+    ),
+    higher_is_better=None,
+    decimals=1,
+  ),
+)

@@ -1,46 +1,48 @@
-"""Metrics of predicted layouts: how near boxes are to those of the data, and whether they keep to
-the graph.
-"""
+"""Metrics of predicted layouts: how near boxes are to those of the data, and to the graph."""
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from data_pipelines.scene_graphs.geometry import geometric_predicate
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
+from sg2im_jax.evaluation import metrics
 from sg2im_jax.evaluation.metrics import Metric
 from sg2im_jax.scene_batch import Array, SceneBatch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScoredBoxes:
-  """All objects of some scenes but `__image__`, N in number, and their M geometric triples.
+  """All N objects of some scenes but `__image__`, and their R geometric triples.
 
   Attributes:
-    object_class: int32[N].
-    boxes: float32[N, 4] x0, y0, x1, y1, to be scored.
-    true_boxes: float32[N, 4], of the data.
-    triples: int64[M, 3]: subject, predicate as an index into GEOMETRIC_PREDICATES, object; subject
-      and object number the N objects.
+    object_class: of each object.
+    boxes: x0, y0, x1, y1, to be scored.
+    true_boxes: of the data.
+    triples: subject, predicate as an index into GEOMETRIC_PREDICATES, object; subject and object
+      number the N objects.
   """
 
-  object_class: np.ndarray
-  boxes: np.ndarray
-  true_boxes: np.ndarray
-  triples: np.ndarray
+  object_class: Int[np.ndarray, ' N']
+  boxes: Float[np.ndarray, 'N 4']
+  true_boxes: Float[np.ndarray, 'N 4']
+  triples: Int[np.ndarray, 'R 3']
 
   @classmethod
-  def of_batch(cls, boxes: np.ndarray, batch: SceneBatch, vocabulary: Vocabulary) -> 'ScoredBoxes':
-    """The layouts of a batch with boxes and predictions, float32[B, O, 4]."""
+  def of_batch(
+    cls, boxes: Float[Array, 'B O 4'], batch: SceneBatch, vocabulary: Vocabulary
+  ) -> 'ScoredBoxes':
+    """The boxes of a batch beside those that the batch has, on the host."""
     scored = np.array(batch.object_mask)
     scored[:, 0] = False  # __image__
     number = np.cumsum(scored).reshape(scored.shape) - 1
-    kind = np.full(
-      vocabulary.num_predicates, -1
-    )  # of a predicate id: index into GEOMETRIC_PREDICATES
+    # By predicate id, the index into GEOMETRIC_PREDICATES.
+    kind = np.full(vocabulary.num_predicates, -1)
     for index, name in enumerate(GEOMETRIC_PREDICATES):
       if name in vocabulary.predicate_names:
         kind[vocabulary.predicate_names.index(name)] = index
@@ -64,16 +66,16 @@ class ScoredBoxes:
       np.concatenate(triples),
     )
 
-  def with_boxes(self, boxes: np.ndarray) -> 'ScoredBoxes':
-    """The same scenes with other boxes to score, float32[N, 4]."""
+  def with_boxes(self, boxes: Float[np.ndarray, 'N 4']) -> 'ScoredBoxes':
+    """The same scenes with other boxes to score."""
     return dataclasses.replace(self, boxes=boxes)
 
 
-def scores(layouts: ScoredBoxes) -> dict[str, float | dict[str, float] | None]:
+def scores(layouts: ScoredBoxes) -> dict[str, Any]:
   """Every metric of layouts, and what they are of.
 
   Returns:
-    num_objects, num_relations: N, M.
+    num_objects, num_relations: N, R.
     box_iou and so on: by the names of LAYOUT_METRICS; None where there is nothing to score.
     relation_accuracy_of: relation_accuracy by predicate, of each that occurs.
   """
@@ -81,7 +83,7 @@ def scores(layouts: ScoredBoxes) -> dict[str, float | dict[str, float] | None]:
   return {
     'num_objects': len(layouts.boxes),
     'num_relations': len(kept),
-    **{metric.name: metric.value(layouts) for metric in LAYOUT_METRICS},
+    **metrics.scores(LAYOUT_METRICS, layouts),
     'relation_accuracy_of': {
       name: _mean(kept[asked == index])
       for index, name in enumerate(GEOMETRIC_PREDICATES)
@@ -90,8 +92,8 @@ def scores(layouts: ScoredBoxes) -> dict[str, float | dict[str, float] | None]:
   }
 
 
-def satisfied(layouts: ScoredBoxes) -> np.ndarray:
-  """bool[M]: whether the boxes of a triple would be given the predicate that it has."""
+def satisfied(layouts: ScoredBoxes) -> Bool[np.ndarray, ' R']:
+  """Whether the boxes of each triple would be given the predicate that it has."""
   subject, asked, object_ = layouts.triples.T
   centres = _centres(layouts.boxes)
   found = geometric_predicate(
@@ -100,11 +102,11 @@ def satisfied(layouts: ScoredBoxes) -> np.ndarray:
   return found == asked
 
 
-def mean_box_of_class(object_class: np.ndarray, boxes: np.ndarray, num_objects: int) -> np.ndarray:
-  """float32[V, 4]: the mean box of each class, of N objects; of all objects, for a class that does
-  not occur.
-  """
-  total, count = np.zeros((num_objects, 4)), np.zeros((num_objects, 1))
+def mean_box_of_class(
+  object_class: Int[np.ndarray, ' N'], boxes: Float[np.ndarray, 'N 4'], num_classes: int
+) -> Float[np.ndarray, 'V 4']:
+  """The mean box of each class in float32; of all objects, for a class that does not occur."""
+  total, count = np.zeros((num_classes, 4)), np.zeros((num_classes, 1))
   np.add.at(total, object_class, boxes)
   np.add.at(count, object_class, 1)
   overall = total.sum(0) / max(count.sum(), 1)
@@ -125,15 +127,15 @@ def _spread(values: np.ndarray, classes: np.ndarray) -> float | None:
   return _mean(np.array(deviations))
 
 
-def box_iou(boxes: Array, other: Array) -> jax.Array:
+def box_iou(boxes: Float[Array, '*N 4'], other: Float[Array, '*N 4']) -> Float[jax.Array, '*N']:
   """Intersection over union of each box with its counterpart.
 
   Args:
-    boxes: float32[..., 4] x0, y0, x1, y1; a box whose corners are swapped has no area.
-    other: float32[..., 4].
+    boxes: x0, y0, x1, y1; a box whose corners are swapped has no area.
+    other: likewise.
 
   Returns:
-    float32[...] in [0, 1]; 0 where both boxes have no area.
+    float32 in [0, 1]; 0 where both boxes have no area.
   """
   sides = jnp.minimum(boxes[..., 2:], other[..., 2:]) - jnp.maximum(boxes[..., :2], other[..., :2])
   intersection = jnp.prod(jnp.maximum(sides, 0.0), axis=-1)
@@ -149,10 +151,12 @@ def _ious(layouts: ScoredBoxes) -> np.ndarray:
   return np.asarray(box_iou(layouts.boxes, layouts.true_boxes))
 
 
-# The columns of paper table 2, and the share of relations kept. The spreads (sigma) are the standard
-# deviation of a class's boxes, averaged over the classes of two or more objects, as a share of the
-# image. relation_accuracy is the share of geometric triples whose boxes the rule of
-# scene_graphs/geometry.py, applied to the centres of the boxes, gives the predicate that was asked.
+# Scores of ScoredBoxes: the columns of paper table 2, and the share of relations kept.
+#
+# The spreads (sigma) are the standard deviation of a class's boxes, averaged over the classes of
+# two or more objects, as a share of the image. relation_accuracy is the share of geometric triples
+# whose boxes the rule of scene_graphs/geometry.py, applied to the centres of the boxes, gives the
+# predicate that was asked.
 LAYOUT_METRICS = (
   Metric(
     name='box_iou',

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from data_pipelines.scene_graphs.errors import Fault
+from sg2im_jax.evaluation.image_metrics import KID
 from sg2im_jax.evaluation.layout_metrics import LAYOUT_METRICS
-from sg2im_jax.evaluation.metrics import KID
 from sg2im_jax.training.losses import GENERATOR_TERMS
 
 if TYPE_CHECKING:

@@ -2,8 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sg2im_jax.models.crops import crop_objects
-from sg2im_jax.models.layout import object_canvases
+from sg2im_jax.models.warping import crop_objects, object_canvases
 
 
 def canvas(box, mask, size=(5, 5), align_corners=True):

@@ -4,10 +4,6 @@ import numpy as np
 from sg2im_jax.models import pixels
 
 
-def _some_pixels():
-  return np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
-
-
 def test_normalize_uses_the_statistics_of_imagenet():
   normalized = pixels.normalize(np.array([[[0, 255, 0]]], np.uint8))
   np.testing.assert_allclose(
@@ -17,10 +13,8 @@ def test_normalize_uses_the_statistics_of_imagenet():
 
 
 def test_normalize_takes_floats_of_the_same_range():
-  pixels = _some_pixels()
-  np.testing.assert_array_equal(
-    pixels.normalize(pixels), pixels.normalize(pixels.astype(np.float32))
-  )
+  image = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+  np.testing.assert_array_equal(pixels.normalize(image), pixels.normalize(image.astype(np.float32)))
 
 
 def test_denormalize_gives_every_pixel_value_back():
@@ -37,13 +31,13 @@ def test_denormalize_clips_what_no_pixel_can_hold():
 
 
 def test_stretch_spreads_each_image_over_its_own_range():
-  pixels = np.stack([np.full((4, 4, 3), 100), np.full((4, 4, 3), 20)]).astype(np.float32)
-  pixels[0, 0, 0], pixels[1, 0, 0] = 200, 70
-  pixels[0, 1, 1], pixels[1, 1, 1] = 151, 50
-  stretched = np.asarray(pixels.denormalize(pixels.normalize(pixels), stretch=True))
+  images = np.stack([np.full((4, 4, 3), 100), np.full((4, 4, 3), 20)]).astype(np.float32)
+  images[0, 0, 0], images[1, 0, 0] = 200, 70
+  images[0, 1, 1], images[1, 1, 1] = 151, 50
+  stretched = np.asarray(pixels.denormalize(pixels.normalize(images), stretch=True))
   for image, middle in zip(stretched, (130, 153), strict=True):
     assert image.min() == 0 and image.max() >= 254
-    np.testing.assert_allclose(image[1, 1], middle, atol=1)  # cut off, not rounded
+    np.testing.assert_allclose(image[1, 1], middle, atol=1)  # truncated, not rounded
 
 
 def test_stretch_bears_an_image_of_one_colour():
