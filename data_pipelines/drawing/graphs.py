@@ -48,8 +48,8 @@ class PlacedNode:
   name: str
   x: float
   y: float
-  width: float
-  height: float
+  width: int
+  height: int
 
 
 @dataclasses.dataclass(frozen=True)
