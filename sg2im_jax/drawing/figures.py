@@ -33,7 +33,7 @@ def draw_figures(
   seed: int = 0,
   data_dir: str | None = None,
   source_dir: str | None = None,
-  scene_graphs: str | os.PathLike | None = None,
+  scene_graphs: str | pathlib.Path | None = None,
 ) -> pathlib.Path:
   """Writes examples.png, progressions.png and figures.html.
 
