@@ -12,7 +12,7 @@ import itertools
 from ml_collections import ConfigDict
 
 from benchmarks.scenes import VOCABULARY
-from sg2im_jax.models.discriminators import parse_arch
+from sg2im_jax.models.arch import parse_arch
 from sg2im_jax.scene_batch import SceneBatch
 
 # Dense FLOP/s by jax.Device.device_kind: bfloat16, and what float32 products run at by default:

@@ -4,15 +4,15 @@ import importlib
 import pathlib
 import shlex
 from collections.abc import Sequence
-from typing import Any
-
-import tensorflow_datasets as tfds
+from typing import TYPE_CHECKING, Any
 
 from data_pipelines import data_sets
 from data_pipelines.data_sets import DataSet
-from data_pipelines.pipeline import input_pipeline
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.settings.data_settings import DataSettings
+
+if TYPE_CHECKING:
+  import tensorflow_datasets as tfds
 
 
 def find_data_set(name: str) -> DataSet:
@@ -84,9 +84,11 @@ def data_settings(
   return DataSettings.from_values(values, 'data')
 
 
-def report(settings: DataSettings, builder: tfds.core.DatasetBuilder) -> str:
+def report(settings: DataSettings, builder: 'tfds.core.DatasetBuilder') -> str:
   """What has been prepared, as text."""
-  metadata = builder.info.metadata
+  from data_pipelines.pipeline import input_pipeline, records  # TensorFlow takes seconds
+
+  metadata = records.metadata_of(builder)
   splits = [
     f'{name} {builder.info.splits[name].num_examples}'
     for name in ('train', 'val', 'test')
@@ -98,7 +100,7 @@ def report(settings: DataSettings, builder: tfds.core.DatasetBuilder) -> str:
   height, width = settings.image_size
   masks = (
     f'masks {settings.mask_size}x{settings.mask_size}'
-    if 'masks' in builder.info.features
+    if 'masks' in records.features_of(builder)
     else 'no masks'
   )
   lines = [

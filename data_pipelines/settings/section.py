@@ -101,7 +101,9 @@ def _problem(entry: Any, values: Mapping[str, Any], location: Sequence[str]) -> 
     return 'is unknown' + (f'; the nearest is {nearest[0]}' if nearest else '')
   elif kind in _LIMITS:
     key, words = _LIMITS[kind]
-    limit = str(context[key]).replace("'", '').replace(' or ', ', ')
+    limit = context[key]
+    limit = f'{limit:g}' if isinstance(limit, float) else str(limit)
+    limit = limit.replace("'", '').replace(' or ', ', ')  # of the values of a literal
     expected = words.format(limit)
   elif kind in _TYPES:
     expected = _TYPES[kind]

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int, UInt8
 
 from sg2im_jax.evaluation import metrics
 from sg2im_jax.evaluation.metrics import Metric
-from sg2im_jax.models.crops import crop_objects
+from sg2im_jax.models.warping import crop_objects
 from sg2im_jax.runtime import reporting
 from sg2im_jax.scene_batch import Array
 

@@ -34,7 +34,10 @@ def run(
 
 
 def run_with_config(
-  options_class: type[Options], main: Callable[[Options, ConfigDict], int | None], *, doc: str | None
+  options_class: type[Options],
+  main: Callable[[Options, ConfigDict], int | None],
+  *,
+  doc: str | None,
 ) -> NoReturn:
   """Runs a command that has the flag --config beside its options; see `run`."""
   config_flag.define()

@@ -40,7 +40,7 @@ def rectangle_segmentation(kind: int, left: int, top: int, width: int, height: i
 
 
 def write_coco_files(root: pathlib.Path, num_train: int = 14, num_val: int = 6):
-  """Images with two or three things and one piece of stuff in the layout of COCO 2017."""
+  """Images with two or three things and one piece of stuff in the format of COCO 2017."""
   rng = np.random.default_rng(0)
   (root / 'annotations').mkdir(parents=True)
   for part, num_images in (('train2017', num_train), ('val2017', num_val)):
