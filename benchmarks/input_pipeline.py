@@ -23,6 +23,7 @@ import torch
 from absl import app, flags
 from ml_collections import ConfigDict
 
+from data_pipelines import preparation
 from data_pipelines.coco import annotations as coco_annotations
 from data_pipelines.configs import coco64
 from data_pipelines.pipeline import input_pipeline
@@ -169,7 +170,7 @@ def main(_):
       flags.FLAGS.data_dir,
       (size, size),
     )
-    builder = input_pipeline.prepare(data)
+    builder = preparation.prepare(data)
     cold = cold_images_per_second(builder, data)
     medians = in_turns(
       {

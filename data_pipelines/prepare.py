@@ -16,8 +16,8 @@ from typing import Annotated
 
 import pydantic
 
-from data_pipelines import command_line, data_sets
-from data_pipelines.pipeline import download, preparation
+from data_pipelines import command_line, data_sets, preparation
+from data_pipelines.pipeline import download
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.settings.section import PositiveInt, Section
 
@@ -71,7 +71,7 @@ def spell(setting: str) -> str:
 
 def prepare(options: PrepareOptions) -> int:
   """Prepares the records and prints the report, or prints what is wrong with a folder of scenes."""
-  data_set = preparation.find_data_set(options.dataset)
+  data_set = preparation.data_sets.find(options.dataset)
   settings = preparation.data_settings(
     data_set,
     source=options.source,
@@ -84,9 +84,8 @@ def prepare(options: PrepareOptions) -> int:
     return _check(data_set.name, settings.source_dir)
   if options.download:
     _download(data_set, settings.source_dir)
-  from data_pipelines.pipeline import input_pipeline  # TensorFlow takes seconds
 
-  print(preparation.report(settings, input_pipeline.prepare(settings)))
+  print(preparation.report(settings, preparation.prepare(settings)))
   return 0
 
 

@@ -19,7 +19,6 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from data_pipelines import data_sets
 from data_pipelines.pipeline import records, relation_ops
 from data_pipelines.pipeline.tensorflow_quietly import tf
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
@@ -34,20 +33,24 @@ MAX_THREADS = 16  # more do not help one pipeline
 EVALUATION_EPOCH = -1  # of the random numbers of evaluation; no epoch of training has this number
 
 
-def prepare(settings: DataSettings) -> tfds.core.DatasetBuilder:
-  """The builder of the data set that the settings name, prepared now unless it has been before.
+def prepare_records(
+  make_builder: Callable[[DataSettings], tfds.core.DatasetBuilder], settings: DataSettings
+) -> tfds.core.DatasetBuilder:
+  """A builder, prepared now unless it has been before; see `preparation.prepare`.
+
+  Args:
+    make_builder: of the data set, see `data_sets.DataSet`.
+    settings: of the data.
 
   Raises:
     UserError: the files that the records are made from are missing or damaged, or the records
       cannot be written.
   """
-  data_set = data_sets.find(settings.name)
-  assert data_set is not None, settings.name  # DataSettings has checked the name
   verbosity = logging.get_verbosity()
   # tensorflow-datasets warns of every configuration that its class does not list.
   logging.set_verbosity(logging.ERROR)
   try:
-    builder = data_set.make_builder(settings)
+    builder = make_builder(settings)
   finally:
     logging.set_verbosity(verbosity)
   try:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from data_pipelines.pipeline import input_pipeline, prepared
+from data_pipelines import preparation
+from data_pipelines.pipeline import prepared
 from data_pipelines.pipeline.prepared import PreparedScene
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from sg2im_jax.runtime import reporting
@@ -36,7 +37,7 @@ def load_scenes(settings: Settings, split: str, num_scenes: int) -> list[Prepare
   Raises:
     SettingsError: there is no such split, or it is empty.
   """
-  builder = input_pipeline.prepare(settings.data)
+  builder = preparation.prepare(settings.data)
   visits = prepared.SplitVisits(
     builder=builder,
     split=split,

@@ -18,8 +18,7 @@ import numpy as np
 import optax
 from jaxtyping import Float, Int, UInt8
 
-from sg2im_jax.evaluation import metrics
-from sg2im_jax.evaluation.metrics import Metric
+from sg2im_jax.metrics.metric import Metric, score_all
 from sg2im_jax.models.warping import crop_objects
 from sg2im_jax.runtime import reporting
 from sg2im_jax.scene_batch import Array
@@ -177,7 +176,7 @@ def scores(
     of_sampled=Classifier(sampled, num_classes, seed),
   )
   counts = {'num_drawn': len(sampled), 'num_real': len(real), 'num_learned': len(learned)}
-  return {**counts, **metrics.scores(OBJECT_METRICS, scored)}
+  return {**counts, **score_all(OBJECT_METRICS, scored)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

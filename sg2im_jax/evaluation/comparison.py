@@ -8,9 +8,9 @@ from typing import Any
 
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.evaluation.classification import OBJECT_METRICS
-from sg2im_jax.evaluation.image_metrics import IMAGE_METRICS
-from sg2im_jax.evaluation.layout_metrics import LAYOUT_METRICS
 from sg2im_jax.evaluation.report import cells, table
+from sg2im_jax.metrics.image_metrics import IMAGE_METRICS
+from sg2im_jax.metrics.layout_metrics import LAYOUT_METRICS
 
 # Inception scores of pictures of 64 x 64 by the network of 2015 in 5 splits (table 1), on
 # COCO-Stuff and on Visual Genome; recall of boxes (table 2). Quoted from memory of the paper,

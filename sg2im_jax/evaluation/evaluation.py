@@ -10,22 +10,18 @@ from typing import Any, cast
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_pipelines import preparation
 from data_pipelines.drawing import sheets
 from data_pipelines.pipeline import input_pipeline, prepared
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
-from sg2im_jax.evaluation import (
-  backbones,
-  classification,
-  image_metrics,
-  layout_metrics,
-  metrics,
-  report,
-)
+from sg2im_jax.evaluation import backbones, classification, report
 from sg2im_jax.evaluation.backbones import Activations
-from sg2im_jax.evaluation.image_metrics import IMAGE_METRICS, ScoredPictures
-from sg2im_jax.evaluation.layout_metrics import ScoredBoxes
 from sg2im_jax.evaluation.pictures import Pictures, Scenes, real_pictures, sampled_pictures
 from sg2im_jax.evaluation.protocol import Protocol
+from sg2im_jax.metrics import image_metrics, layout_metrics
+from sg2im_jax.metrics.image_metrics import IMAGE_METRICS, ScoredPictures
+from sg2im_jax.metrics.layout_metrics import ScoredBoxes
+from sg2im_jax.metrics.metric import score_all
 from sg2im_jax.runtime import atomic_files, reporting
 from sg2im_jax.sampling.trained_model import TrainedModel
 
@@ -70,7 +66,7 @@ def evaluate(
   if protocol.stretch is None:
     protocol = protocol.replace(stretch=settings.sampling.stretch)
   network = None if backbone == 'none' else backbones.load_backbone(backbone, backbone_weights)
-  builder = input_pipeline.prepare(settings.data)
+  builder = preparation.prepare(settings.data)
 
   def scenes_of(split: str, numbers: np.ndarray) -> Scenes:
     return Scenes(
@@ -192,7 +188,7 @@ def _image_scores(
     num_splits=protocol.num_splits,
     seed=protocol.seed,
   )
-  return metrics.scores(IMAGE_METRICS, scored)
+  return score_all(IMAGE_METRICS, scored)
 
 
 def _activations(pictures: Pictures) -> Activations:

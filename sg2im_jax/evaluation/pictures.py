@@ -19,8 +19,8 @@ from data_pipelines.settings.data_settings import DataSettings
 from sg2im_jax.evaluation import classification
 from sg2im_jax.evaluation.backbones import Activations, Backbone
 from sg2im_jax.evaluation.classification import Crops
-from sg2im_jax.evaluation.layout_metrics import ScoredBoxes
 from sg2im_jax.evaluation.protocol import Protocol
+from sg2im_jax.metrics.layout_metrics import ScoredBoxes
 from sg2im_jax.runtime import atomic_files, compilation, reporting
 from sg2im_jax.sampling.graphs import one_ahead
 from sg2im_jax.sampling.sampler import SampledBatch

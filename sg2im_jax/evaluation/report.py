@@ -6,10 +6,10 @@ from typing import Any
 
 from sg2im_jax.evaluation.backbones import Backbone
 from sg2im_jax.evaluation.classification import OBJECT_METRICS
-from sg2im_jax.evaluation.image_metrics import IMAGE_METRICS
-from sg2im_jax.evaluation.layout_metrics import LAYOUT_METRICS
-from sg2im_jax.evaluation.metrics import Metric
 from sg2im_jax.evaluation.protocol import Protocol
+from sg2im_jax.metrics.image_metrics import IMAGE_METRICS
+from sg2im_jax.metrics.layout_metrics import LAYOUT_METRICS
+from sg2im_jax.metrics.metric import Metric
 from sg2im_jax.settings import Settings
 
 

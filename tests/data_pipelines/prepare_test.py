@@ -12,14 +12,14 @@ from absl import flags
 
 from data_pipelines import data_sets, prepare
 from data_pipelines.coco import official_files
-from data_pipelines.pipeline import download, input_pipeline, preparation
+from data_pipelines.pipeline import download, preparation
 from data_pipelines.scene_graphs.errors import SettingsError
 from sg2im_jax.runtime import config_flag
 from tests.data_pipelines import conftest, without_jax
 from tests.data_pipelines.settings import data_settings
 
 ROOT = pathlib.Path(__file__).parents[2]
-COCO = preparation.find_data_set('coco_stuff')
+COCO = preparation.data_sets.find('coco_stuff')
 DRAWN = [
   '--dataset=storybook',
   '--image_size=32',
@@ -83,7 +83,7 @@ def test_prepares_coco(coco_root, tmp_path, training_config):
     mask_size=8,
     options=['num_val=4', 'stuff_whitelist=sky, other'],
   )
-  builder = input_pipeline.prepare(settings)
+  builder = preparation.prepare(settings)
   lines = preparation.report(settings, builder).splitlines()
   assert lines[1:3] == [
     'images: train 12, val 4, test 2; 24x32 pixels, masks 8x8',
@@ -164,9 +164,9 @@ def test_what_a_data_set_does_not_have():
   with pytest.raises(
     SettingsError, match=r'data.source_dir is x, but storybook is drawn by a prog'
   ):
-    preparation.data_settings(preparation.find_data_set('storybook'), source='x')
+    preparation.data_settings(preparation.data_sets.find('storybook'), source='x')
   with pytest.raises(SettingsError, match=r'data.mask_size is 8, but visual_genome has no masks'):
-    preparation.data_settings(preparation.find_data_set('visual_genome'), mask_size=8)
+    preparation.data_settings(preparation.data_sets.find('visual_genome'), mask_size=8)
 
 
 @pytest.mark.parametrize(
@@ -279,8 +279,8 @@ def test_coco_in_its_archives_is_the_same(coco_root, tmp_path):
   shutil.make_archive(
     str(source / 'annotations_trainval2017'), 'zip', coco_root / 'source', 'annotations'
   )
-  builder = input_pipeline.prepare(conftest.make_settings(source, tmp_path / 'prepared'))
-  original = input_pipeline.prepare(
+  builder = preparation.prepare(conftest.make_settings(source, tmp_path / 'prepared'))
+  original = preparation.prepare(
     conftest.make_settings(coco_root / 'source', coco_root / 'prepared')
   )
   info, expected = (

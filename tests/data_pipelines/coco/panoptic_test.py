@@ -7,6 +7,7 @@ import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 
+from data_pipelines import preparation
 from data_pipelines.coco import annotations as coco_annotations
 from data_pipelines.coco import builder as coco
 from data_pipelines.coco import panoptic as coco_panoptic
@@ -101,7 +102,7 @@ def records(builder, split):
 
 
 def test_record(root):
-  builder = input_pipeline.prepare(make_settings(root))
+  builder = preparation.prepare(make_settings(root))
   record = records(builder, 'train')[2]
   np.testing.assert_array_equal(record['object_class'], [1, 187, 184])  # things first
   np.testing.assert_allclose(
@@ -134,8 +135,8 @@ def test_reads_the_official_archives(root, tmp_path, is_nested):
       path.unlink()
     (tmp_path / 'inner/pngs.zip').rename(target / 'pngs.zip')
   settings = make_settings(tmp_path)
-  found = records(input_pipeline.prepare(settings), 'train')
-  expected = records(input_pipeline.prepare(make_settings(root)), 'train')
+  found = records(preparation.prepare(settings), 'train')
+  expected = records(preparation.prepare(make_settings(root)), 'train')
   assert sorted(found) == [1, 2]
   np.testing.assert_array_equal(found[1]['masks'], expected[1]['masks'])
 
@@ -149,14 +150,14 @@ def test_lists_every_missing_file_and_its_archive(tmp_path):
     match='^data.source_dir is .*, which lacks annotations/panoptic_train2017.json .in panoptic_annotations_'
     'trainval2017.zip., annotations/panoptic_val2017/ .in panoptic_anno.*.zip.; ',
   ):
-    input_pipeline.prepare(make_settings(tmp_path))
+    preparation.prepare(make_settings(tmp_path))
 
 
 def test_names_what_is_wrong_with_pngs(tmp_path, caplog):
   write_panoptic_files(tmp_path / 'source')
   folder = tmp_path / 'source/annotations/panoptic_train2017'
   (folder / '000000000001.png').write_bytes((folder / '000000000001.png').read_bytes()[:60])
-  builder = input_pipeline.prepare(make_settings(tmp_path))
+  builder = preparation.prepare(make_settings(tmp_path))
   assert list(records(builder, 'train')) == [2] and builder.info.metadata['num_skipped_images'] == 1
   assert 'Skipped train2017/000000000001.jpg: cannot be read (its PNG: ' in caplog.text
 
@@ -166,7 +167,7 @@ def test_names_what_is_wrong_with_pngs(tmp_path, caplog):
   with pytest.raises(
     UserError, match='none of the 2 images of train2017 that pass the filter could be read'
   ):
-    input_pipeline.prepare(settings)
+    preparation.prepare(settings)
   assert 'its PNG has 10x10 pixels, the annotations 60x40' in caplog.text
   assert '000000000002.png: no such file' in caplog.text
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from data_pipelines import preparation
 from data_pipelines.coco import annotations as coco_annotations
 from data_pipelines.coco import stuff
 from data_pipelines.pipeline import images, input_pipeline
@@ -58,7 +59,7 @@ def test_prepares_once_and_needs_no_source_afterwards(settings, monkeypatch):
   monkeypatch.setattr(stuff.CocoStuff, '_generate_examples', None)
   assert (
     input_pipeline.num_examples(
-      input_pipeline.prepare(settings.replace(source_dir='nowhere')), 'train'
+      preparation.prepare(settings.replace(source_dir='nowhere')), 'train'
     )
     == 12
   )
@@ -86,7 +87,7 @@ def test_refuses_records_of_other_annotations(settings, tmp_path):
   with pytest.raises(
     SettingsError, match='data.data_dir has .* prepared from other annotation files than those in'
   ):
-    input_pipeline.prepare(settings.replace(source_dir=str(tmp_path / 'other')))
+    preparation.prepare(settings.replace(source_dir=str(tmp_path / 'other')))
 
 
 def test_an_interruption_leaves_nothing_half_done(coco_root, tmp_path, monkeypatch):
@@ -101,9 +102,9 @@ def test_an_interruption_leaves_nothing_half_done(coco_root, tmp_path, monkeypat
   with monkeypatch.context() as patch:
     patch.setattr(images, 'read_image', interrupted)
     with pytest.raises(KeyboardInterrupt):
-      input_pipeline.prepare(settings)
+      preparation.prepare(settings)
   assert not stuff.make_builder(settings).is_prepared()
-  assert input_pipeline.num_examples(input_pipeline.prepare(settings), 'val') == 4
+  assert input_pipeline.num_examples(preparation.prepare(settings), 'val') == 4
 
 
 def test_lists_every_missing_file_and_its_archive(tmp_path):
@@ -119,7 +120,7 @@ def test_lists_every_missing_file_and_its_archive(tmp_path):
     'expected COCO 2017: .* or choose another directory$'
   )
   with pytest.raises(UserError, match=expected):
-    input_pipeline.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
+    preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
 
 
 def test_reads_the_official_archives(coco_root, builder, tmp_path):
@@ -133,9 +134,7 @@ def test_reads_the_official_archives(coco_root, builder, tmp_path):
       'val2017.zip': ('images/val2017/*', 'val2017'),
     },
   )
-  zipped = input_pipeline.prepare(
-    conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared')
-  )
+  zipped = preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
   assert dict(zipped.info.metadata) == dict(builder.info.metadata)
   for split in ('train', 'val', 'test'):
     found, expected = records(zipped, split), records(builder, split)
@@ -156,18 +155,18 @@ def test_trains_on_the_published_images_where_they_are_listed(tmp_path):
   conftest.write_coco_files(tmp_path / 'source')
   write_id_lists(tmp_path / 'source', [9, 2, 7, 999], [1, 3, 4, 5, 6])
   settings = conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared')
-  builder = input_pipeline.prepare(settings)
+  builder = preparation.prepare(settings)
   assert sorted(records(builder, 'train')) == [2, 7, 9]
   assert sorted(records(builder, 'val')) == [1, 3, 4, 5] and sorted(records(builder, 'test')) == [6]
   # `auto` finds what it has prepared
   assert stuff.make_builder(settings.replace(source_dir='nowhere')).data_dir == builder.data_dir
   settings = with_options(settings, train_images='all')
-  assert input_pipeline.num_examples(input_pipeline.prepare(settings), 'train') == 12
+  assert input_pipeline.num_examples(preparation.prepare(settings), 'train') == 12
 
 
 def test_says_that_the_lists_of_the_published_images_are_missing(settings, tmp_path, caplog):
   settings = settings.replace(data_dir=str(tmp_path))
-  input_pipeline.prepare(settings)
+  preparation.prepare(settings)
   assert (
     'lacks annotations/deprecated-challenge2017/train-ids.txt (in stuff_annotations_trainval2017'
     in caplog.text
@@ -176,7 +175,7 @@ def test_says_that_the_lists_of_the_published_images_are_missing(settings, tmp_p
     SettingsError,
     match='train-ids.txt, .*val-ids.txt .*; put .*; set data.options.train_images=all',
   ):
-    input_pipeline.prepare(with_options(settings, train_images='stuff40k'))
+    preparation.prepare(with_options(settings, train_images='stuff40k'))
   with pytest.raises(
     SettingsError, match="train_images is 'some', expected one of auto, stuff40k, all"
   ):
@@ -195,7 +194,7 @@ def test_names_a_damaged_list(tmp_path, ids, expected):
   conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=2)
   write_id_lists(tmp_path / 'source', ids, [1, 2])
   with pytest.raises(UserError, match=expected):
-    input_pipeline.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
+    preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
 
 
 def kept_classes(source_dir, **changes):
@@ -265,9 +264,7 @@ def test_uses_what_a_fault_leaves(tmp_path, caplog, change, kind, classes):
     tmp_path / 'source/annotations/instances_train2017.json',
     lambda annotations: annotations[0].update(change),
   )
-  builder = input_pipeline.prepare(
-    conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared')
-  )
+  builder = preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
   record = records(builder, 'train')[1]
   assert builder.info.metadata['faults'] == ({kind: 1} if kind else {})
   assert (f'{kind}: 1' in caplog.text) == bool(kind)
@@ -283,9 +280,7 @@ def test_an_image_that_empty_masks_leave_too_few_objects_is_skipped(tmp_path, ca
     tmp_path / 'source/annotations/instances_train2017.json',
     lambda annotations: [annotations[index].update(segmentation=[]) for index in (0, 1)],
   )
-  builder = input_pipeline.prepare(
-    conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared')
-  )
+  builder = preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
   assert list(records(builder, 'train')) == [2] and builder.info.metadata['num_skipped_images'] == 1
   assert '000000000001.jpg: 2 of its 4 objects have an empty mask' in caplog.text
 
@@ -337,7 +332,7 @@ def test_names_a_damaged_annotation_file(tmp_path, damage, expected):
   path = tmp_path / 'source/annotations/stuff_train2017.json'
   path.write_text(damage(path.read_text()))
   with pytest.raises(UserError, match=expected):
-    input_pipeline.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
+    preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
 
 
 def test_reports_that_no_image_can_be_read(tmp_path):
@@ -347,7 +342,7 @@ def test_reports_that_no_image_can_be_read(tmp_path):
   with pytest.raises(
     UserError, match='none of the 2 images of train2017 that pass the filter could be read'
   ):
-    input_pipeline.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
+    preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
 
 
 @pytest.fixture(scope='module')
@@ -356,7 +351,7 @@ def mini_builder(tmp_path_factory):
     pytest.skip('needs ../shared/data/coco_mini')
   settings = conftest.make_settings(SHARED / 'data/coco_mini', tmp_path_factory.mktemp('mini'))
   settings = settings.replace(image_size=(64, 64), mask_size=16)
-  return input_pipeline.prepare(with_options(settings, num_val=1024))
+  return preparation.prepare(with_options(settings, num_val=1024))
 
 
 @pytest.mark.parametrize('split', ['train', 'val'])

@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from pycocotools import mask as coco_mask
 
+from data_pipelines import preparation
 from data_pipelines.configs import scenes as scenes_config
 from data_pipelines.own_scenes import builder as scenes
 from data_pipelines.own_scenes import scenes_file
@@ -73,7 +74,7 @@ def make_settings(folder, tmp_path, **options):
 
 
 def records(settings, split='train'):
-  builder = input_pipeline.prepare(settings)
+  builder = preparation.prepare(settings)
   return {
     record['image_id'].decode(): record for record in tfds.as_numpy(builder.as_dataset(split=split))
   }
@@ -347,7 +348,7 @@ def test_no_file(tmp_path):
   with pytest.raises(
     UserError, match='scenes.jsonl: data.source_dir is .* choose the folder that has it'
   ):
-    input_pipeline.prepare(make_settings(tmp_path, tmp_path))
+    preparation.prepare(make_settings(tmp_path, tmp_path))
 
 
 def scene(split='train', names=(), relationships=(), attributes=(), area=100.0):
@@ -436,7 +437,7 @@ def test_record(tmp_path):
   )
   settings = make_settings(tmp_path, tmp_path)
   record = records(settings)['images/0.png']
-  metadata = input_pipeline.prepare(settings).info.metadata
+  metadata = preparation.prepare(settings).info.metadata
   names = metadata['vocabulary']
   assert names['object_idx_to_name'] == ['__image__', 'dog', 'grass']
   assert names['pred_idx_to_name'] == [*COCO_PREDICATES, 'on']
@@ -473,7 +474,7 @@ def test_batches(tmp_path, relations, with_mask):
   )
   settings = make_settings(tmp_path, tmp_path)
   settings = settings.replace(relations=relations)
-  builder = input_pipeline.prepare(settings)
+  builder = preparation.prepare(settings)
   assert ('masks' in builder.info.features) == with_mask
   batches = input_pipeline.training_batches(
     builder,
@@ -506,7 +507,7 @@ def test_uses_the_good_lines_and_names_the_bad(tmp_path, monkeypatch):
   )
   settings = make_settings(folder, tmp_path)
   assert list(records(settings)) == ['images/0.png']
-  assert input_pipeline.prepare(settings).info.metadata['num_skipped_images'] == 2
+  assert preparation.prepare(settings).info.metadata['num_skipped_images'] == 2
   said = [text for text in with_tfds if not text.startswith('Using custom data configuration')]
   assert said[0].startswith('Skipped scenes.jsonl:2: not JSON')
   assert said[1].startswith('Skipped scenes.jsonl:3: "split" is "x"') and said[1].endswith(
@@ -547,7 +548,7 @@ def test_uses_the_good_lines_and_names_the_bad(tmp_path, monkeypatch):
 def test_nothing_to_prepare(tmp_path, lines, options, expected):
   write_folder(tmp_path, *lines)
   with pytest.raises(UserError, match=expected) as raised:
-    input_pipeline.prepare(make_settings(tmp_path, tmp_path, **options))
+    preparation.prepare(make_settings(tmp_path, tmp_path, **options))
   assert '\n' not in str(raised.value)
 
 
@@ -574,7 +575,7 @@ def test_example(tmp_path):
   folder = ROOT / 'examples/scenes'
   assert faults(folder) == []
   settings = make_settings(folder, tmp_path)
-  builder = input_pipeline.prepare(settings)
+  builder = preparation.prepare(settings)
   assert [input_pipeline.num_examples(builder, split) for split in scenes_file.SPLITS] == [7, 2, 1]
   kinds = {
     type(object_.get('mask'))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data_pipelines import preparation
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.scene_graphs import geometry
 from data_pipelines.scene_graphs.errors import SettingsError, UserError
@@ -459,4 +460,4 @@ def test_reports_a_directory_that_cannot_be_written(settings, tmp_path):
   (tmp_path / 'file').touch()
   settings = settings.replace(data_dir=str(tmp_path / 'file'))
   with pytest.raises(UserError, match='data.data_dir is .* cannot be prepared'):
-    input_pipeline.prepare(settings)
+    preparation.prepare(settings)

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from data_pipelines import preparation
 from data_pipelines.pipeline import input_pipeline, prepared
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import IN_IMAGE_PREDICATE
@@ -102,7 +103,7 @@ def test_graphs_are_those_of_evaluation_whatever_its_slots(storybook_dir, relati
   # with more slots than the scenes need
   settings = tiny_storybook.make_settings(storybook_dir)
   settings = settings.replace(relations=relations, max_triples=60)
-  builder = input_pipeline.prepare(settings)
+  builder = preparation.prepare(settings)
   names = input_pipeline.stored_vocabulary(builder)
   batches = input_pipeline.evaluation_batches(
     builder, settings, names, split='val', batch_size=8, seed=5

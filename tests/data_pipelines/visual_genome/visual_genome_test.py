@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 
+from data_pipelines import preparation
 from data_pipelines.configs import vg64
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.pipeline.source import Source
@@ -137,7 +138,7 @@ def rewrite(path, change):
 def root(tmp_path_factory):
   root = tmp_path_factory.mktemp('visual_genome')
   write_files(root / 'source')
-  input_pipeline.prepare(make_settings(root / 'source', root / 'prepared'))
+  preparation.prepare(make_settings(root / 'source', root / 'prepared'))
   return root
 
 
@@ -148,7 +149,7 @@ def settings(root):
 
 @pytest.fixture
 def builder(settings):
-  return input_pipeline.prepare(settings)
+  return preparation.prepare(settings)
 
 
 @pytest.fixture
@@ -221,8 +222,8 @@ def test_reads_zip_archives(root, files):
         archive.write(path, f'{folder}/{path.name}')
         path.unlink()
   (files / 'splits.json').rename(files / 'vg_splits.json')
-  zipped = input_pipeline.prepare(make_settings(files, files.parent / 'prepared'))
-  unpacked = input_pipeline.prepare(make_settings(root / 'source', root / 'prepared'))
+  zipped = preparation.prepare(make_settings(files, files.parent / 'prepared'))
+  unpacked = preparation.prepare(make_settings(root / 'source', root / 'prepared'))
   for split in NUM_IMAGES:
     expected, found = records(unpacked, split), records(zipped, split)
     assert sorted(found) == sorted(expected)
@@ -233,7 +234,7 @@ def test_reads_zip_archives(root, files):
 
 def test_skipped_images_are_named(files, caplog):
   with caplog.at_level(logging.WARNING):
-    input_pipeline.prepare(make_settings(files, files.parent / 'prepared'))
+    preparation.prepare(make_settings(files, files.parent / 'prepared'))
   text = caplog.text
   assert f'Skipped {files / image_path(MISSING_IMAGE)}: missing.' in text
   assert f'Skipped {files / image_path(TRUNCATED_IMAGE)}: cannot be decoded (' in text
@@ -255,7 +256,7 @@ def test_filters_scenes_and_objects(settings, files):
 def test_prepares_once_and_needs_no_source_afterwards(settings, builder, monkeypatch):
   monkeypatch.setattr(visual_genome.VisualGenome, '_generate_examples', None)
   settings = settings.replace(source_dir='nowhere')
-  assert input_pipeline.num_examples(input_pipeline.prepare(settings), 'train') == 6
+  assert input_pipeline.num_examples(preparation.prepare(settings), 'train') == 6
 
 
 def test_every_option_makes_another_data_set(settings, builder):
@@ -269,7 +270,7 @@ def test_refuses_records_of_other_annotations(settings, builder, files):
   with pytest.raises(
     SettingsError, match='data.data_dir has .* prepared from other annotation files than those in'
   ):
-    input_pipeline.prepare(settings.replace(source_dir=str(files)))
+    preparation.prepare(settings.replace(source_dir=str(files)))
 
 
 def test_lists_every_missing_file(tmp_path):
@@ -376,7 +377,7 @@ def test_names_a_damaged_annotation_file(files, file, damage, expected):
   path.write_text(damage(path.read_text()))
   settings = make_settings(files, files.parent / 'prepared')
   with pytest.raises(UserError, match=expected) as error:
-    input_pipeline.prepare(settings)
+    preparation.prepare(settings)
   assert '\n' not in str(error.value)
 
 
@@ -421,7 +422,7 @@ def test_reports_that_no_image_can_be_read(files):
     for path in (files / folder).iterdir():
       path.write_bytes(b'')
   with pytest.raises(UserError, match='source: none of the 8 images of a split could be read'):
-    input_pipeline.prepare(make_settings(files, files.parent / 'prepared'))
+    preparation.prepare(make_settings(files, files.parent / 'prepared'))
 
 
 def test_batches_without_masks(builder, settings):

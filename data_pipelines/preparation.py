@@ -1,4 +1,4 @@
-"""What `python -m data_pipelines.prepare` does: settings from a few options, and a report."""
+"""Preparing a data set; and what the command `prepare` needs: settings from options, a report."""
 
 import importlib
 import pathlib
@@ -15,13 +15,16 @@ if TYPE_CHECKING:
   import tensorflow_datasets as tfds
 
 
-def find_data_set(name: str) -> DataSet:
-  """The data set of that name; SettingsError if there is none."""
-  data_set = data_sets.find(name)
-  if data_set is None:
-    known = ', '.join(data_set.name for data_set in data_sets.DATA_SETS)
-    raise SettingsError(Fault('data.name', f'is {name!r}, expected one of {known}'))
-  return data_set
+def prepare(settings: DataSettings) -> 'tfds.core.DatasetBuilder':
+  """The builder of the data set that the settings name, prepared now unless it has been before.
+
+  Raises:
+    UserError: the files that the records are made from are missing or damaged, or the records
+      cannot be written.
+  """
+  from data_pipelines.pipeline import input_pipeline  # TensorFlow takes seconds to import
+
+  return input_pipeline.prepare_records(data_sets.find(settings.name).make_builder, settings)
 
 
 def data_settings(
@@ -81,7 +84,7 @@ def data_settings(
       values['options'][name] = _parsed(text, type(values['options'].get(name)))
   if faults:
     raise SettingsError(faults)
-  return DataSettings.from_values(values, 'data')
+  return DataSettings.from_values(values, 'data', data_sets.OPTIONS)
 
 
 def report(settings: DataSettings, builder: 'tfds.core.DatasetBuilder') -> str:
@@ -119,7 +122,7 @@ def report(settings: DataSettings, builder: 'tfds.core.DatasetBuilder') -> str:
 
 def training_command(settings: DataSettings) -> str:
   """The command that trains with records of these settings."""
-  data_set = find_data_set(settings.name)
+  data_set = data_sets.find(settings.name)
   original, overrides = data_settings(data_set), []
   for key in ('source_dir', 'data_dir', 'image_size', 'mask_size'):
     value = getattr(settings, key)

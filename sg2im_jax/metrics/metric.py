@@ -42,6 +42,6 @@ class Metric:
     return f'{value:.1%}' if self.is_share else f'{self.factor * value:.{self.decimals}f}'
 
 
-def scores(metrics: Sequence[Metric], scored: Any) -> dict[str, Any]:
+def score_all(metrics: Sequence[Metric], scored: Any) -> dict[str, Any]:
   """The value of each metric by name; `scored` is what the metrics of this kind share."""
   return {metric.name: metric.value(scored) for metric in metrics}

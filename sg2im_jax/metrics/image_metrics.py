@@ -10,7 +10,7 @@ import functools
 import numpy as np
 from jaxtyping import Float
 
-from sg2im_jax.evaluation.metrics import Metric
+from sg2im_jax.metrics.metric import Metric
 
 # SciPy and scikit-learn are imported where they are used: settings read the records of the metrics,
 # and a program that computes none of them should not wait for these imports.

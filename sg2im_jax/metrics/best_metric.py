@@ -1,12 +1,13 @@
 """Which metric of validation tells the best checkpoint: settings.best_metric."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from data_pipelines.scene_graphs.errors import Fault
-from sg2im_jax.evaluation.image_metrics import KID
-from sg2im_jax.evaluation.layout_metrics import LAYOUT_METRICS
-from sg2im_jax.training.losses import GENERATOR_TERMS
+from sg2im_jax.losses import GENERATOR_TERMS
+from sg2im_jax.metrics.image_metrics import KID
+from sg2im_jax.metrics.layout_metrics import LAYOUT_METRICS
 
 if TYPE_CHECKING:
   from sg2im_jax.settings import Settings
@@ -31,3 +32,11 @@ def faults(settings: 'Settings') -> Iterator[Fault]:
     yield Fault('best_metric', 'is kid, which needs an eval_backbone, such as efficientnet-lite0')
   if name == 'mask' and settings.model.mask_size == 0:
     yield Fault('best_metric', 'is mask, but this model predicts no masks; choose another')
+
+
+def quality(name: str, metrics: Mapping[str, float]) -> float:
+  """How good metrics are by the metric `name`: higher is better, -inf if it is missing or nan."""
+  value = metrics.get(name, float('nan'))
+  if not math.isfinite(value):
+    return float('-inf')
+  return value if HIGHER_IS_BETTER[name] else -value

@@ -11,8 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from data_pipelines.scene_graphs.geometry import geometric_predicate
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
-from sg2im_jax.evaluation import metrics
-from sg2im_jax.evaluation.metrics import Metric
+from sg2im_jax.metrics.metric import Metric, score_all
 from sg2im_jax.scene_batch import Array, SceneBatch
 
 
@@ -84,7 +83,7 @@ def scores(layouts: ScoredBoxes) -> dict[str, Any]:
   return {
     'num_objects': len(layouts.boxes),
     'num_relations': len(kept),
-    **metrics.scores(LAYOUT_METRICS, layouts),
+    **score_all(LAYOUT_METRICS, layouts),
     'relation_accuracy_of': {
       name: _mean(kept[asked == index])
       for index, name in enumerate(GEOMETRIC_PREDICATES)
