@@ -30,7 +30,7 @@ def run(
   options_class: type[Options],
   main: Callable[[Options], int | None],
   *,
-  doc: str,
+  doc: str | None,
   spell: Callable[[str], str] = lambda name: f'--{name}',
   parse: Callable[[Sequence[str]], list[str]] | None = None,
   positional: str | None = None,
@@ -184,8 +184,8 @@ def _value(options_class: type[Section], name: str) -> Any:
   return tuple(value)
 
 
-def _help(options_class: type[Section], doc: str) -> str:
-  return '\n'.join([doc.strip(), '', 'Flags:', *_flag_lines(options_class)])
+def _help(options_class: type[Section], doc: str | None) -> str:
+  return '\n'.join([(doc or '').strip(), '', 'Flags:', *_flag_lines(options_class)])
 
 
 def _flag_lines(options_class: type[Section]) -> Iterator[str]:

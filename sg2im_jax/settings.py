@@ -1,4 +1,4 @@
-"""Everything that a run depends on, typed and frozen: made once from a config and checked as a whole.
+"""Everything that a run depends on: typed, frozen, made once from a config, checked as a whole.
 
 configs/coco64.py names and explains every setting; the classes below have the same names, and what
 each value may be.
@@ -105,14 +105,17 @@ class Settings(Section):
   best_metric: str
 
   @classmethod
-  def from_config(cls, config: ConfigDict) -> 'Settings':
+  def from_config(cls, config: ConfigDict | dict[str, Any]) -> 'Settings':
     """The settings of a config.
+
+    Args:
+      config: of every key; nested dicts do as well.
 
     Raises:
       SettingsError: has every fault: unknown and missing keys, types, ranges, and values that do
         not fit each other.
     """
-    values = config.to_dict()
+    values = config.to_dict() if isinstance(config, ConfigDict) else config
     try:
       settings, faults = cls.model_validate(values), []
     except pydantic.ValidationError as error:
@@ -151,8 +154,7 @@ def _mismatches(settings: Settings) -> Iterator[Fault]:
     if getattr(settings, name) % dispatch:
       yield Fault(
         name,
-        f'is {getattr(settings, name)}, expected a multiple of steps_per_dispatch, {dispatch}, so '
-        'that an XLA call ends where the host has something to do',
+        f'is {getattr(settings, name)}, expected a multiple of steps_per_dispatch, {dispatch}',
       )
 
 

@@ -3,11 +3,11 @@
 A row names a layer twice, as published and as here, and its kind, which tells what arrays the layer
 has:
 
-    kind        published                                  here
-    embedding   weight [N, D]                              embedding [N, D]
-    linear      weight [out, in], bias                     kernel [in, out], bias
-    conv        weight [out, in, h, w], bias               kernel [h, w, in, out], bias
-    norm        weight, bias, running_mean, running_var    scale, bias, and mean, var among the batch statistics
+    kind        published                                here
+    embedding   weight [N, D]                            embedding [N, D]
+    linear      weight [out, in], bias                   kernel [in, out], bias
+    conv        weight [out, in, h, w], bias             kernel [h, w, in, out], bias
+    norm        weight, bias, running_mean, running_var  scale, bias; batch_stats mean, var
 
 Much of the published network is in `nn.Sequential`s, whose layers are named by their numbers. Those
 are spelled here as lists of their layers in order, `None` for each that has no arrays (activations,
@@ -24,10 +24,12 @@ from sg2im_jax.settings import DiscriminatorSettings, Settings
 
 
 class Row(NamedTuple):
-  """Attributes:
-  published: name of the layer in the published state dict.
-  here: path of the module in the parameters of the network, separated by slashes.
-  kind: embedding | linear | conv | norm.
+  """A layer in both naming schemes.
+
+  Attributes:
+    published: name of the layer in the published state dict.
+    here: path of the module in the parameters of the network, separated by slashes.
+    kind: embedding | linear | conv | norm.
   """
 
   published: str
@@ -138,7 +140,7 @@ def object_discriminator_table(settings: Settings) -> list[Row]:
 
 
 def tables(settings: Settings) -> dict[str, list[Row]]:
-  """The tables of the networks that a config has, by the names of TrainState's fields."""
+  """The tables of the networks that the settings enable, by the names of TrainState's fields."""
   found = {'generator': generator_table(settings)}
   if settings.image_discriminator.enabled:
     found['image_discriminator'] = image_discriminator_table(settings)

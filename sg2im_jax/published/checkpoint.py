@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from data_pipelines.configs import coco64, vg64
 from data_pipelines.scene_graphs.errors import UserError
@@ -155,13 +154,12 @@ def read(path: str | os.PathLike, align_corners: bool = True) -> PublishedCheckp
   vocabulary = Vocabulary.from_dict(names)
   config = _base_config(section('args'), vocabulary, where)
   _set_generator(config, kwargs['generator'], where, notes)
-  config.model.align_corners = align_corners
+  config['model']['align_corners'] = align_corners
   for network in ('image_discriminator', 'object_discriminator'):
-    settings = config[network]
-    settings.enabled = bool(states[network])
-    if settings.enabled:
+    config[network]['enabled'] = bool(states[network])
+    if states[network]:
       _set_discriminator(
-        settings, kwargs[network], f'{where}{_PUBLISHED_NETWORKS[network]}_kwargs', notes
+        config[network], kwargs[network], f'{where}{_PUBLISHED_NETWORKS[network]}_kwargs', notes
       )
     else:
       notes.append(f'there is no {network.replace("_", " ")}: fine-tuning goes on without one')
@@ -273,7 +271,7 @@ def _naming(path: str | os.PathLike):
 
 
 def _state(state: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
-  """The arrays of a state dict by name, without the prefix that torch.nn.DataParallel gives them."""
+  """The arrays of a state dict by name, without the prefix of torch.nn.DataParallel."""
   if not all(hasattr(array, 'detach') for array in state.values()):
     raise UserError(f'{where}: expected tensors by name')
   return {
@@ -281,11 +279,13 @@ def _state(state: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
   }
 
 
-def _base_config(arguments: Mapping[str, Any], vocabulary: Vocabulary, where: str) -> ConfigDict:
-  """The config of the data set with what the arguments of the training say."""
+def _base_config(
+  arguments: Mapping[str, Any], vocabulary: Vocabulary, where: str
+) -> dict[str, Any]:
+  """The config of the data set with what the arguments of the training say, as nested dicts."""
   geometric = set(GEOMETRIC_PREDICATES) <= set(vocabulary.predicate_names)
   is_coco = arguments.get('dataset', 'coco' if geometric else 'vg') == 'coco'
-  config = (coco64 if is_coco else vg64).get_config()
+  config = (coco64 if is_coco else vg64).get_config().to_dict()
   for name, setting in {**_TRAINING_ARGUMENTS, **(_COCO_ARGUMENTS if is_coco else {})}.items():
     *sections, key = setting.split('.')
     section = config
@@ -294,32 +294,32 @@ def _base_config(arguments: Mapping[str, Any], vocabulary: Vocabulary, where: st
     if arguments.get(name) is not None:
       section[key] = _typed(arguments[name], section[key], f'{where}args["{name}"]')
   if is_coco and 'min_object_size' in arguments and 'coco_include_other' not in arguments:
-    config.data.options.include_other = (
-      True  # what the published code takes for checkpoints older than that argument
-    )
-  if config.freeze_batch_norm_after < 0:
-    config.freeze_batch_norm_after = _NEVER
+    # The default of the published code for checkpoints that are older than that argument.
+    config['data']['options']['include_other'] = True
+  if config['freeze_batch_norm_after'] < 0:
+    config['freeze_batch_norm_after'] = _NEVER
   if not arguments.get('include_relationships', True):
-    config.data.relations = 'none'
-  config.sampling.stretch = True
+    config['data']['relations'] = 'none'
+  config['sampling']['stretch'] = True
   return config
 
 
-def _set_generator(config: ConfigDict, kwargs: Mapping[str, Any], where: str, notes: list[str]):
+def _set_generator(config: dict[str, Any], kwargs: Mapping[str, Any], where: str, notes: list[str]):
   where += 'model_kwargs'
+  model, data = config['model'], config['data']
   for name, default in _GENERATOR_DEFAULTS.items():
-    config.model[name] = _argument(kwargs, name, default, where)
-  config.model.activation = _activation(config.model.activation)
-  if config.model.mlp_normalization != 'batch':
-    config.model.mlp_normalization = 'none'  # whatever else is asked for
-  config.data.image_size = _argument(kwargs, 'image_size', (64, 64), where)
-  if config.model.mask_size and config.data.mask_size is not None:
-    config.data.mask_size = config.model.mask_size
+    model[name] = _argument(kwargs, name, default, where)
+  model['activation'] = _activation(model['activation'])
+  if model['mlp_normalization'] != 'batch':
+    model['mlp_normalization'] = 'none'  # whatever else is asked for
+  data['image_size'] = _argument(kwargs, 'image_size', (64, 64), where)
+  if model['mask_size'] and data['mask_size'] is not None:
+    data['mask_size'] = model['mask_size']
   _note_retired(kwargs, {*_GENERATOR_DEFAULTS, 'image_size', 'vocab'}, where, notes)
 
 
 def _set_discriminator(
-  settings: ConfigDict, kwargs: Mapping[str, Any], where: str, notes: list[str]
+  settings: dict[str, Any], kwargs: Mapping[str, Any], where: str, notes: list[str]
 ):
   has_crops = 'crop_size' in settings
   defaults = _OBJECT_DISCRIMINATOR_DEFAULTS if has_crops else _IMAGE_DISCRIMINATOR_DEFAULTS
@@ -329,9 +329,8 @@ def _set_discriminator(
   if kwargs.get('pooling', 'avg') != 'avg':
     raise UserError(f'{where}: pooling is {describe(kwargs["pooling"])}; only avg can be converted')
   if has_crops:
-    settings.crop_size = arguments.pop('object_size')
-  settings.update(arguments)
-  settings.activation = _activation(settings.activation)
+    settings['crop_size'] = arguments.pop('object_size')
+  settings.update(arguments, activation=_activation(arguments['activation']))
   _note_retired(kwargs, {*defaults, 'vocab', 'pooling'}, where, notes)
 
 

@@ -1,24 +1,26 @@
-"""Compares a model with vectors that were recorded from the published PyTorch code running the same
-weights.
+"""Compares a model with vectors that the published PyTorch code computed from the same weights.
 
 A recording is an .npz file whose names are paths:
 
-    settings_json   the options of the recording, among them the weights and the kind of its losses
-    in/*            scenes, flat as the published code has them: `objs` [N], `boxes` [N, 4], `masks` [N, M, M],
-                    `obj_to_img` [N], `triples` [T, 3] with indices among all N objects; `imgs` [B,
-                    3, H, W], normalised; `noise` [B, C, H, W], the layout noise that was drawn
+    settings_json   the options of the recording, among them the loss weights and the GAN type
+    in/*            the scenes, flat as in the published code:
+                      objs [N], boxes [N, 4], masks [N, M, M], obj_to_img [N]
+                      triples [T, 3], with indices among all N objects
+                      imgs [B, 3, H, W], normalised; noise [B, C, H, W], the layout noise
     state/*         the weights, by network: model, d_obj, d_img
     ops/*           the layout and crop operators alone
-    eval/*          outputs in evaluation mode, with ground-truth boxes and masks, boxes alone, and predictions
-    train/*         one training step: outputs, weighted losses, gradients before the update, running statistics after
+    eval/*          outputs in evaluation mode: with ground-truth boxes and masks, with ground-truth
+                    boxes, with predictions alone
+    train/*         one training step: outputs, weighted losses, gradients before the update,
+                    running statistics after it
 
-Losses, gradients and statistics of the step are computed in float64, all else in float32 as users
-run it. Gradients can be ill-conditioned: through BatchNorms over 16 rows, a float32 program, this
-one or the original, strays from the exact gradient by 8e-5 of it, and by how much is up to the
-processor's order of summing. So a recorded step is best in float64, too. The dtype of its losses,
-gradients and statistics tells: where all of them are float64, the comparison is a close one. What
-is left there comes from images and the coordinates of pixels, which are float32 here. Where the
-recording has float32, whether it was computed so or only stored, the comparison allows for that.
+Losses, gradients and statistics of the step are computed in float64, everything else in float32 as
+users run it. Gradients can be ill-conditioned: through BatchNorms over 16 rows, a float32 program,
+this one or the original, differs from the exact gradient by 8e-5 of it, depending on the order in
+which the processor adds. So a recorded step is best in float64, too. The dtype of its losses,
+gradients and statistics tells which it is: if all of them are float64, the tolerances are tight;
+what difference is left comes from images and pixel coordinates, which are float32 here. If they are
+float32, whether they were computed so or only stored, the tolerances allow for that.
 """
 
 import dataclasses
@@ -347,7 +349,9 @@ def _compare_generator_outputs(
     without_extent = (boxes[:, 2:] == boxes[:, :2]).any(-1)
     defined = ~np.isin(np.arange(len(image)), recording['in/obj_to_img'][without_extent])
     if not defined.all():
-      remark = f'but for {np.sum(~defined)} images with a box of no extent, where the original is not a number'
+      remark = (
+        f'except {np.sum(~defined)} images with a box of no extent, where the original is NaN'
+      )
       image, expected = image[defined], expected[defined]
   yield _compare(f'{prefix}/img', image, expected, OUTPUT_TOLERANCE, remark)
   for name, values in found.items():

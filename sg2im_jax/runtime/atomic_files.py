@@ -1,13 +1,13 @@
-"""Files that are there whole or not at all, whenever their writing may be interrupted."""
+"""Files that are written atomically: complete or not at all, even if the program is killed."""
 
 import os
 import pathlib
 
-WRITING = '.writing'  # ends the name of a file that is not whole yet
+WRITING = '.writing'  # ends the name of a file that is not complete
 
 
 def write(path: pathlib.Path, content: bytes):
-  """Writes a file under another name beside it, and then gives it its own."""
+  """Writes to another name in the same directory and renames that."""
   temporary = path.with_name(path.name + WRITING)
   temporary.write_bytes(content)
   os.replace(temporary, path)

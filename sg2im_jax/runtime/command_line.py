@@ -17,7 +17,7 @@ def run(
   options_class: type[Options],
   main: Callable[[Options], int | None],
   *,
-  doc: str,
+  doc: str | None,
   positional: str | None = None,
 ) -> NoReturn:
   """Runs a command; the arguments are those of `data_pipelines.command_line.run`.
@@ -34,7 +34,10 @@ def run(
 
 
 def run_with_config(
-  options_class: type[Options], main: Callable[[Options, ConfigDict], int | None], *, doc: str
+  options_class: type[Options],
+  main: Callable[[Options, ConfigDict], int | None],
+  *,
+  doc: str | None | None,
 ) -> NoReturn:
   """Runs a command that has the flag --config beside its options; see `run`."""
   config_flag.define()

@@ -1,36 +1,34 @@
-"""How programs are compiled: kept for later runs, and for a CPU with the faster of two libraries."""
+"""How XLA compiles: with a persistent cache, and with the faster convolutions on CPUs."""
 
 import os
 import pathlib
 
 import jax
 
-# XLA computes convolutions on CPUs by YNNPACK, whose gradients by the kernel take up to seven times
-# as long as those of the library before it. An empty list of what YNNPACK may do brings that one
-# back.
+# On CPUs XLA computes convolutions with YNNPACK, whose gradients with respect to the kernel take up
+# to seven times as long as Eigen's. An empty list of YNNPACK's fusions makes XLA use Eigen.
 _CPU_LIBRARY = '--xla_cpu_experimental_ynn_fusion_type='
 
 
 def configure():
-  """To be called before anything is computed; what XLA_FLAGS or JAX_COMPILATION_CACHE_DIR say goes
-  first.
+  """Sets both; call it before anything is computed.
+
+  XLA_FLAGS and JAX_COMPILATION_CACHE_DIR take precedence.
   """
   choose_cpu_library()
-  if jax.config.jax_compilation_cache_dir is None:
+  if jax.config.values['jax_compilation_cache_dir'] is None:
     jax.config.update('jax_compilation_cache_dir', str(cache_directory()))
 
 
 def cache_directory() -> pathlib.Path:
-  """Where this project keeps what it can make or download again."""
+  """The directory of what this project can compile, compute or download again."""
   return (
     pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'sg2im_jax'
   )
 
 
 def choose_cpu_library():
-  """Has XLA compute convolutions on CPUs by Eigen, unless XLA_FLAGS says something about it
-  already.
-  """
+  """Makes XLA compute convolutions on CPUs with Eigen, unless XLA_FLAGS sets the option already."""
   chosen = os.environ.get('XLA_FLAGS', '')
   if _CPU_LIBRARY not in chosen:
     os.environ['XLA_FLAGS'] = f'{chosen} {_CPU_LIBRARY}'.strip()

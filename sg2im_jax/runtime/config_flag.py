@@ -9,67 +9,91 @@ from collections.abc import Iterator, Sequence
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from data_pipelines import configs
 from data_pipelines.scene_graphs.errors import UserError
 
 
 def define(flag_values: flags.FlagValues = flags.FLAGS):
-  """Defines the flag --config=FILE, which must be given."""
+  """Defines the flag --config: the path of a config, or the name of one of this package's."""
   config_flags.DEFINE_config_file(
     'config', None, 'One of the files in configs/.', flag_values, lock_config=True
   )
-  flags.mark_flag_as_required('config', flag_values)
 
 
 def parse_flags(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS) -> list[str]:
-  """Parses the command line, with or without a --config; returns what is not a flag, the program's
-  name first.
+  """Parses the command line with its --config; returns what is no flag, the program's name first.
+
+  Raises:
+    UserError: an unknown flag or setting, a value of another type, or a config that is not there or
+      cannot be loaded.
   """
-  original = _original_config(argv) if 'config' in flag_values else None
+  argv, original = _with_path(argv)
+  _check_overrides(argv, original)
   try:
     arguments = flag_values(argv)
   except flags.Error as error:
     raise UserError(str(error)) from error
-  if original is not None:
-    _check_tuples(original, flag_values.config)
+  _check_tuples(original, flag_values.config)
   return arguments
 
 
-def _original_config(argv: Sequence[str]) -> ConfigDict | None:
-  """The config before the overrides, whose names are checked: what config_flags raises is a stack
-  trace.
-  """
-  path = _config_path(argv)
-  if path is None:
-    return None
-  file = pathlib.Path(path.split(':', 1)[0])
+def config_names() -> list[str]:
+  """The names of the configs that come with this package."""
+  return sorted(path.stem for path in _directory().glob('[!_]*.py'))
+
+
+def _directory() -> pathlib.Path:
+  return pathlib.Path(configs.__path__[0])
+
+
+def _with_path(argv: Sequence[str]) -> tuple[list[str], ConfigDict]:
+  """The arguments with the config's path in place of its name, and the config before overrides."""
+  for index, argument in enumerate(argv):
+    match = re.fullmatch(r'--?config(?:=(.*))?', argument)
+    if match and match[1] is None and index + 1 < len(argv):
+      given = argv[index + 1]
+      path, config = _load(given)
+      return [*argv[: index + 1], path, *argv[index + 2 :]], config
+    if match and match[1] is not None:
+      path, config = _load(match[1])
+      return [*argv[:index], f'--config={path}', *argv[index + 1 :]], config
+  raise UserError(
+    f'--config is missing; expected a file of configs/ or one of {", ".join(config_names())}'
+  )
+
+
+def _load(given: str) -> tuple[str, ConfigDict]:
+  """The path of a config, with the argument after its colon, and the config."""
+  name, *argument = given.split(':', 1)
+  # `configs/NAME.py` means this package's where there is no such file, as in an installed wheel.
+  own = _directory() / f'{pathlib.PurePath(name).stem}.py'
+  is_own_name = name == own.stem or pathlib.PurePath(name) == pathlib.PurePath('configs', own.name)
+  file = own if is_own_name and not pathlib.Path(name).is_file() else pathlib.Path(name)
   if not file.is_file():
-    known = (
-      ', '.join(str(found) for found in sorted(pathlib.Path('configs').glob('[!_]*.py')))
-      or 'none in configs/'
+    raise UserError(
+      f'--config={given}: no such file; expected one of {", ".join(config_names())}, or a file'
     )
-    raise UserError(f'--config={path}: no such file; there are: {known}')
   try:
-    config = runpy.run_path(str(file))['get_config'](*path.split(':', 1)[1:])
-  except UserError as error:
-    raise UserError(f'--config={path}: {error}') from error
+    config = runpy.run_path(str(file))['get_config'](*argument)
+  except (UserError, ValueError) as error:
+    raise UserError(f'--config={given}: {error}') from error
   except Exception as error:  # a config is a program, and may fail like any
-    raise UserError(f'--config={path} cannot be loaded: {type(error).__name__}: {error}') from error
+    raise UserError(
+      f'--config={given} cannot be loaded: {type(error).__name__}: {error}'
+    ) from error
+  return ':'.join([str(file), *argument]), config
+
+
+def _check_overrides(argv: Sequence[str], config: ConfigDict):
+  """Names the nearest setting where an override names none; config_flags raises a stack trace."""
   names = list(_names(config))
   for argument in argv:
     override = re.match(r'--?(?:no)?config\.([^=]+)', argument)
     if override and override[1] not in names:
       raise UserError(
-        f'{path} has no key "{override[1]}"; the nearest is --config.{_nearest(override[1], names)}'
+        f'the config has no key "{override[1]}"; the nearest is '
+        f'--config.{_nearest(override[1], names)}'
       )
-  return config
-
-
-def _config_path(argv: Sequence[str]) -> str | None:
-  for argument, following in zip(argv, [*argv[1:], ''], strict=True):
-    match = re.fullmatch(r'--?config(?:=(.*))?', argument)
-    if match:
-      return following if match[1] is None else match[1]
-  return None
 
 
 def _names(config: ConfigDict, prefix: str = '') -> Iterator[str]:
@@ -80,7 +104,7 @@ def _names(config: ConfigDict, prefix: str = '') -> Iterator[str]:
 
 
 def _nearest(asked: str, names: Sequence[str]) -> str:
-  """A key that is right but for its section comes first, then the key that is spelled most alike."""
+  """The key of that name in another section, or else the one that is spelled most alike."""
 
   def likeness(name: str) -> tuple[bool, float]:
     return (

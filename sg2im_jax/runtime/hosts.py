@@ -1,15 +1,14 @@
-"""Several processes that train or sample together, one a host as a rule, each with its own devices.
+"""Several processes that train or sample together, usually one a host, each with its own devices.
 
-One process needs none of this: without the flags below every function here is for a single one.
-With them, every process runs the same program on the same work directory, which all of them must be
-able to write and read.
+All of them run the same program on the same work directory, which each must be able to read and
+write. In a single process, without the flags below, the functions here do nothing but the obvious.
 """
 
 import contextlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -21,8 +20,7 @@ from data_pipelines.settings.section import NonNegativeInt, PositiveInt, Section
 
 Result = TypeVar('Result')
 
-# A process that ends waits for the others so long: those that a mistake ends alone must soon be
-# missed by the others.
+# How long a process that ends waits for the others, so that the failure of one is soon noticed.
 _SHUTDOWN_SECONDS = 30
 
 
@@ -99,25 +97,23 @@ def is_first() -> bool:
   return jax.process_index() == 0
 
 
-def own_shard() -> dict[str, int]:
-  """Which rows of each batch this process reads, as arguments of `input_pipeline`."""
+def own_shard() -> dict[str, Any]:
+  """The rows of each batch that this process reads: arguments of `input_pipeline`'s functions."""
   return {'shard_index': jax.process_index(), 'num_shards': jax.process_count()}
 
 
 def largest(value: int) -> int:
-  """The largest of the values that the processes have; all of them must call this, at the same
-  step.
-  """
-  return (
-    value
-    if jax.process_count() == 1
-    else int(multihost_utils.process_allgather(np.int32(value)).max())
-  )
+  """The largest of the processes' values; a collective: all processes must call it."""
+  if jax.process_count() == 1:
+    return value
+  return int(multihost_utils.process_allgather(np.int32(value)).max())
 
 
 def first_alone(action: Callable[[], Result]) -> Result:
-  """The action's result, taken by the first process while the others wait, then by them: they find
-  what it made.
+  """Runs the action in the first process, then in the others, which find what it made.
+
+  Returns:
+    The action's result in this process.
   """
   if is_first():
     result = action()
@@ -129,10 +125,10 @@ def first_alone(action: Callable[[], Result]) -> Result:
 
 @contextlib.contextmanager
 def first_holds(acquire: Callable[[], AbstractContextManager]) -> Iterator[None]:
-  """A context that the first process enters for all; what refuses it ends all of them.
+  """A context that the first process enters for all of them.
 
   Raises:
-    UserError: of the first process; the others say that it was refused.
+    UserError: entering it failed: in the first process the reason, in the others that it failed.
   """
   with contextlib.ExitStack() as stack:
     refusal = None
@@ -142,11 +138,11 @@ def first_holds(acquire: Callable[[], AbstractContextManager]) -> Iterator[None]
       except UserError as error:
         refusal = error
     if largest(refusal is not None):
-      raise refusal or UserError('the first process cannot start, and says why')
+      raise refusal or UserError('the first process was refused; its own error tells why')
     yield
 
 
 def barrier(name: str):
-  """Returns when every process has come here."""
+  """Returns when every process has called it."""
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices(name)

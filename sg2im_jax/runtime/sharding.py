@@ -1,6 +1,4 @@
-"""The mesh and the shardings of data-parallel training: batches split over "data", everything else
-replicated.
-"""
+"""The mesh and the shardings of data parallelism: batches sharded over "data", the rest replicated."""
 
 import collections
 from collections.abc import Sequence
@@ -16,11 +14,13 @@ Tree = TypeVar('Tree')
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-  """A mesh of one axis, "data", over the given devices (all there are, of all processes, by
-  default).
+  """A mesh of one axis, "data".
 
-  The devices of a process are adjacent, and the processes in order, so that what process k reads is
-  the k-th contiguous part of a batch.
+  The devices of a process are adjacent, and the processes in order, so that process k reads the
+  k-th contiguous part of a batch.
+
+  Args:
+    devices: None for all devices of all processes.
 
   Raises:
     UserError: the processes have unequal numbers of devices.
@@ -32,15 +32,14 @@ def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
   counts = collections.Counter(device.process_index for device in devices)
   if len(set(counts.values())) > 1:
     raise UserError(
-      f'the processes have {", ".join(map(str, counts.values()))} devices; expected equally many '
-      'of '
-      'each; choose them with CUDA_VISIBLE_DEVICES'
+      f'the processes have {", ".join(map(str, counts.values()))} devices; expected the same number '
+      'in each; choose them with CUDA_VISIBLE_DEVICES'
     )
   return Mesh(np.asarray(devices), ('data',))
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """For arrays whose first axis is B: each device holds its share of the images."""
+  """For arrays whose first axis is B, which is sharded over the devices."""
   return NamedSharding(mesh, PartitionSpec('data'))
 
 
@@ -50,14 +49,15 @@ def stacked_batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-  """For the state: each device holds all of it."""
+  """For the state, of which each device holds a copy."""
   return NamedSharding(mesh, PartitionSpec())
 
 
-def assemble(rows: Tree, batch_sharding: NamedSharding) -> Tree:
-  """The global arrays of which this process has read the part `rows`; returns while they are being
-  copied.
+def assemble(rows: Tree, sharding: NamedSharding) -> Tree:
+  """The global arrays of a batch; their copy to the devices is asynchronous.
+
+  Args:
+    rows: this process' part of each array.
+    sharding: of the global arrays.
   """
-  return jax.tree.map(
-    lambda array: jax.make_array_from_process_local_data(batch_sharding, array), rows
-  )
+  return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, array), rows)

@@ -21,8 +21,7 @@ from sg2im_jax.scene_batch import SceneBatch
 _IMAGES_PER_DEVICE = 64
 
 
-@flax.struct.dataclass
-class SampledBatch:
+class SampledBatch(flax.struct.PyTreeNode):
   """A batch of samples on the devices, perhaps not computed yet.
 
   Attributes:

@@ -10,6 +10,7 @@ mean and every BatchNorm statistic is over the global batch.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -90,11 +91,8 @@ class AdversarialTraining:
     image = jnp.zeros((2, height, width, 3))
     keys = jax.random.split(jax.random.key(self.settings.seed), 3)
 
-    def initialise(module: nn.Module | None, key: jax.Array, *args, **kwargs):
-      if module is None:
-        return None
-      variables = module.init(key, *args, **kwargs)
-      return self.network_state(variables)
+    def initialise(module: nn.Module | None, key: jax.Array, *args, **kwargs) -> Any:
+      return None if module is None else self.network_state(module.init(key, *args, **kwargs))
 
     generator, image_discriminator, object_discriminator = self.networks
     return TrainState(
@@ -110,7 +108,7 @@ class AdversarialTraining:
       ),
     )
 
-  def network_state(self, variables: dict[str, Any]) -> NetworkState:
+  def network_state(self, variables: Mapping[str, Any]) -> NetworkState:
     """The state of a network with these variables and a fresh optimizer."""
     params = variables['params']
     return NetworkState(params, variables.get('batch_stats', {}), self.optimizer.init(params))
@@ -121,8 +119,9 @@ class AdversarialTraining:
     return state.replace(generator=state.generator.replace(opt_state=fresh))
 
   def random_noise(self, batch: SceneBatch, key: jax.Array) -> jax.Array:
-    """Layout noise of N(0, 1) for a batch with images: float32[B, H, W, layout_noise_dim]."""
-    return jax.random.normal(key, (*batch.image.shape[:3], self.settings.model.layout_noise_dim))
+    """Layout noise of N(0, 1) for a batch: float32[B, H, W, layout_noise_dim]."""
+    shape = (len(batch.object_mask), *self.settings.data.image_size)
+    return jax.random.normal(key, (*shape, self.settings.model.layout_noise_dim))
 
   def gradients(
     self,
@@ -142,6 +141,7 @@ class AdversarialTraining:
     """
     batch = batch.zero_padding()
     settings = self.settings.losses
+    assert batch.image is not None
     target = pixels.normalize(batch.image)
 
     def judge_image(params, batch_stats, image):
@@ -277,7 +277,8 @@ class AdversarialTraining:
       boxes and masks; the predicted boxes, float32[B, O, 4].
     """
     batch = batch.zero_padding()
-    outputs = self.networks.generator.apply(
+    assert batch.image is not None
+    outputs: Any = self.networks.generator.apply(
       generator.variables,
       batch,
       self.random_noise(batch, key),

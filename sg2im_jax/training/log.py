@@ -1,6 +1,4 @@
-"""What a run says about itself: speed and time left, and metrics.jsonl and TensorBoard under its
-work directory.
-"""
+"""The log of a training: its line of progress, metrics.jsonl and TensorBoard."""
 
 import contextlib
 import json
@@ -25,23 +23,33 @@ class Progress:
   def __init__(
     self, num_steps: int, batch_size: int, step: int, clock: Callable[[], float] = time.perf_counter
   ):
+    """Starts the clock.
+
+    Args:
+      num_steps: of the whole run.
+      batch_size: images a step.
+      step: done already.
+      clock: in seconds.
+    """
     self._num_steps, self._batch_size, self._clock = num_steps, batch_size, clock
     self._start_window(step)
 
   @contextlib.contextmanager
   def waiting_for_input(self) -> Iterator[None]:
+    """A context whose time counts as waiting for input."""
     start = self._clock()
     yield
     self._waited += self._clock() - start
 
   @contextlib.contextmanager
   def paused(self) -> Iterator[None]:
+    """A context whose time does not count."""
     start = self._clock()
     yield
     self._start += self._clock() - start
 
   def line(self, step: int, losses: Mapping[str, float]) -> str:
-    """One line about the steps since the last one; the arrays of `step` must have been computed."""
+    """A line about the steps since the last one; the arrays of `step` must be computed."""
     seconds = max(self._clock() - self._start, 1e-9)
     num_steps = step - self._first
     left = (self._num_steps - step) * seconds / max(num_steps, 1)
@@ -64,14 +72,13 @@ class Progress:
 
 
 class TrainingLog:
-  """WORKDIR/metrics.jsonl, one JSON object a record, and WORKDIR/tensorboard/; of the first process
-  alone.
+  """WORKDIR/metrics.jsonl, a JSON object a line, and WORKDIR/tensorboard/.
+
+  Only the first process writes.
   """
 
   def __init__(self, workdir: str | os.PathLike, step: int):
-    """Opens the log of a run that continues after `step`: later records, of steps that are run
-    again, are dropped.
-    """
+    """Opens the log of a run that continues after `step`; drops the records of later steps."""
     self._workdir = workdir
     self._enabled = hosts.is_first()
     if not self._enabled:

@@ -110,16 +110,14 @@ def _gan_distance(gan_type: GanType, scores: jax.Array, target: float) -> jax.Ar
   return scores * (1 - 2 * target)
 
 
-@flax.struct.dataclass
-class ObjectJudgement:
+class ObjectJudgement(flax.struct.PyTreeNode):
   """The object discriminator's output: scores float32[B, O] and class logits float32[B, O, V]."""
 
   scores: jax.Array
   class_logits: jax.Array
 
 
-@flax.struct.dataclass
-class GeneratorPass:
+class GeneratorPass(flax.struct.PyTreeNode):
   """One forward pass of the generator, and what its loss is computed from.
 
   Attributes:
@@ -140,8 +138,7 @@ class GeneratorPass:
   image_scores: jax.Array | None = None
 
 
-@flax.struct.dataclass
-class DiscriminatorPass:
+class DiscriminatorPass(flax.struct.PyTreeNode):
   """One discriminator's output for real images and for generated ones.
 
   Attributes:
@@ -282,7 +279,8 @@ def evaluate_terms(
   """The value of each term that applies, by name, and their weighted sum as `total`."""
   values = {term.name: term.value(forward) for term in terms if term.applies(forward)}
   weights = {term.name: term.weight(forward.settings) for term in terms}
-  return {**values, 'total': sum(weights[name] * value for name, value in values.items())}
+  total = sum((weights[name] * value for name, value in values.items()), jnp.zeros(()))
+  return {**values, 'total': total}
 
 
 # What the line of progress shows, by name in the log.

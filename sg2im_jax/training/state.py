@@ -6,8 +6,7 @@ import flax.struct
 import jax
 
 
-@flax.struct.dataclass
-class NetworkState:
+class NetworkState(flax.struct.PyTreeNode):
   """One network: its parameters, running statistics ({} without BatchNorm) and Adam state."""
 
   params: Any
@@ -20,8 +19,7 @@ class NetworkState:
     return {'params': self.params, 'batch_stats': self.batch_stats}
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
   """The state of a training.
 
   Attributes:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop soon, which the processes of a job agree on."""
+"""SIGINT and SIGTERM as a request to stop, which all processes of a job agree on."""
 
 import os
 import signal
@@ -10,11 +10,10 @@ from sg2im_jax.runtime import hosts
 
 
 class StopRequest:
-  """A context in which SIGINT and SIGTERM are noted; a second one ends the process at once, as it
-  would outside.
+  """A context in which SIGINT and SIGTERM request a stop; a second one ends the process at once.
 
   Attributes:
-    signal: the signal that came to this process, or that the processes have agreed on; None before.
+    signal: received by this process, or agreed on by all; None before.
   """
 
   def __init__(self):
@@ -36,7 +35,7 @@ class StopRequest:
       signal.signal(number, handler)
 
   def agree(self) -> bool:
-    """Whether any process has been asked to stop; all of them must call this at the same step."""
+    """Whether any process was asked to stop; a collective: all must call it at the same step."""
     number = hosts.largest(self.signal or 0)
     if number:
       self.signal = signal.Signals(number)
@@ -44,13 +43,13 @@ class StopRequest:
 
   @property
   def exit_status(self) -> int:
-    """0, or as a shell reports a process that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    """0, or the status of a process that the signal ended: 130 for SIGINT, 143 for SIGTERM."""
     return 128 + self.signal if self.signal else 0
 
   def _note(self, number: int, _: FrameType | None):
     self.signal = signal.Signals(number)
     for other in self._previous:
       signal.signal(other, signal.SIG_DFL)
-    # Not print: a handler may have interrupted one.
+    # os.write is safe in a signal handler; print is not.
     text = f'{self.signal.name}: saving {self._when}; once more to leave at once without saving\n'
     os.write(1, text.encode())

@@ -1,6 +1,7 @@
 """Validation during training: losses, metrics of layouts, KID, and a grid of pictures."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -57,7 +58,9 @@ class Validation:
           'KID; raise num_eval_examples, or leave eval_backbone=none'
         )
       self._backbone = backbones.load_backbone(settings.eval_backbone)
-    self._real_features = None  # of the scenes' own pictures, once they have been computed
+    self._real_features: np.ndarray | None = (
+      None  # of the scenes' own pictures, once they have been computed
+    )
 
     # The results are replicated; a process has only its own rows of the batch. So what it needs of
     # all rows is returned, too.
@@ -74,7 +77,7 @@ class Validation:
       stretch: bool = False,
     ) -> jax.Array:
       noise = training.random_noise(batch, key)
-      outputs = module.apply(
+      outputs: Any = module.apply(
         generator.variables,
         batch,
         noise,
@@ -84,16 +87,14 @@ class Validation:
       )
       return pixels.denormalize(outputs.image, stretch)
 
-    def sample_and_real(
-      generator: NetworkState, batch: SceneBatch, key: jax.Array
-    ) -> list[jax.Array]:
+    def sample_and_real(generator: NetworkState, batch: SceneBatch, key: jax.Array) -> list[Any]:
       return [
         batch.example_mask,
         batch.image,
         sample(generator, batch, key, stretch=settings.sampling.stretch),
       ]
 
-    def grid_columns(generator: NetworkState, batch: SceneBatch, key: jax.Array) -> list[jax.Array]:
+    def grid_columns(generator: NetworkState, batch: SceneBatch, key: jax.Array) -> list[Any]:
       ways = [(True, True), (True, False), (False, False)]
       return [
         batch.example_mask,
