@@ -51,7 +51,7 @@ The columns of the table:
   cached s   the same in a second process, with the compilation cache of the first
   peak GiB   of the device's memory; on a CPU of the process
 
-One device is used. Scenes are random, of {scenes.FEWEST_OBJECTS} to config.data.max_objects - 1 \
+One device is used. Scenes are random, of {scenes.FEWEST_OBJECTS} to config.data.max_objects - 1
 objects (benchmarks/scenes.py).
 """
 OURS, EAGER, COMPILED = 'sg2im_jax', 'PyTorch eager', 'PyTorch compiled'

@@ -118,6 +118,7 @@ def _race(
   contestants: Mapping[str, Contestant], processes: Mapping[str, ContestantProcess], deadline: float
 ) -> Outcomes:
   """Measures contestants in turns, and those that ran out of memory again alone."""
+  outcomes: Outcomes
   try:
     outcomes = take_turns(processes, rounds=_ROUNDS, turn_seconds=_TURN_SECONDS, deadline=deadline)
   except UserError as error:

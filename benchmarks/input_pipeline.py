@@ -63,7 +63,7 @@ class InputPipelineOptions(Section):
 
 
 class Photographs(torch.utils.data.Dataset):
-  """COCO-Stuff as an efficient PyTorch data set: annotations in memory, images read at each visit."""
+  """COCO-Stuff as a PyTorch data set: annotations in memory, images read at each visit."""
 
   def __init__(self, data: DataSettings, images: list[coco_annotations.AnnotatedImage]):
     """Takes the annotations.
@@ -202,7 +202,7 @@ def in_turns(readers: dict[str, tuple[Iterator, int]]) -> dict[str, float]:
 
 
 def measure(options: InputPipelineOptions):
-  coco = DataSettings.from_values(coco64.get_config().data.to_dict(), 'data')
+  coco = DataSettings.from_values(coco64.get_config().to_dict()['data'], 'data')
   print(TABLE.header())
   for size in options.image_sizes:
     data = coco.replace(

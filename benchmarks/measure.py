@@ -224,11 +224,11 @@ def process_peak_memory() -> int:
 
 
 def _serve(contestant: Contestant, connection):
-  """Answers (method, *arguments) with (exception or None, value, seconds) until the connection ends.
+  """Answers (method, *arguments) with (exception or None, value, seconds), in a process.
 
   Args:
     contestant: whose methods are called.
-    connection: to the process that measures.
+    connection: to the process that measures; ends this one when it is closed.
   """
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process when interrupted
   os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'  # leave room for the others

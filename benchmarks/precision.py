@@ -18,7 +18,6 @@ from pydantic import Field
 from data_pipelines.settings.section import Section
 from sg2im_jax.runtime import command_line
 from sg2im_jax.settings import Settings
-from sg2im_jax.training import loop
 
 _SHOWN = ('l1_pixel', 'bbox', 'mask', 'box_iou')
 
@@ -73,6 +72,8 @@ def table(scores: dict[str, list[dict[str, float]]]) -> str:
 
 
 def measure(options: PrecisionOptions, config: ConfigDict):
+  from sg2im_jax.training import loop  # imports TensorFlow, which --help does not need
+
   settings = Settings.from_config(config)
   scores = {dtype: [] for dtype in ('float32', 'bfloat16')}
   for seed in range(options.seeds):

@@ -56,7 +56,8 @@ def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
   )
 
 
-def _cnn(arch: str) -> nn.Sequential:
+def _cnn(arch: str) -> tuple[nn.Sequential, int]:
+  """The layers of an arch string and the channels of their output."""
   layers, channels = [], 3
   for kind, *arguments in parse_arch(arch):
     if kind != 'C':
@@ -69,7 +70,7 @@ def _cnn(arch: str) -> nn.Sequential:
       layers += [nn.BatchNorm2d(channels), _activation()]
     layers.append(nn.Conv2d(channels, features, width, *stride))
     channels = features
-  return nn.Sequential(*layers)
+  return nn.Sequential(*layers), channels
 
 
 def _kaiming(layer: nn.Module):
@@ -143,7 +144,8 @@ class RefinementNetwork(nn.Module):
     batch, _, height, width = pyramid[-1].shape
     x = layout.new_zeros(batch, 1, height // 2, width // 2)
     for module, pooled in zip(self.refinement_modules, reversed(pyramid)):
-      x = module['net'](torch.cat([pooled, F.interpolate(x, scale_factor=2, mode='nearest')], 1))
+      x = F.interpolate(x, scale_factor=2, mode='nearest')
+      x = module.get_submodule('net')(torch.cat([pooled, x], 1))
     return self.output_conv(x)
 
 
@@ -166,7 +168,7 @@ class Generator(nn.Module):
       }
     )
     self.box_net = _mlp(features, hidden, 4)
-    self.box_net[2].bias.data += model.initial_box
+    self.box_net.get_parameter('2.bias').data += model.initial_box
     self.rel_aux_net = _mlp(8 + 2 * embedding, hidden, vocabulary.num_predicates)
     self.mask_net = nn.Sequential()
     for _ in range(model.mask_size.bit_length() - 1):
@@ -204,7 +206,7 @@ class Generator(nn.Module):
     )
     vectors, degrees = embeddings, degrees.clamp_(min=1)
 
-    for layer in (self.gconv, *self.gconv_net['gconvs']):
+    for layer in (self.gconv, *self.gconv_net['gconvs'].children()):
       vectors, predicates = layer(vectors, predicates, scenes, degrees)
     predicted_boxes = self.box_net(vectors).float()
     mask_logits = self.mask_net(vectors[..., None, None]).squeeze(1).float()
@@ -252,7 +254,7 @@ class Generator(nn.Module):
 
 def image_discriminator(settings: Settings) -> nn.Module:
   """Maps an image to a feature map, every channel of which is a score."""
-  return nn.Sequential(OrderedDict(cnn=_cnn(settings.image_discriminator.arch)))
+  return nn.Sequential(OrderedDict(cnn=_cnn(settings.image_discriminator.arch)[0]))
 
 
 class ObjectDiscriminator(nn.Module):
@@ -262,11 +264,11 @@ class ObjectDiscriminator(nn.Module):
     super().__init__()
     self.crop_size = settings.object_discriminator.crop_size
     self.align_corners = settings.model.align_corners
-    cnn = _cnn(settings.object_discriminator.arch)
+    cnn, channels = _cnn(settings.object_discriminator.arch)
     self.cnn = nn.Sequential(
       cnn,
       nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-      nn.Linear(cnn[-1].out_channels, 1024),
+      nn.Linear(channels, 1024),
     )
     self.real_classifier, self.obj_classifier = nn.Linear(1024, 1), nn.Linear(1024, num_objects)
 

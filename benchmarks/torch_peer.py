@@ -108,16 +108,20 @@ class Peer:
     self.generator = Generator(settings, vocabulary)
     self.object_discriminator = ObjectDiscriminator(settings, vocabulary.num_objects)
     self.image_discriminator = image_discriminator(settings)
+    networks = self.generator, self.object_discriminator, self.image_discriminator
+    for network in networks:
+      # The annotations of PyTorch lack memory_format.
+      network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     adam = settings.optimizer
     self._optimizers = [
       torch.optim.Adam(
-        module.to(device, memory_format=torch.channels_last).parameters(),
+        module.parameters(),
         fused=True,
         lr=adam.learning_rate,
         betas=(adam.b1, adam.b2),
         eps=adam.eps,
       )
-      for module in (self.generator, self.object_discriminator, self.image_discriminator)
+      for module in networks
     ]
     if compile:
       for name in ('_generate', '_generator_losses', '_object_losses', '_image_losses'):
@@ -194,18 +198,20 @@ class Peer:
     optimizer = self._optimizers[network]
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    # Attributes of fused optimizers, set by GradScaler to skip a step without waiting for the device.
-    optimizer.grad_scale, optimizer.found_inf = None, skip
+    # GradScaler sets these attributes of fused optimizers to skip a step without a synchronisation.
+    optimizer.grad_scale = None  # pyright: ignore[reportAttributeAccessIssue]
+    optimizer.found_inf = skip  # pyright: ignore[reportAttributeAccessIssue]
     optimizer.step()
 
-  def _generator_losses(self, scenes: Scenes, noise):
+  def _generator_losses(self, scenes: Scenes, noise: torch.Tensor):
+    assert scenes.image is not None and scenes.boxes is not None  # a step needs them
     with self._autocast():
       image, boxes, mask_logits, predicate_logits = self.generator(
         scenes, noise, scenes.boxes, scenes.masks
       )
       crops = self.object_discriminator.crop(image, scenes)
       scores, class_logits = self.object_discriminator(crops)
-      terms = {
+      terms: dict[str, Any] = {
         'l1_pixel': F.l1_loss(image, scenes.image),
         'bbox': F.mse_loss(boxes, scenes.boxes),
         'predicate': F.cross_entropy(predicate_logits, scenes.predicates),
@@ -222,13 +228,13 @@ class Peer:
       crops.detach(),
     )
 
-  def _object_losses(self, scenes: Scenes, fake_crops):
+  def _object_losses(self, scenes: Scenes, fake_crops: torch.Tensor):
     with self._autocast():
       fake_scores, fake_logits = self.object_discriminator(fake_crops)
       real_scores, real_logits = self.object_discriminator(
         self.object_discriminator.crop(scenes.image, scenes)
       )
-      terms = {
+      terms: dict[str, Any] = {
         'gan': F.softplus(-real_scores).mean() + F.softplus(fake_scores).mean(),
         'class_real': F.cross_entropy(real_logits, scenes.classes),
         'class_fake': F.cross_entropy(fake_logits, scenes.classes),
@@ -236,7 +242,7 @@ class Peer:
       terms['total'] = sum(terms.values())
     return {f'object_discriminator/{name}': term for name, term in terms.items()}
 
-  def _image_losses(self, scenes: Scenes, fake):
+  def _image_losses(self, scenes: Scenes, fake: torch.Tensor):
     with self._autocast():
       fake_scores = self.image_discriminator(fake).float()
       real_scores = self.image_discriminator(scenes.image).float()
@@ -261,7 +267,7 @@ class Peer:
     self.generator.train()
     return image
 
-  def _generate(self, scenes: Scenes, noise):
+  def _generate(self, scenes: Scenes, noise: torch.Tensor):
     with self._autocast():
       return self.generator(scenes, noise)[0]
 
