@@ -9,7 +9,7 @@ peak are comparable.
 import itertools
 
 from benchmarks.scenes import VOCABULARY
-from sg2im_jax.models.discriminators import parse_arch
+from sg2im_jax.models.arch import parse_arch
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.settings import DiscriminatorSettings, Settings
 

@@ -23,7 +23,7 @@ import torch
 from pydantic import Field
 
 from benchmarks.tables import Table
-from data_pipelines import command_line
+from data_pipelines import command_line, preparation
 from data_pipelines.coco import annotations as coco_annotations
 from data_pipelines.coco.options import CocoOptions
 from data_pipelines.configs import coco64
@@ -208,7 +208,7 @@ def measure(options: InputPipelineOptions):
     data = coco.replace(
       source_dir=options.source_dir, data_dir=options.data_dir, image_size=(size, size)
     )
-    builder = input_pipeline.prepare(data)
+    builder = preparation.prepare(data)
     cold = cold_images_per_second(builder, data)
     medians = in_turns(
       {

@@ -14,7 +14,7 @@ from torch import nn
 
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
-from sg2im_jax.models.discriminators import parse_arch
+from sg2im_jax.models.arch import parse_arch
 from sg2im_jax.settings import Settings
 
 

@@ -15,6 +15,9 @@ python -m sg2im_jax.train --config=configs/ablations.py:vg64_no_gconv --workdir=
   gt_layout_no_gconv       the same without graph convolution
 """
 
+# The attributes of a ConfigDict have no types.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+
 from ml_collections import ConfigDict
 
 from data_pipelines.configs import coco64, vg64

@@ -4,6 +4,9 @@
       --config.data.source_dir=datasets/coco
 """
 
+# The attributes of a ConfigDict have no types.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+
 from ml_collections import ConfigDict
 
 from data_pipelines.configs import coco64

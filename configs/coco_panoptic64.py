@@ -6,6 +6,9 @@
 Model and hyper-parameters are those of `coco64`. There is no published model to compare with.
 """
 
+# The attributes of a ConfigDict have no types.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+
 from ml_collections import ConfigDict
 
 from data_pipelines.configs import coco64

@@ -3,6 +3,9 @@
 python -m sg2im_jax.train --config=configs/debug.py --workdir=runs/debug
 """
 
+# The attributes of a ConfigDict have no types.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+
 from ml_collections import ConfigDict
 
 from data_pipelines.configs import coco64

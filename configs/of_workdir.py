@@ -36,7 +36,8 @@ def _fill(config: ConfigDict, base: ConfigDict):
     if key not in config:
       config[key] = value
     elif isinstance(value, ConfigDict) and key != 'options':
-      _fill(config[key], value)
+      section: Any = config[key]
+      _fill(section, value)
 
 
 def _tuples(value: Any) -> Any:

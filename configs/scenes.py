@@ -30,6 +30,9 @@ training set has 25 thousand images or more; with some hundred scenes take fewer
 overfits them.
 """
 
+# The attributes of a ConfigDict have no types.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+
 from ml_collections import ConfigDict
 
 from data_pipelines.configs import coco64

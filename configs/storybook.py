@@ -6,6 +6,9 @@ About 5 minutes on 2 CPU cores. Expect a validation box IoU of 0.50, and picture
 things in the right places but little detail.
 """
 
+# The attributes of a ConfigDict have no types.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+
 from ml_collections import ConfigDict
 
 from data_pipelines.configs import coco64

@@ -1,5 +1,8 @@
 """Visual Genome at 128x128; see vg64.py."""
 
+# The attributes of a ConfigDict have no types.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+
 from ml_collections import ConfigDict
 
 from data_pipelines.configs import vg64

@@ -8,6 +8,9 @@ Get Visual Genome 1.4 from visualgenome.org and vg_splits.json from the publishe
 the published checkpoint.
 """
 
+# The attributes of a ConfigDict have no types.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+
 from ml_collections import ConfigDict
 
 from data_pipelines.configs import coco64

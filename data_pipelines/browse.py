@@ -29,7 +29,7 @@ class BrowseOptions(VisitOptions):
 
 def browse(options: BrowseOptions):
   """Writes the sheet of the first scenes and prints the statistics of all."""
-  from data_pipelines.pipeline import browsing, prepared  # TensorFlow takes seconds
+  from data_pipelines.drawing import browsing, prepared  # TensorFlow takes seconds
 
   visits = prepared.visits(options)
   for text in browsing.browse(visits, options.output, options.num_scenes):

@@ -49,11 +49,11 @@ def run(
       absl's.
     positional: the field that takes the arguments that are no flags; without it there may be none.
   """
-  define_flags(options_class)
+  define_flags(options_class, positional=positional)
 
   def parse_flags(argv: Sequence[str]) -> list[str]:
     if _HELP_FLAGS & set(argv[1:]):
-      print(_help(options_class, doc))
+      print(_help(options_class, doc, positional))
       sys.exit(0)
     return (parse or _parse_flags)(argv)
 
@@ -63,7 +63,7 @@ def run(
     values = {
       name: _value(options_class, name)
       for name, field in options_class.model_fields.items()
-      if not (field.is_required() and flags.FLAGS[name].value is None)
+      if name != positional and not (field.is_required() and flags.FLAGS[name].value is None)
     }
     if positional is not None:
       values[positional] = tuple(argv[1:])
@@ -86,9 +86,16 @@ def run(
   raise AssertionError('app.run exits')
 
 
-def define_flags(options_class: type[Section], flag_values: flags.FlagValues = flags.FLAGS):
-  """Defines a flag for each field of the class."""
+def define_flags(
+  options_class: type[Section],
+  flag_values: flags.FlagValues = flags.FLAGS,
+  *,
+  positional: str | None = None,
+):
+  """Defines a flag for each field of the class but the one of positional arguments."""
   for name, field in options_class.model_fields.items():
+    if name == positional:
+      continue
     kind, constraints = _kind(field)
     default = None if field.is_required() else field.get_default()
     common: dict[str, Any] = {'help': field.description, 'flag_values': flag_values}
@@ -184,12 +191,14 @@ def _value(options_class: type[Section], name: str) -> Any:
   return tuple(value)
 
 
-def _help(options_class: type[Section], doc: str | None) -> str:
-  return '\n'.join([(doc or '').strip(), '', 'Flags:', *_flag_lines(options_class)])
+def _help(options_class: type[Section], doc: str | None, positional: str | None) -> str:
+  return '\n'.join([(doc or '').strip(), '', 'Flags:', *_flag_lines(options_class, positional)])
 
 
-def _flag_lines(options_class: type[Section]) -> Iterator[str]:
+def _flag_lines(options_class: type[Section], positional: str | None) -> Iterator[str]:
   for name, field in options_class.model_fields.items():
+    if name == positional:
+      continue
     kind, _ = _kind(field)
     if kind is bool:
       yield f'  --[no]{name}'

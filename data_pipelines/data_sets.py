@@ -8,6 +8,7 @@ from data_pipelines.coco.official_files import PANOPTIC_FILES, STUFF_FILES
 from data_pipelines.coco.options import CocoOptions
 from data_pipelines.own_scenes.options import OwnScenesOptions
 from data_pipelines.pipeline.download import DataSetFiles
+from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.settings.section import Section
 from data_pipelines.storybook.options import StorybookOptions
 from data_pipelines.visual_genome import official_files
@@ -67,6 +68,18 @@ DATA_SETS = (
 )
 
 
-def find(name: str) -> DataSet | None:
-  """The data set of that name; None if there is none."""
-  return next((data_set for data_set in DATA_SETS if data_set.name == name), None)
+# The class of config.data.options by the name of the data set: the context that `DataSettings` are
+# validated in.
+OPTIONS = {data_set.name: data_set.options for data_set in DATA_SETS}
+
+
+def find(name: str) -> DataSet:
+  """The data set of that name.
+
+  Raises:
+    SettingsError: there is none.
+  """
+  for data_set in DATA_SETS:
+    if data_set.name == name:
+      return data_set
+  raise SettingsError(Fault('data.name', f'is {name!r}, expected one of {", ".join(OPTIONS)}'))

@@ -16,7 +16,8 @@ from typing import Annotated
 
 import pydantic
 
-from data_pipelines import command_line, data_sets
+from data_pipelines import command_line, data_sets, preparation
+from data_pipelines.pipeline import download
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.settings.section import PositiveInt, Section
 
@@ -70,9 +71,7 @@ def spell(setting: str) -> str:
 
 def prepare(options: PrepareOptions) -> int:
   """Prepares the records and prints the report, or prints what is wrong with a folder of scenes."""
-  from data_pipelines.pipeline import input_pipeline, preparation  # TensorFlow takes seconds
-
-  data_set = preparation.find_data_set(options.dataset)
+  data_set = preparation.data_sets.find(options.dataset)
   settings = preparation.data_settings(
     data_set,
     source=options.source,
@@ -85,7 +84,8 @@ def prepare(options: PrepareOptions) -> int:
     return _check(data_set.name, settings.source_dir)
   if options.download:
     _download(data_set, settings.source_dir)
-  print(preparation.report(settings, input_pipeline.prepare(settings)))
+
+  print(preparation.report(settings, preparation.prepare(settings)))
   return 0
 
 
@@ -103,8 +103,6 @@ def _check(name: str, source: str) -> int:
 
 
 def _download(data_set: data_sets.DataSet, directory: str):
-  from data_pipelines.pipeline import download
-
   if data_set.files is None:
     known = ', '.join(one.name for one in data_sets.DATA_SETS if one.files)
     raise UserError(f'--download: {data_set.name} has no official files; it is for {known}')

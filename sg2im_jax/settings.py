@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal
 import pydantic
 from ml_collections import ConfigDict
 
+from data_pipelines import data_sets
 from data_pipelines.configs import coco64
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.settings.data_settings import DataSettings
 from data_pipelines.settings.section import NonNegativeInt, PositiveInt, Section, faults_of
 from sg2im_jax import models
-from sg2im_jax.training import best_metric
-from sg2im_jax.training.losses import LossSettings
+from sg2im_jax.losses import LossSettings
+from sg2im_jax.metrics import best_metric
 
 PositiveFloat = Annotated[float, pydantic.Field(gt=0)]
 Beta = Annotated[float, pydantic.Field(ge=0, lt=1)]
@@ -117,7 +118,7 @@ class Settings(Section):
     """
     values = config.to_dict() if isinstance(config, ConfigDict) else config
     try:
-      settings, faults = cls.model_validate(values), []
+      settings, faults = cls.model_validate(values, context=data_sets.OPTIONS), []
     except pydantic.ValidationError as error:
       faults = faults_of(error, values)
       # What does not fit each other is looked for beside these faults, with harmless values in the
@@ -175,7 +176,7 @@ def _without(faults: list[Fault], values: dict[str, Any]) -> Settings | None:
     else:
       section.pop(key, None)
   try:
-    return Settings.model_validate(values)
+    return Settings.model_validate(values, context=data_sets.OPTIONS)
   except pydantic.ValidationError:
     return None
 

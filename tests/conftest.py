@@ -2,10 +2,15 @@ import dataclasses
 import pathlib
 
 import jax
+import jaxtyping
 import pytest
 
-from sg2im_jax.runtime import compilation
-from tests.training_runs import NUM_STEPS, SCHEDULE, start_training
+from tests.shape_checks import CHECKER
+
+jaxtyping.install_import_hook(['sg2im_jax.models', 'sg2im_jax.scene_batch'], CHECKER)
+
+from sg2im_jax.runtime import compilation  # noqa: E402 - after the hook that checks its annotations
+from tests.training_runs import NUM_STEPS, SCHEDULE, start_training  # noqa: E402
 
 # as the commands do, whose results are compared with those of this process
 compilation.choose_cpu_library()

@@ -48,13 +48,13 @@ def random_batch(
   triples = np.zeros((batch_size, triple_slots, 3), np.int32)
   triple_mask = np.zeros((batch_size, triple_slots), bool)
   for row, count in enumerate(num_objects):
-    drawn = [
+    relations = [
       (i, rng.integers(1, VOCABULARY.num_predicates), rng.integers(1, count))
       for i in range(1, count)
     ]
-    drawn += [(i, 0, 0) for i in range(1, count)]
-    triples[row, : len(drawn)] = drawn
-    triple_mask[row, : len(drawn)] = True
+    relations += [(i, 0, 0) for i in range(1, count)]
+    triples[row, : len(relations)] = relations
+    triple_mask[row, : len(relations)] = True
   object_mask = np.arange(object_slots) < num_objects[:, None]
 
   def slots(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -45,7 +46,7 @@ class AnnotatedImage:
 
   def mask(self, object_: AnnotatedObject) -> np.ndarray:
     """bool[height, width]: where the object is, by its polygons or RLE."""
-    runs = object_.segmentation
+    runs: Any = object_.segmentation
     try:
       if isinstance(runs, list):
         polygons = [
@@ -109,14 +110,14 @@ def read(
     image_ids: the images to choose from, None for all.
 
   Raises:
-    UserError: a file is damaged or has another layout, or a whitelist names no category.
+    UserError: a file is damaged or has another format, or a whitelist names no category.
   """
-  names, faults = {}, collections.Counter()
+  names, faults, annotated, image_list = {}, collections.Counter(), set(), None
   for path in (instances_path, stuff_path):  # one at a time in memory: each takes gigabytes
     document, file_faults = load(source, path), Faults()
     is_things = path == instances_path
-    with layout_of(path):
-      if is_things:
+    with expect_coco(path):
+      if image_list is None:  # the first file lists the images
         image_list = ImageList(document['images'], image_ids, file_faults)
       names |= category_names(document['categories'])
       categories = chosen_categories(document['categories'], options, is_things)
@@ -124,7 +125,9 @@ def read(
         document['annotations'], 'id', 'annotations listed twice', file_faults
       ):
         image = image_list.find(annotation, file_faults)
-        box = image and passing_box(annotation, image, categories, options, file_faults)
+        if image is None:
+          continue
+        box = passing_box(annotation, image, categories, options, file_faults)
         if box is not None:
           image.objects.append(
             AnnotatedObject(annotation['category_id'], box, _compact(annotation['segmentation']))
@@ -134,6 +137,7 @@ def read(
     file_faults.report(path)
     faults += file_faults.counts
     del document  # before the next is loaded
+  assert image_list is not None
   # `annotated` is now that of the stuff.
   images = [
     image
@@ -147,7 +151,10 @@ def load(source: Source, path: str) -> dict:
   """The JSON document at a path; UserError if it is damaged."""
   try:
     # As text: json.load would keep the bytes beside the text that it makes of them.
-    with source.open(path) as file, io.TextIOWrapper(file, encoding='utf-8') as text:
+    with (
+      source.open(path) as file,
+      io.TextIOWrapper(file, encoding='utf-8') as text,  # pyright: ignore[reportArgumentType]
+    ):
       return json.load(text)
   except Exception as error:  # JSON, UTF-8, or what zipfile and zlib raise for a damaged archive
     raise UserError(
@@ -158,15 +165,15 @@ def load(source: Source, path: str) -> dict:
 
 
 @contextlib.contextmanager
-def layout_of(path: str) -> Iterator[None]:
-  """Turns what reading a document of another layout raises into a UserError."""
+def expect_coco(path: str) -> Iterator[None]:
+  """Turns what reading a document of another format raises into a UserError."""
   try:
     yield
   except UserError:
     raise
   except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
     raise UserError(
-      f'{path}: not in the layout of COCO annotations ({type(error).__name__}: {error}); expected '
+      f'{path}: not in the format of COCO annotations ({type(error).__name__}: {error}); expected '
       '"images", "categories" and "annotations" with "bbox" and "segmentation" or "segments_info"'
     ) from None
 
@@ -306,7 +313,7 @@ def _compact(segmentation: list | dict) -> list | dict:
   return segmentation
 
 
-def _describe_segmentation(segmentation: list | dict) -> str:
+def _describe_segmentation(segmentation: list | dict | int) -> str:
   if isinstance(segmentation, list):
     return describe([np.asarray(polygon).tolist() for polygon in segmentation])
   return describe(segmentation)

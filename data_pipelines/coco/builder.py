@@ -23,7 +23,7 @@ from data_pipelines.coco import annotations as coco_annotations
 from data_pipelines.coco.options import CocoOptions
 from data_pipelines.pipeline import images
 from data_pipelines.pipeline.parallel import ordered_map
-from data_pipelines.pipeline.records import other_annotations, record_features
+from data_pipelines.pipeline.records import metadata_of, other_annotations, record_features
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs import encoding
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
@@ -70,7 +70,7 @@ class CocoBuilder(tfds.core.GeneratorBasedBuilder):
   """What the readings of COCO have in common: images, splits, records."""
 
   ARCHIVES: Mapping[str, str]  # annotation files, {} for the part -> the archive that holds them
-  builder_config: CocoConfig
+  builder_config: CocoConfig  # pyright: ignore[reportIncompatibleMethodOverride]
 
   @abc.abstractmethod
   def read_annotations(
@@ -157,7 +157,7 @@ class CocoBuilder(tfds.core.GeneratorBasedBuilder):
       logging.info('%s: %d images pass the filter.', part, len(annotations.images))
       parts[part] = annotations
       faults += annotations.faults
-    self.info.metadata.update(
+    metadata_of(self).update(
       vocabulary=parts[TRAIN].vocabulary.to_dict(),
       max_objects=0,
       max_relations=0,
@@ -179,7 +179,7 @@ class CocoBuilder(tfds.core.GeneratorBasedBuilder):
   def _generate_examples(
     self, source: Source, part: str, annotated_images: list[coco_annotations.AnnotatedImage]
   ) -> Iterator[tuple[int, dict]]:
-    metadata = self.info.metadata
+    metadata = metadata_of(self)
     num_skipped, num_empty_masks = 0, 0
     make_example = functools.partial(self._make_example, source, part)
     for image, example in zip(
@@ -293,7 +293,7 @@ def make(builder_class: type[Builder], settings: DataSettings) -> Builder:
     if options.train_images == 'auto' and not uses_lists:
       builder.builder_config.without_lists = True
   elif not missing and not (uses_lists and missing_lists):
-    if builder.info.metadata['annotation_bytes'] != builder.annotation_bytes(source):
+    if metadata_of(builder)['annotation_bytes'] != builder.annotation_bytes(source):
       raise other_annotations(builder, source)
   return builder
 

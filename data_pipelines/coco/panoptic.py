@@ -8,7 +8,6 @@ own, and these are the class ids and names here.
 
 import io
 import pathlib
-from typing import BinaryIO
 
 import numpy as np
 import PIL.Image
@@ -67,7 +66,7 @@ def read(
 ) -> coco_annotations.Annotations:
   """Reads one part of COCO, and keeps what passes the filter; see `coco_annotations.read`."""
   document, faults = coco_annotations.load(source, path), coco_annotations.Faults()
-  with coco_annotations.layout_of(path):
+  with coco_annotations.expect_coco(path):
     image_list = coco_annotations.ImageList(document['images'], image_ids, faults)
     is_thing = {category['id']: bool(category['isthing']) for category in document['categories']}
     categories = {}
@@ -106,14 +105,14 @@ def read(
   return coco_annotations.Annotations(images, vocabulary, faults.counts)
 
 
-def open_segments(source: Source, part: str, image: AnnotatedImage) -> BinaryIO:
+def open_segments(source: Source, part: str, image: AnnotatedImage) -> io.BufferedIOBase:
   """The PNG of an image; FileNotFoundError if there is none."""
   name = pathlib.PurePath(image.file_name).stem + '.png'
   paths = [f'{folder}/{name}' for folder in _segment_folders(part)]
   return source.open(source.find(*paths) or paths[0])
 
 
-def read_segments(file: BinaryIO) -> np.ndarray:
+def read_segments(file: io.BufferedIOBase) -> np.ndarray:
   """int32[H, W]: the id of the segment of each pixel, R + 256 G + 65536 B; 0 is none.
 
   Raises:

@@ -8,12 +8,21 @@ picture needs no font of the system and looks alike on every machine.
 import dataclasses
 import itertools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pygraphviz
 from PIL import Image, ImageDraw
 
-from data_pipelines.drawing.sheets import BACKGROUND, INK, Color, class_color, font, text_size, tint
+from data_pipelines.drawing.style import (
+  BACKGROUND,
+  INK,
+  Color,
+  class_color,
+  font,
+  text_size,
+  tint,
+)
 from data_pipelines.scene_graphs.graph import SceneGraph
 
 OBJECT_TEXT, PREDICATE_TEXT = 16, 13  # heights in pixels
@@ -80,7 +89,7 @@ class PlacedGraph:
 
 def place_graph(graph: SceneGraph) -> PlacedGraph:
   """Gives every object and predicate its place, and every arrow its bends."""
-  placed = _layout(graph)
+  placed = _place(graph)
   left, bottom, right, top = (float(number) for number in placed.graph_attr['bb'].split(','))
 
   def to_pixels(position: str) -> Point:  # Graphviz's y axis points up
@@ -88,12 +97,13 @@ def place_graph(graph: SceneGraph) -> PlacedGraph:
     return x - left + _MARGIN, top - y + _MARGIN
 
   def node(kind: str, index: int, name: str, size: tuple[int, int]) -> PlacedNode:
-    return PlacedNode(name, *to_pixels(placed.get_node(f'{kind} {index}').attr['pos']), *size)
+    position = _attributes(placed.get_node(f'{kind} {index}'))['pos']
+    return PlacedNode(name, *to_pixels(position), *size)
 
   arrows = [[] for _ in graph.relationships]
   for edge in placed.edges():
     label = next(end for end in edge if end.startswith('relationship'))
-    arrows[int(label.split()[1])].append(_arrow(edge.attr['pos'], to_pixels))
+    arrows[int(label.split()[1])].append(_arrow(_attributes(edge)['pos'], to_pixels))
   return PlacedGraph(
     right - left + 2 * _MARGIN,
     top - bottom + 2 * _MARGIN,
@@ -136,9 +146,11 @@ def _predicate_size(name: str) -> tuple[int, int]:
   return width + 10, height + 4
 
 
-def _layout(graph: SceneGraph) -> pygraphviz.AGraph:
-  """Every predicate is a node of its own between two objects: labels never overlap, and parallel
-  arrows stay apart.
+def _place(graph: SceneGraph) -> pygraphviz.AGraph:
+  """Positions by Graphviz's dot.
+
+  Every predicate is a node of its own between two objects, so that labels do not overlap and
+  parallel arrows stay apart.
   """
   placed = pygraphviz.AGraph(directed=True, ranksep=0.2, nodesep=0.25)
   placed.node_attr.update(shape='box', fixedsize='true', label='')
@@ -159,6 +171,11 @@ def _layout(graph: SceneGraph) -> pygraphviz.AGraph:
       placed.add_edge(label, object_, dir='forward')
   placed.layout('dot')
   return placed
+
+
+def _attributes(item: Any) -> Mapping[str, str]:
+  """Graphviz's attributes of a node or an edge, which pygraphviz declares as a string or a tuple."""
+  return item.attr
 
 
 def _arrow(spline: str, to_pixels: Callable[[str], Point]) -> Arrow:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from data_pipelines.drawing import sheets as drawing
+from data_pipelines.drawing import sheets
 from data_pipelines.drawing.graphs import draw_graph
+from data_pipelines.drawing.layouts import draw_boxes, draw_layout
 from data_pipelines.pipeline.prepared import PreparedScene
 
 PICTURE_SIDE = 320  # pixels, about
@@ -16,17 +17,17 @@ def draw_scenes(scenes: Sequence[PreparedScene]) -> Image.Image:
   """A row for each scene: image id, image, boxes, layout, graph."""
   rows = []
   for scene in scenes:
-    image = drawing.enlarge(scene.image, PICTURE_SIDE)
+    image = sheets.enlarge(scene.image, PICTURE_SIDE)
     graph = draw_graph(scene.graph)
     graph.thumbnail(_GRAPH_PANEL, Image.Resampling.LANCZOS)
     names, size = scene.graph.objects, (image.height, image.width)
     rows.append(
       [
-        drawing.text_picture(scene.image_id),
+        sheets.text_picture(scene.image_id),
         image,
-        drawing.draw_boxes(image, names, scene.boxes),
-        drawing.draw_layout(names, scene.boxes, scene.masks, size),
+        draw_boxes(image, names, scene.boxes),
+        draw_layout(names, scene.boxes, scene.masks, size),
         graph,
       ]
     )
-  return drawing.table(rows, ('image id', 'image', 'boxes', 'layout', 'graph of this visit'))
+  return sheets.table(rows, ('image id', 'image', 'boxes', 'layout', 'graph of this visit'))

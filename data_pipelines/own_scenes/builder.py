@@ -15,10 +15,10 @@ from absl import logging
 
 from data_pipelines.own_scenes import scenes_file
 from data_pipelines.own_scenes.options import OwnScenesOptions
-from data_pipelines.own_scenes.scenes_file import Reading, Scene, SceneObject
+from data_pipelines.own_scenes.scenes_file import ObjectDescription, Reading, SceneDescription
 from data_pipelines.pipeline.images import read_image
 from data_pipelines.pipeline.parallel import ordered_map
-from data_pipelines.pipeline.records import record_features
+from data_pipelines.pipeline.records import metadata_of, record_features
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs import encoding
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
@@ -40,12 +40,12 @@ class Selection:
     attribute_ids: by name, most common first.
   """
 
-  scenes: list[Scene]
+  scenes: list[SceneDescription]
   vocabulary: Vocabulary
   attribute_ids: dict[str, int]
 
 
-def select(scenes: Iterable[Scene], options: OwnScenesOptions) -> Selection:
+def select(scenes: Iterable[SceneDescription], options: OwnScenesOptions) -> Selection:
   """Applies the options until every object name that is left is common enough in the training
   scenes that are left.
   """
@@ -53,7 +53,7 @@ def select(scenes: Iterable[Scene], options: OwnScenesOptions) -> Selection:
     _keep_objects(scene, [_is_large(object_, scene, options) for object_ in scene.objects])
     for scene in scenes
   ]
-  before = None
+  before, object_names = None, {}
   while (
     kept != before
   ):  # a scene that goes can make a name rare, and a name that goes can leave a scene too small
@@ -100,12 +100,14 @@ def select(scenes: Iterable[Scene], options: OwnScenesOptions) -> Selection:
   return Selection(kept, Vocabulary((IMAGE_OBJECT, *object_names), predicate_names), attribute_ids)
 
 
-def _is_large(object_: SceneObject, scene: Scene, options: OwnScenesOptions) -> bool:
+def _is_large(
+  object_: ObjectDescription, scene: SceneDescription, options: OwnScenesOptions
+) -> bool:
   x0, y0, x1, y1 = object_.box
   return (x1 - x0) * (y1 - y0) / (scene.width * scene.height) > options.min_object_area
 
 
-def _keep_objects(scene: Scene, is_kept: Sequence[bool]) -> Scene:
+def _keep_objects(scene: SceneDescription, is_kept: Sequence[bool]) -> SceneDescription:
   """The scene without the other objects and their relationships."""
   indices = [index for index in range(len(scene.objects)) if is_kept[index]]
   places = {index: place for place, index in enumerate(indices)}
@@ -146,7 +148,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
   """Images with named objects, relationships and attributes, from a folder with scenes.jsonl."""
 
   VERSION = tfds.core.Version('1.0.0')
-  builder_config: ScenesConfig
+  builder_config: ScenesConfig  # pyright: ignore[reportIncompatibleMethodOverride]
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
@@ -188,7 +190,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
           ),
           str(path),
         )
-    self.info.metadata.update(
+    metadata_of(self).update(
       vocabulary=selection.vocabulary.to_dict(),
       attribute_names=list(selection.attribute_ids),
       max_objects=max(len(scene.objects) for scene in selection.scenes),
@@ -234,14 +236,16 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
       )
 
   def _generate_examples(
-    self, source: Source, scenes: list[Scene], selection: Selection
+    self, source: Source, scenes: list[SceneDescription], selection: Selection
   ) -> Iterator[tuple[str, dict]]:
     make_record = functools.partial(_record, source, self.builder_config, selection)
     for scene, record in zip(scenes, ordered_map(make_record, scenes), strict=True):
       yield scene.file, record
 
 
-def _record(source: Source, config: ScenesConfig, selection: Selection, scene: Scene) -> dict:
+def _record(
+  source: Source, config: ScenesConfig, selection: Selection, scene: SceneDescription
+) -> dict:
   vocabulary, where = selection.vocabulary, scene.file
   with source.open(scene.file) as file:
     image = read_image(file, config.image_size)
@@ -282,7 +286,11 @@ def _record(source: Source, config: ScenesConfig, selection: Selection, scene: S
 
 
 def _mask(
-  source: Source, scene: Scene, object_: SceneObject, box: np.ndarray, mask_size: int
+  source: Source,
+  scene: SceneDescription,
+  object_: ObjectDescription,
+  box: np.ndarray,
+  mask_size: int,
 ) -> np.ndarray:
   """uint8[M, M] in the frame of the box, all of it where the object has no mask."""
   if object_.mask is None:

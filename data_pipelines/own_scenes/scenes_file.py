@@ -72,7 +72,7 @@ class LineFault(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class SceneObject:
+class ObjectDescription:
   """An object as the line describes it.
 
   Attributes:
@@ -89,7 +89,7 @@ class SceneObject:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
+class SceneDescription:
   """A line without faults.
 
   Attributes:
@@ -104,7 +104,7 @@ class Scene:
   split: str
   width: int
   height: int
-  objects: tuple[SceneObject, ...]
+  objects: tuple[ObjectDescription, ...]
   relationships: tuple[tuple[int, str, int], ...]
 
 
@@ -114,7 +114,7 @@ class Reading:
   line number.
   """
 
-  scenes: list[Scene]
+  scenes: list[SceneDescription]
   faults: dict[int, list[str]]
 
   def missing_splits(self) -> list[str]:
@@ -188,7 +188,7 @@ def read(source: Source, content: bytes) -> Reading:
         'of an image '
         'in one line'
       )
-    if line.faults:
+    if line.scene is None or line.faults:
       faults[number] = line.faults
     else:
       scenes.append(line.scene)
@@ -230,7 +230,7 @@ class _Line:
     self._source = source
     self.faults: list[str] = []
     self.file: str | None = None
-    self.scene: Scene | None = None
+    self.scene: SceneDescription | None = None
     with self._noting(''):
       self._parse(_load(line))
 
@@ -252,32 +252,34 @@ class _Line:
     split, objects = document.get('split', 'train'), document.get('objects', [])
     if split not in SPLITS:
       self.note(f'"split" is {describe(split)}; expected one of {", ".join(SPLITS)}')
-    width = height = math.inf  # while it is not known, boxes are checked for all else
+    size = None  # width and height; while they are unknown, boxes are checked for all else
     if 'file' in document:
       with self._noting(''):
         self.file = _path('file', document['file'])
         image = _open_image(self._source, 'file', self.file)
-        width, height = image.size
+        size = image.size
         _check_upright(image, self.file)
     parsed = []
     if not isinstance(objects, list) or ('objects' in document and not objects):
       self.note(f'"objects" is {describe(objects)}; expected a list of at least one object')
     else:
       parsed = [
-        self._parse_object(value, width, height, f'object {index}: ')
-        for index, value in enumerate(objects)
+        self._parse_object(value, size, f'object {index}: ') for index, value in enumerate(objects)
       ]
     relationships = []
     with self._noting(''):
       for index, value in enumerate(_list('relationships', document.get('relationships', []))):
         with self._noting(f'relationship {index}: '):
           relationships.append(_relationship(value, len(parsed)))
-    if not self.faults:
-      self.scene = Scene(
-        self.file, split, width, height, tuple(parsed), tuple(dict.fromkeys(relationships))
+    if not self.faults and self.file is not None and size is not None:
+      objects = tuple(object_ for object_ in parsed if object_ is not None)
+      self.scene = SceneDescription(
+        self.file, split, *size, objects, tuple(dict.fromkeys(relationships))
       )
 
-  def _parse_object(self, value, width: float, height: float, where: str) -> SceneObject | None:
+  def _parse_object(
+    self, value, size: tuple[int, int] | None, where: str
+  ) -> ObjectDescription | None:
     """The object; None after a fault."""
     num_faults = len(self.faults)
     if not isinstance(value, dict):
@@ -293,17 +295,17 @@ class _Line:
         name = _name('"name"', value['name'])
     if 'box' in value:
       with self._noting(where):
-        box = _box(value['box'], width, height)
-    if 'mask' in value and width < math.inf:
+        box = _box(value['box'], size)
+    if 'mask' in value and size is not None:
       with self._noting(where):
-        _check_mask(read_mask(self._source, value['mask'], width, height), box)
+        _check_mask(read_mask(self._source, value['mask'], *size), box)
     with self._noting(where):
       for attribute in _list('attributes', value.get('attributes', [])):
         with self._noting(where):
           attributes.append(_name('an attribute', attribute))
-    if len(self.faults) > num_faults:
+    if len(self.faults) > num_faults or name is None or box is None:
       return None
-    return SceneObject(name, box, value.get('mask'), tuple(dict.fromkeys(attributes)))
+    return ObjectDescription(name, box, value.get('mask'), tuple(dict.fromkeys(attributes)))
 
   def _note_keys(
     self, value: dict, required: tuple[str, ...], optional: tuple[str, ...], where: str
@@ -429,10 +431,11 @@ def _numbers(value, count: int | None = None) -> bool:
   )
 
 
-def _box(value, width: float, height: float) -> tuple[float, float, float, float]:
+def _box(value, image_size: tuple[int, int] | None) -> tuple[float, float, float, float]:
   if not _numbers(value, 4):
     raise LineFault(f'"box" is {describe(value)}; expected four numbers [x0, y0, x1, y1] in pixels')
   x0, y0, x1, y1 = value
+  width, height = image_size or (math.inf, math.inf)
   if x0 >= x1 or y0 >= y1:
     raise LineFault(
       f'"box" is {describe(value)}, which has no area; expected its edges [left, top, right, '
@@ -440,7 +443,7 @@ def _box(value, width: float, height: float) -> tuple[float, float, float, float
       'pixels (not width and height)'
     )
   if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-    size = f'the image of {width}x{height} pixels' if width < math.inf else 'the image'
+    size = f'the image of {width}x{height} pixels' if image_size else 'the image'
     raise LineFault(
       f'"box" is {describe(value)}, which reaches out of {size}; expected 0 <= x0 < x1 <= width '
       'and '

@@ -1,7 +1,6 @@
 """One image file as pixels at training size."""
 
 import io
-from typing import BinaryIO
 
 import numpy as np
 import PIL.Image
@@ -11,7 +10,7 @@ class UnreadableImage(ValueError):
   """A file that is no whole image; the message is the reason, in one line."""
 
 
-def read_image(file: BinaryIO, image_size: tuple[int, int]) -> np.ndarray:
+def read_image(file: io.BufferedIOBase, image_size: tuple[int, int]) -> np.ndarray:
   """The image in RGB, resized bilinearly (with anti-aliasing), ignoring its aspect.
 
   Args:

@@ -7,6 +7,10 @@ any step therefore continues with the very next batch; it reads again only the p
 that it skips.
 """
 
+# The stubs of TensorFlow know no slices with `...` and few nested structures.
+# pyright: reportArgumentType=false, reportCallIssue=false, reportIndexIssue=false
+# pyright: reportOperatorIssue=false, reportReturnType=false
+
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,8 +19,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from data_pipelines import data_sets
-from data_pipelines.pipeline import relation_ops
+from data_pipelines.pipeline import records, relation_ops
 from data_pipelines.pipeline.tensorflow_quietly import tf
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
@@ -30,20 +33,24 @@ MAX_THREADS = 16  # more do not help one pipeline
 EVALUATION_EPOCH = -1  # of the random numbers of evaluation; no epoch of training has this number
 
 
-def prepare(settings: DataSettings) -> tfds.core.DatasetBuilder:
-  """The builder of the data set that the settings name, prepared now unless it has been before.
+def prepare_records(
+  make_builder: Callable[[DataSettings], tfds.core.DatasetBuilder], settings: DataSettings
+) -> tfds.core.DatasetBuilder:
+  """A builder, prepared now unless it has been before; see `preparation.prepare`.
+
+  Args:
+    make_builder: of the data set, see `data_sets.DataSet`.
+    settings: of the data.
 
   Raises:
     UserError: the files that the records are made from are missing or damaged, or the records
       cannot be written.
   """
-  data_set = data_sets.find(settings.name)
-  assert data_set is not None, settings.name  # DataSettings has checked the name
   verbosity = logging.get_verbosity()
   # tensorflow-datasets warns of every configuration that its class does not list.
   logging.set_verbosity(logging.ERROR)
   try:
-    builder = data_set.make_builder(settings)
+    builder = make_builder(settings)
   finally:
     logging.set_verbosity(verbosity)
   try:
@@ -64,7 +71,7 @@ def prepare(settings: DataSettings) -> tfds.core.DatasetBuilder:
 
 def stored_vocabulary(builder: tfds.core.DatasetBuilder) -> Vocabulary:
   """The names behind the ids of the prepared records."""
-  return Vocabulary.from_dict(builder.info.metadata['vocabulary'])
+  return Vocabulary.from_dict(records.metadata_of(builder)['vocabulary'])
 
 
 def num_examples(builder: tfds.core.DatasetBuilder, split: str) -> int:
@@ -194,7 +201,7 @@ def check(builder: tfds.core.DatasetBuilder, settings: VisitSettings, vocabulary
     UserError: the model's vocabulary lacks a name of the data set.
   """
   names = stored_vocabulary(builder)
-  faults = _slot_faults(settings, builder.info.metadata)
+  faults = _slot_faults(settings, records.metadata_of(builder))
   missing = [name for name in _geometric_names(settings) if name not in names.predicate_names]
   if missing:
     faults.append(
@@ -300,7 +307,8 @@ def _stages(
   model's.
   """
   check(builder, settings, vocabulary)
-  metadata, names = builder.info.metadata, stored_vocabulary(builder)
+  metadata, names = records.metadata_of(builder), stored_vocabulary(builder)
+  features = records.features_of(builder)
   num_slots, kind = settings.max_objects, settings.relations
   max_relations = metadata['max_relations'] if kind in ('stored', 'mixed') else 0
   # A stored relation that is mixed in replaces a random one, so it needs no slot of its own.
@@ -312,7 +320,7 @@ def _stages(
   object_ids, predicate_ids = names.translation(vocabulary)
 
   def make_scene(record: tf.Tensor, key: tf.Tensor) -> dict[str, tf.Tensor]:
-    scene = builder.info.features.deserialize_example(record)
+    scene = features.deserialize_example(record)
     if settings.subsample:
       scene |= _subsample(scene, key, num_slots - 1, triple_budget)
     num_objects = tf.shape(scene['boxes'])[0]

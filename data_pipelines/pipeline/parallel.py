@@ -9,7 +9,8 @@ from typing import TypeVar
 
 _QUEUED_PER_THREAD = 4
 
-Item, Result = TypeVar('Item'), TypeVar('Result')
+Item = TypeVar('Item')
+Result = TypeVar('Result')
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_pipelines.pipeline import input_pipeline
+from data_pipelines.pipeline import input_pipeline, records
 from data_pipelines.pipeline.tensorflow_quietly import tf
 from data_pipelines.pipeline.visit_options import VisitOptions
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
@@ -75,13 +75,13 @@ def open_data_set(data_dir: str, name: str | None = None) -> tfds.core.DatasetBu
     path for path in found if (name or '') in path
   ]
   if len(matching) != 1:
-    number = len(matching) or 'no'
+    choice = matching or found
     problem = (
-      f'must choose one of {number} data sets'
+      f'must choose one of {len(choice)} data sets'
       if name is None
-      else f'is {name!r}, which {number} paths contain; choose one'
+      else f'is {name!r}, which is in the path of {len(matching) or "no"} data sets; choose one'
     )
-    raise SettingsError(Fault('dataset', f'{problem}: {", ".join(matching or found)}'), data_dir)
+    raise SettingsError(Fault('dataset', f'{problem}: {", ".join(choice)}'), data_dir)
   directory = found[matching[0]]
   try:
     builder = tfds.builder_from_directory(directory)
@@ -91,9 +91,7 @@ def open_data_set(data_dir: str, name: str | None = None) -> tfds.core.DatasetBu
       f'{directory}: cannot be read ({error}); delete it, so that it is prepared again'
     ) from error
   if not is_ours:
-    raise SettingsError(
-      Fault('dataset', 'must choose a data set of scene graphs, which this is not'), str(directory)
-    )
+    raise UserError(f'{directory}: not a data set of scene graphs; choose another one')
   return builder
 
 
@@ -122,7 +120,9 @@ def whole_slots(
   """The fewest max_objects and max_triples that no scene of any split exceeds, once cut to
   `max_objects` if given.
   """
-  num_objects, num_stored = (builder.info.metadata[key] for key in ('max_objects', 'max_relations'))
+  num_objects, num_stored = (
+    records.metadata_of(builder)[key] for key in ('max_objects', 'max_relations')
+  )
   if max_objects is not None:
     num_objects = min(num_objects, max_objects - 1)
   return num_objects + 1, num_objects + {'stored': num_stored, 'none': 0}.get(
@@ -135,9 +135,9 @@ def _default_relations(builder: tfds.core.DatasetBuilder) -> Relations:
   has_geometric_names = set(GEOMETRIC_PREDICATES) <= set(
     input_pipeline.stored_vocabulary(builder).predicate_names
   )
-  if not builder.info.metadata['max_relations']:
+  if not records.metadata_of(builder)['max_relations']:
     return 'geometric' if has_geometric_names else 'none'
-  return 'mixed' if has_geometric_names and 'masks' in builder.info.features else 'stored'
+  return 'mixed' if has_geometric_names and 'masks' in records.features_of(builder) else 'stored'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -210,7 +210,7 @@ def image_ids(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[str]:
   ids = tf.data.TFRecordDataset(paths).map(
     lambda record: tf.io.parse_single_example(record, feature)['image_id']
   )
-  return (image_id.decode() for image_id in ids.as_numpy_iterator())
+  return (bytes(image_id).decode() for image_id in ids.as_numpy_iterator())
 
 
 def _scene(image_id: str, row: dict[str, np.ndarray], vocabulary: Vocabulary) -> PreparedScene:

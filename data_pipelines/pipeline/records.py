@@ -40,6 +40,20 @@ def record_features(
   return tfds.features.FeaturesDict(features)
 
 
+def features_of(builder: tfds.core.DatasetBuilder) -> tfds.features.FeaturesDict:
+  """The features of the records, see `record_features`."""
+  features = builder.info.features
+  assert isinstance(features, tfds.features.FeaturesDict)
+  return features
+
+
+def metadata_of(builder: tfds.core.DatasetBuilder) -> tfds.core.MetadataDict:
+  """What is stored beside the records: `vocabulary`, `max_objects`, `max_relations` and more."""
+  metadata = builder.info.metadata
+  assert isinstance(metadata, tfds.core.MetadataDict)
+  return metadata
+
+
 def other_annotations(builder: tfds.core.DatasetBuilder, source: Source) -> SettingsError:
   """The error for prepared records whose annotation files are not those of the source."""
   return SettingsError(

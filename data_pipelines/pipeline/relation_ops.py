@@ -6,6 +6,9 @@ Slot 0 of the padded arrays is `__image__`, which takes no part: objects are the
 S = O - 1.
 """
 
+# The stubs of TensorFlow know no slices with `...`.
+# pyright: reportArgumentType=false, reportOptionalOperand=false
+
 from data_pipelines.pipeline.tensorflow_quietly import tf
 from data_pipelines.scene_graphs.geometry import contains
 

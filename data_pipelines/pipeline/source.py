@@ -14,7 +14,7 @@ import weakref
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import Any
 
 from absl import logging
 
@@ -57,7 +57,7 @@ class Source:
     _, member = self._member(path)
     return member.file_size
 
-  def open(self, path: str) -> BinaryIO:
+  def open(self, path: str) -> io.BufferedIOBase:
     """The file, to be read; from an archive, its sum is checked when its end is reached.
 
     Raises FileNotFoundError if there is no such file, zipfile.BadZipFile, zlib.error or OSError,
@@ -183,7 +183,7 @@ class _Archive:
       yield path
       yield self._prefix + path
 
-  def open(self, member: zipfile.ZipInfo) -> BinaryIO:
+  def open(self, member: zipfile.ZipInfo) -> io.BufferedIOBase:
     file = self._region.open()
     try:
       file.seek(self._data_start(file, member))
@@ -199,7 +199,7 @@ class _Archive:
         self._region.path, self._region.start + self._data_start(file, member), member.file_size
       )
 
-  def _data_start(self, file: BinaryIO, member: zipfile.ZipInfo) -> int:
+  def _data_start(self, file: io.BufferedIOBase, member: zipfile.ZipInfo) -> int:
     file.seek(member.header_offset)
     header = file.read(_LOCAL_HEADER.size)
     if len(header) < _LOCAL_HEADER.size or not header.startswith(_SIGNATURE):
@@ -218,7 +218,7 @@ class _Region:
   start: int
   size: int
 
-  def open(self) -> BinaryIO:
+  def open(self) -> io.BufferedReader:
     file = self.path.open('rb')
     return file if self.start == 0 else io.BufferedReader(_Slice(file, self.start, self.size))
 
@@ -226,7 +226,7 @@ class _Region:
 class _Slice(io.RawIOBase):
   """Part of a file as a file of its own."""
 
-  def __init__(self, file: BinaryIO, start: int, size: int):
+  def __init__(self, file: io.BufferedReader, start: int, size: int):
     self._file, self._start, self._size = file, start, size
     self._position = 0
 
@@ -242,7 +242,7 @@ class _Slice(io.RawIOBase):
     )
     return self._position
 
-  def readinto(self, buffer: memoryview) -> int:
+  def readinto(self, buffer: Any) -> int:
     self._file.seek(self._start + self._position)
     count = self._file.readinto(memoryview(buffer)[: max(self._size - self._position, 0)])
     self._position += count

@@ -82,7 +82,7 @@ class Vocabulary:
     )
 
   def to_dict(self) -> dict[str, list[str] | dict[str, int]]:
-    """The published layout: two lists by id, two mappings by name; fit for JSON."""
+    """The published format: two lists by id, two mappings by name; fit for JSON."""
     return {
       'object_idx_to_name': list(self.object_names),
       'object_name_to_idx': dict(self._object_ids),
@@ -91,13 +91,13 @@ class Vocabulary:
     }
 
   @classmethod
-  def from_dict(cls, layout: Mapping[str, Sequence[str] | Mapping[str, int]]) -> 'Vocabulary':
-    """From the published layout; the lists by id decide."""
+  def from_dict(cls, values: Mapping[str, Sequence[str] | Mapping[str, int]]) -> 'Vocabulary':
+    """From the published format; the lists by id decide."""
     for key, first in (
       ('object_idx_to_name', IMAGE_OBJECT),
       ('pred_idx_to_name', IN_IMAGE_PREDICATE),
     ):
-      names = layout.get(key)
+      names = values.get(key)
       if (
         not names or isinstance(names, str) or not isinstance(names, Sequence) or names[0] != first
       ):
@@ -105,7 +105,7 @@ class Vocabulary:
           f'vocabulary: "{key}" is {describe(names)}; expected a list of names that begins with '
           f'"{first}"'
         )
-    return cls(tuple(layout['object_idx_to_name']), tuple(layout['pred_idx_to_name']))
+    return cls(tuple(values['object_idx_to_name']), tuple(values['pred_idx_to_name']))
 
 
 def _look_up(name: str, ids: Mapping[str, int], complaint: str) -> int:

@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from data_pipelines import data_sets
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.settings.section import PositiveInt, Section
 
@@ -60,16 +59,17 @@ class DataSettings(VisitSettings):
 
   @pydantic.field_validator('name')
   @classmethod
-  def _known(cls, name: str) -> str:
-    if data_sets.find(name) is None:
-      known = ', '.join(data_set.name for data_set in data_sets.DATA_SETS)
-      raise ValueError(f'is {name!r}, expected one of {known}')
+  def _known(cls, name: str, info: pydantic.ValidationInfo) -> str:
+    options_of = info.context or {}
+    if options_of and name not in options_of:
+      raise ValueError(f'is {name!r}, expected one of {", ".join(options_of)}')
     return name
 
   @pydantic.field_validator('options', mode='plain')
   @classmethod
   def _of_data_set(cls, options: Any, info: pydantic.ValidationInfo) -> Section:
-    data_set = data_sets.find(info.data.get('name', ''))
-    if data_set is None or isinstance(options, data_set.options):
-      return options  # a fault of `name`, which is told already
-    return data_set.options.model_validate(options)
+    if isinstance(options, Section) or 'name' not in info.data:
+      return options  # without a name there is a fault already
+    if not info.context:
+      raise TypeError('options are a Section, or the context has the class of them by data set')
+    return info.context[info.data['name']].model_validate(options)

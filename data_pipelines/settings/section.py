@@ -55,18 +55,21 @@ class Section(pydantic.BaseModel):
   model_config = pydantic.ConfigDict(frozen=True, extra='forbid', strict=True)
 
   @classmethod
-  def from_values(cls, values: Mapping[str, Any], name: str = '') -> Self:
+  def from_values(
+    cls, values: Mapping[str, Any], name: str = '', context: Mapping[str, Any] | None = None
+  ) -> Self:
     """The section with these values by key.
 
     Args:
       values: all keys, nested as the sections are; sequences are tuples.
       name: dotted name of the section, with which the names of its settings begin; '' for none.
+      context: what validators of the class need to know besides.
 
     Raises:
       SettingsError: names every key that is unknown or missing or has a value that does not fit.
     """
     try:
-      return cls.model_validate(dict(values))
+      return cls.model_validate(dict(values), context=context)
     except pydantic.ValidationError as error:
       raise SettingsError(faults_of(error, values, name)) from None
 
@@ -101,7 +104,9 @@ def _problem(entry: Any, values: Mapping[str, Any], location: Sequence[str]) -> 
     return 'is unknown' + (f'; the nearest is {nearest[0]}' if nearest else '')
   elif kind in _LIMITS:
     key, words = _LIMITS[kind]
-    limit = str(context[key]).replace("'", '').replace(' or ', ', ')
+    limit = context[key]
+    limit = f'{limit:g}' if isinstance(limit, float) else str(limit)
+    limit = limit.replace("'", '').replace(' or ', ', ')  # of the values of a literal
     expected = words.format(limit)
   elif kind in _TYPES:
     expected = _TYPES[kind]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_pipelines.pipeline.records import record_features
+from data_pipelines.pipeline.records import metadata_of, record_features
 from data_pipelines.scene_graphs import encoding
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.scene_graphs.graph import IMAGE_OBJECT
@@ -18,7 +18,7 @@ from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 from data_pipelines.settings.data_settings import DataSettings
 from data_pipelines.storybook import grounds, relations, things
 from data_pipelines.storybook.options import LEAST_SIZE, StorybookOptions
-from data_pipelines.storybook.scenes import Scene, draw_scene
+from data_pipelines.storybook.scenes import StorybookScene, draw_scene
 
 VOCABULARY = Vocabulary(
   object_names=(IMAGE_OBJECT, 'sky', 'night sky', *grounds.COLOURS, *things.KINDS),
@@ -45,7 +45,7 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
     '2.0.0'
   )  # raise it whenever a picture changes: it keeps old prepared records apart
   RELEASE_NOTES = {'2.0.0': 'Records have attributes.'}
-  builder_config: StorybookConfig
+  builder_config: StorybookConfig  # pyright: ignore[reportIncompatibleMethodOverride]
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
@@ -58,7 +58,7 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
     del dl_manager  # nothing is downloaded
     config = self.builder_config
-    self.info.metadata.update(
+    metadata_of(self).update(
       vocabulary=VOCABULARY.to_dict(), max_objects=0, max_relations=0, num_skipped_images=0
     )
     return {
@@ -69,7 +69,7 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
     }
 
   def _generate_examples(self, indices: range) -> Iterator[tuple[int, dict]]:
-    config, metadata = self.builder_config, self.info.metadata
+    config, metadata = self.builder_config, metadata_of(self)
     # One process: a worker would import its parent's main module, all of JAX perhaps, to save
     # seconds of drawing.
     for index in indices:
@@ -79,7 +79,7 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
       yield index, _record(scene, f'{config.options.scene_seed}-{index}', config.mask_size)
 
 
-def _record(scene: Scene, image_id: str, mask_size: int) -> dict:
+def _record(scene: StorybookScene, image_id: str, mask_size: int) -> dict:
   relations = [
     (subject, VOCABULARY.predicate_id(predicate, image_id), other)
     for subject, predicate, other in scene.relations

@@ -310,7 +310,7 @@ LANDSCAPES: tuple[tuple[float, Callable[[_Builder], None]], ...] = (
 )
 
 
-def draw_landscape(rng: np.random.Generator) -> Landscape:
+def random_landscape(rng: np.random.Generator) -> Landscape:
   builder = _Builder(rng, night=rng.random() < 0.14, horizon=rng.uniform(0.34, 0.5))
   LANDSCAPES[rng.choice(len(LANDSCAPES), p=[weight for weight, _ in LANDSCAPES])][1](builder)
   return builder.finish()

@@ -89,7 +89,7 @@ def place_things(
   placed = []
   for name, ground in wanted:
     thing = _find_place(
-      rng, landscape, _draw_candidate(rng, landscape, name, ground, scale), placed
+      rng, landscape, _random_candidate(rng, landscape, name, ground, scale), placed
     )
     if thing:
       placed.append(thing)
@@ -110,7 +110,7 @@ class _Candidate:
   tilt: float
 
 
-def _draw_candidate(
+def _random_candidate(
   rng: np.random.Generator, landscape: Landscape, name: str, ground: int, scale: float
 ) -> _Candidate:
   kind = KINDS[name]

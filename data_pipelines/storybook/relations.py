@@ -22,6 +22,7 @@ def relations_of(
   the others.
   """
   ground_layer = [index for index, layer in enumerate(layers) if isinstance(layer, Ground)]
+  grounds = [layer for layer in layers if isinstance(layer, Ground)]
   carried = [(index, layer) for index, layer in enumerate(layers) if isinstance(layer, Thing)]
   relations = []
   for index, thing in carried:
@@ -38,7 +39,7 @@ def relations_of(
     for relation in _between_things(index, thing, other_index, other)
   ]
   for index, thing in carried:
-    others += _sea_nearby(layers, ground_layer, index, thing)
+    others += _sea_nearby(grounds, ground_layer, index, thing)
   room = max(0, MAX_RELATIONS - len(relations))
   chosen = sorted(rng.permutation(len(others))[:room])
   return tuple(relations + [others[index] for index in chosen])
@@ -61,15 +62,18 @@ def _between_things(back_index: int, back: Thing, front_index: int, front: Thing
 
 
 def _sea_nearby(
-  layers: Layers, ground_layer: list[int], index: int, thing: Thing
+  grounds: list[Ground], ground_layer: list[int], index: int, thing: Thing
 ) -> list[Relation]:
   """The sea behind a thing on the shore, or next to a thing on the land beside it."""
-  land = layers[ground_layer[thing.ground]]
-  sea = next((layer for layer in ground_layer if layers[layer].name == 'sea'), None)
+  land = grounds[thing.ground]
+  sea = next((number for number, ground in enumerate(grounds) if ground.name == 'sea'), None)
   if sea is None or land.name in ('sea', 'sky', 'night sky') or not KINDS[thing.name].sits:
     return []
-  if layers[sea].zones[0].bottom < land.zones[0].top:  # a band behind the land
-    return [(sea, 'behind', index)] if thing.extent[1] < layers[sea].zones[0].bottom else []
-  left, right = land.zones[0].span(thing.foot[1])
+  sea_layer, sea_zone, land_zone = ground_layer[sea], grounds[sea].zones[0], land.zones[0]
+  if sea_zone.bottom < land_zone.top:  # a band behind the land
+    return [(sea_layer, 'behind', index)] if thing.extent[1] < sea_zone.bottom else []
+  left, right = land_zone.span(thing.foot[1])
   distance = thing.extent[0] - left if left > 0 else right - thing.extent[2]
-  return [(sea, 'next to', index), (index, 'next to', sea)] if distance < 0.2 else []
+  if distance >= 0.2:
+    return []
+  return [(sea_layer, 'next to', index), (index, 'next to', sea_layer)]

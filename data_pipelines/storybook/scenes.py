@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from data_pipelines.storybook import shapes
-from data_pipelines.storybook.grounds import Ground, Landscape, draw_landscape
+from data_pipelines.storybook.grounds import Ground, Landscape, random_landscape
 from data_pipelines.storybook.placing import Thing, place_things, wishes
 from data_pipelines.storybook.relations import Layers, relations_of
 from data_pipelines.storybook.things import BEHIND_MOUNTAINS, KINDS
@@ -24,7 +24,7 @@ LEAST_VISIBLE = 0.35  # the share of a thing that must not be hidden
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
+class StorybookScene:
   """A picture and what is in it.
 
   Attributes:
@@ -44,20 +44,21 @@ class Scene:
   relations: tuple[tuple[int, str, int], ...]
 
 
-def draw_scene(seed: int, index: int, size: int = 64) -> Scene:
+def draw_scene(seed: int, index: int, size: int = 64) -> StorybookScene:
   """Picture `index` of the storybook `seed`: the same at every call, and the same composition at
   every size.
   """
   rng = np.random.default_rng((seed, index))
-  layers = None
-  while layers is None:
-    landscape = draw_landscape(rng)
+  while True:
+    landscape = random_landscape(rng)
     placed = place_things(
       rng, landscape, wishes(rng, landscape, MAX_OBJECTS - len(landscape.grounds))
     )
     layers = _keep_visible(_in_paint_order(landscape, placed))
+    if layers is not None:
+      break
   masks = _silhouettes(layers, size)
-  return Scene(
+  return StorybookScene(
     image=_paint(layers, size),
     names=tuple(layer.name for layer in layers),
     masks=masks,
@@ -131,6 +132,7 @@ def _paint(layers: Layers, size: int) -> np.ndarray:
   for is_ground, group in itertools.groupby(layers, lambda layer: isinstance(layer, Ground)):
     if is_ground:
       for ground in group:
+        assert isinstance(ground, Ground)
         _paint_ground(image, ground)
     else:
       shapes.paint(image, tuple(itertools.chain.from_iterable(thing.figure for thing in group)))

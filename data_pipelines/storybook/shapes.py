@@ -140,7 +140,8 @@ def blob(colour: Colour, *points: tuple[float, float], **options) -> Shape:
 
 def mix(colour: Colour, other: Colour, share: float) -> Colour:
   """`colour` with `share` of it replaced by `other`."""
-  return tuple(round(a + (b - a) * share) for a, b in zip(colour, other))
+  red, green, blue = (round(a + (b - a) * share) for a, b in zip(colour, other))
+  return red, green, blue
 
 
 def darker(colour: Colour, share: float = 0.25) -> Colour:
@@ -153,7 +154,8 @@ def lighter(colour: Colour, share: float = 0.35) -> Colour:
 
 def shaded(colour: Colour, light: tuple[float, float, float]) -> Colour:
   """`colour` in a dim light."""
-  return tuple(round(value * share) for value, share in zip(colour, light))
+  red, green, blue = (round(value * share) for value, share in zip(colour, light))
+  return red, green, blue
 
 
 def coverage(figure: Figure, size: int) -> np.ndarray:

@@ -60,7 +60,7 @@ _KEYS = frozenset(
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class SceneObject:
+class ObjectAnnotation:
   object_id: int
   class_id: int
   box: tuple[
@@ -70,7 +70,7 @@ class SceneObject:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class SceneRelation:
+class RelationAnnotation:
   relationship_id: int
   subject: int  # index into the scene's objects, as is `object`
   predicate_id: int
@@ -78,15 +78,15 @@ class SceneRelation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
+class ImageAnnotation:
   """An image with those of its objects and relations that are kept, in the order of the files."""
 
   image_id: int
   path: str  # relative, such as VG_100K/1.jpg
   width: int
   height: int
-  objects: list[SceneObject]
-  relations: list[SceneRelation]
+  objects: list[ObjectAnnotation]
+  relations: list[RelationAnnotation]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Annotations:
     int, list[tuple[int, int, str, int]]
   ]  # relationship, subject, predicate name, object
 
-  def scenes(self, split: str) -> Iterator[Scene]:
+  def scenes(self, split: str) -> Iterator[ImageAnnotation]:
     """The scenes of a split with as many objects and relations as the options ask for, in the order
     of its file.
     """
@@ -148,9 +148,9 @@ class Annotations:
       relations = self._relations(image_id, objects)
       if options.min_relations <= len(relations) <= options.max_relations:
         image = self._images[image_id]
-        yield Scene(image_id, image.path, image.width, image.height, objects, relations)
+        yield ImageAnnotation(image_id, image.path, image.width, image.height, objects, relations)
 
-  def _objects(self, image_id: int) -> list[SceneObject]:
+  def _objects(self, image_id: int) -> list[ObjectAnnotation]:
     attribute_ids = self._attribute_ids[image_id]
     known = [
       (object_id, self._known_objects[object_id])
@@ -158,14 +158,14 @@ class Annotations:
       if object_id in self._known_objects
     ]
     return [
-      SceneObject(object_id, object_.class_id, object_.box, attribute_ids.get(object_id, ()))
+      ObjectAnnotation(object_id, object_.class_id, object_.box, attribute_ids.get(object_id, ()))
       for object_id, object_ in known
     ]
 
-  def _relations(self, image_id: int, objects: list[SceneObject]) -> list[SceneRelation]:
+  def _relations(self, image_id: int, objects: list[ObjectAnnotation]) -> list[RelationAnnotation]:
     indices = {object_.object_id: index for index, object_ in enumerate(objects)}
     return [
-      SceneRelation(
+      RelationAnnotation(
         relationship_id, indices[subject], self._predicate_ids[predicate], indices[object_]
       )
       for relationship_id, subject, predicate, object_ in self._relationships[image_id]
@@ -177,16 +177,16 @@ class Annotations:
     return _ids(self.vocabulary.predicate_names)
 
 
-def split_file(source: Source) -> str | None:
-  """The path of the file that divides the images into splits, None if there is none."""
-  return source.find(*SPLIT_FILES)
+def split_file(source: Source) -> str:
+  """The path of the file that divides the images into splits, whether there is one or not."""
+  return source.find(*SPLIT_FILES) or SPLIT_FILES[0]
 
 
 def read(source: Source, options: VisualGenomeOptions) -> Annotations:
   """Reads all annotation files, one at a time: parsed, the largest takes gigabytes.
 
   Raises:
-    UserError: a file is cut off or not in Visual Genome's layout.
+    UserError: a file is cut off or not in Visual Genome's format.
   """
   images = _read_images(source)
   image_ids = _read_splits(source, images, options.min_image_size)
@@ -230,15 +230,15 @@ def _read_splits(
   """The ids of the images of each split that are large enough."""
   file = split_file(source)
   where, document = source.directory / file, _read_json(source, file, object_hook=None)
-  layout = 'expected {"train": [image ids], "val": [...], "test": [...]}'
+  expected = 'expected {"train": [image ids], "val": [...], "test": [...]}'
   for split in SPLITS:
     if not isinstance(document, dict) or not isinstance(document.get(split), list):
-      raise UserError(f'{where}: found {describe(document)} without a list "{split}"; {layout}')
+      raise UserError(f'{where}: found {describe(document)} without a list "{split}"; {expected}')
   image_ids = [image_id for split in SPLITS for image_id in document[split]]
   for image_id in image_ids:
     if not isinstance(image_id, int) or image_id not in images:
       raise UserError(
-        f'{where}: found {describe(image_id)}, which is no image of {IMAGES}; {layout}'
+        f'{where}: found {describe(image_id)}, which is no image of {IMAGES}; {expected}'
       )
   repeated = _repeated(image_ids)
   if repeated:
@@ -263,10 +263,13 @@ def _read_objects(
   """The names by class id, the objects that are kept, and the ids of all objects by image id."""
   aliases = _read_aliases(source, OBJECT_ALIASES)
   entries = _read_entries(source, OBJECTS, 'objects', all_ids)
+
+  def class_name(name: str) -> str:
+    return aliases.get(name, name)
+
   with _expecting(source, OBJECTS, 'objects with "object_id", "names", "x", "y", "w" and "h"'):
     counts = _count_names(
-      (aliases.get(name, name) for name in object_['names'])
-      for object_ in _of_images(entries, train_ids)
+      map(class_name, object_['names']) for object_ in _of_images(entries, train_ids)
     )
     names = (IMAGE_OBJECT, *_frequent_names(counts, options.min_object_instances))
     known = _known_objects(
@@ -470,14 +473,14 @@ def _warn_of_repeated(ids: Iterable[int], what: str):
 
 
 @contextlib.contextmanager
-def _expecting(source: Source, file: str, layout: str) -> Iterator[None]:
-  """A UserError that names the file and its layout in the place of what entries of another layout
+def _expecting(source: Source, file: str, expected: str) -> Iterator[None]:
+  """A UserError that names the file and its format in the place of what entries of another format
   lead to.
   """
   try:
     yield
   except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
     raise UserError(
-      f'{source.directory / file}: not in the layout of Visual Genome 1.4 ({type(error).__name__}: '
-      f'{error}); expected {layout}: get the file of that version'
+      f'{source.directory / file}: not in the format of Visual Genome 1.4 ({type(error).__name__}: '
+      f'{error}); expected {expected}: get the file of that version'
     ) from None

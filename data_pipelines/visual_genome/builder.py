@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from data_pipelines.pipeline import images, parallel
-from data_pipelines.pipeline.records import other_annotations, record_features
+from data_pipelines.pipeline.records import metadata_of, other_annotations, record_features
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.settings.data_settings import DataSettings
@@ -40,7 +40,7 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
   """Images of Visual Genome with boxes, relations and attributes; there are no masks."""
 
   VERSION = tfds.core.Version('1.0.0')
-  builder_config: VisualGenomeConfig
+  builder_config: VisualGenomeConfig  # pyright: ignore[reportIncompatibleMethodOverride]
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
@@ -68,7 +68,7 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
           config.source_dir,
         )
     kept = [scene for scenes in splits.values() for scene in scenes]
-    self.info.metadata.update(
+    metadata_of(self).update(
       vocabulary=annotations.vocabulary.to_dict(),
       attribute_names=list(annotations.attribute_names),
       max_objects=max(len(scene.objects) for scene in kept),
@@ -82,9 +82,9 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
     }
 
   def _generate_examples(
-    self, scenes: list[visual_genome_annotations.Scene], source: Source
+    self, scenes: list[visual_genome_annotations.ImageAnnotation], source: Source
   ) -> Iterator[tuple[int, dict]]:
-    def read_pixels(scene: visual_genome_annotations.Scene) -> np.ndarray | str:
+    def read_pixels(scene: visual_genome_annotations.ImageAnnotation) -> np.ndarray | str:
       try:
         with source.open(scene.path) as file:
           return images.read_image(file, self.builder_config.image_size)
@@ -113,10 +113,10 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
         num_skipped,
         len(scenes),
       )
-    self.info.metadata['num_skipped_images'] += num_skipped
+    metadata_of(self)['num_skipped_images'] += num_skipped
 
 
-def encode_scene(scene: visual_genome_annotations.Scene) -> dict:
+def encode_scene(scene: visual_genome_annotations.ImageAnnotation) -> dict:
   """All features of a record but the image; see `record.record_features`."""
   boxes = np.array([object_.box for object_ in scene.objects], np.float64).reshape(-1, 2, 2)
   boxes[:, 1] += boxes[:, 0]  # from left, top, width, height to x0, y0, x1, y1
@@ -174,7 +174,7 @@ def make_builder(settings: DataSettings) -> VisualGenome:
           'directory',
         )
       )
-  elif not missing and builder.info.metadata['annotation_bytes'] != _annotation_bytes(source):
+  elif not missing and metadata_of(builder)['annotation_bytes'] != _annotation_bytes(source):
     raise other_annotations(builder, source)
   return builder
 
@@ -185,7 +185,7 @@ def _missing(source: Source, with_images: bool) -> list[str]:
   missing = [f'{file} ({file}.zip)' for file in source.missing(annotations)] + source.missing(
     aliases
   )
-  if not visual_genome_annotations.split_file(source):
+  if source.find(*visual_genome_annotations.SPLIT_FILES) is None:
     missing.append(' or '.join(visual_genome_annotations.SPLIT_FILES))
   if with_images:
     missing += [

@@ -1,3 +1,1 @@
-"""The numbers of `python -m sg2im_jax.evaluate`: of layouts, of images, and of what a classifier
-recognises in them.
-"""
+"""Scores of a trained model: of layouts, of pictures, and of the objects in them."""

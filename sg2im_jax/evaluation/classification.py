@@ -1,23 +1,27 @@
-"""Classification accuracy score: can a classifier of real objects name the drawn ones, and the
-other way round?
+"""Classification accuracy score: a classifier of real objects names sampled ones, and vice versa.
 
-Ravuri and Vinyals 2019, on crops of objects instead of whole images. The classifier is a small
-ResNet (He et al. 2016, three blocks, group normalisation) trained from nothing on crops of 32 x 32
-pixels, so accuracies compare only with others that were made here.
+Ravuri and Vinyals, "Classification Accuracy Score for Conditional Generative Models", 2019, on
+crops of objects instead of whole images. The classifier is a small ResNet (He et al. 2016, three
+blocks, group normalisation) trained from scratch on crops of 32 x 32 pixels, so accuracies compare
+only with others of this program.
 """
 
+import dataclasses
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Float, Int, UInt8
 
-from sg2im_jax.models.crops import crop_objects
-from sg2im_jax.runtime import command_line
+from sg2im_jax.metrics.metric import Metric, score_all
+from sg2im_jax.models.warping import crop_objects
+from sg2im_jax.runtime import reporting
+from sg2im_jax.scene_batch import Array
 
 CROP_SIZE = 32  # pixels
 _BATCH_SIZE = 64
@@ -27,28 +31,29 @@ _WEIGHT_DECAY = 1e-2
 _WIDTHS = (32, 64, 128)
 
 
-@flax.struct.dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
 class Crops:
-  """Objects cut out of pictures.
+  """N objects cut out of pictures.
 
   Attributes:
-    pixels: uint8[N, 32, 32, 3], each box stretched to a square.
-    object_class: int32[N].
+    pixels: each box stretched to a square.
+    object_class: of each object.
   """
 
-  pixels: np.ndarray
-  object_class: np.ndarray
+  pixels: UInt8[np.ndarray, 'N 32 32 3']
+  object_class: Int[np.ndarray, ' N']
 
   def __len__(self) -> int:
     return len(self.object_class)
 
 
 class Classifier:
-  """A ResNet, trained when this is made."""
+  """A ResNet, trained by the constructor."""
 
   def __init__(self, crops: Crops, num_classes: int, seed: int = 0):
-    """Trains for 600 steps of 64 crops, mirrored at random; the same seed and device give the same
-    network.
+    """Trains for 600 steps of 64 crops, mirrored at random.
+
+    The same seed and device give the same network.
 
     Args:
       crops: at least one.
@@ -74,8 +79,11 @@ class Classifier:
       jax.random.key(seed), np.zeros((1, CROP_SIZE, CROP_SIZE, 3), np.uint8)
     )
     opt_state = optimizer.init(params)
-    for pixels, object_class in command_line.announced(
-      _training_batches(crops, seed), NUM_STEPS, 'steps of a classifier', _BATCH_SIZE
+    for pixels, object_class in reporting.with_progress(
+      _training_batches(crops, seed),
+      total=NUM_STEPS,
+      noun='steps of a classifier',
+      images_each=_BATCH_SIZE,
     ):
       params, opt_state = step(params, opt_state, pixels, object_class)
     self._params = params
@@ -93,16 +101,14 @@ class Classifier:
 
 
 @jax.jit
-def cut(images: jax.Array, boxes: jax.Array) -> jax.Array:
+def cut(
+  images: UInt8[Array, 'B H W 3'], boxes: Float[Array, 'B O 4']
+) -> UInt8[jax.Array, 'B O 32 32 3']:
   """Every box of each image, as the object discriminator sees it.
 
   Args:
-    images: uint8[B, H, W, 3].
-    boxes: float32[B, O, 4] x0, y0, x1, y1, the image being [0, 1]; black where they reach out of
-      it.
-
-  Returns:
-    uint8[B, O, 32, 32, 3].
+    images: to cut from.
+    boxes: x0, y0, x1, y1, the image being [0, 1]; crops are black where a box reaches beyond it.
   """
   crops = crop_objects(images.astype(jnp.float32), boxes, CROP_SIZE, align_corners=False)
   return jnp.clip(jnp.round(crops), 0, 255).astype(jnp.uint8)
@@ -128,7 +134,7 @@ class _ResNet(nn.Module):
 
 
 def _training_batches(crops: Crops, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-  """Pass after pass over all crops, each in another order."""
+  """NUM_STEPS batches from passes over all crops, each in another order, mirrored at random."""
   random = np.random.default_rng(seed)
   order = np.zeros(0, int)
   for _ in range(NUM_STEPS):
@@ -139,3 +145,73 @@ def _training_batches(crops: Crops, seed: int) -> Iterator[tuple[np.ndarray, np.
     mirrored = random.random(_BATCH_SIZE) < 0.5
     pixels[mirrored] = pixels[mirrored, :, ::-1]
     yield pixels, crops.object_class[rows]
+
+
+def scores(
+  *, sampled: Crops, real: Crops, learned: Crops, num_classes: int, seed: int
+) -> dict[str, Any]:
+  """Trains a classifier on real and one on sampled objects, and computes OBJECT_METRICS.
+
+  Args:
+    sampled: objects of sampled pictures.
+    real: objects of the real images of the same graphs.
+    learned: objects of other real images, to learn from.
+    num_classes: V.
+    seed: of the classifiers.
+
+  Returns:
+    num_drawn, num_real, num_learned: the numbers of sampled, real and learned objects.
+    real_to_real and so on: by the names of OBJECT_METRICS.
+  """
+  scored = ScoredObjects(
+    sampled=sampled,
+    real=real,
+    of_real=Classifier(learned, num_classes, seed),
+    of_sampled=Classifier(sampled, num_classes, seed),
+  )
+  counts = {'num_drawn': len(sampled), 'num_real': len(real), 'num_learned': len(learned)}
+  return {**counts, **score_all(OBJECT_METRICS, scored)}
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class ScoredObjects:
+  """What the metrics of objects share.
+
+  Attributes:
+    sampled: objects of sampled pictures.
+    real: objects of real images.
+    of_real: trained on objects of other real images.
+    of_sampled: trained on `sampled`.
+  """
+
+  sampled: Crops
+  real: Crops
+  of_real: Classifier
+  of_sampled: Classifier
+
+
+# Accuracies of ScoredObjects: what a classifier learned from, and what it names. In evaluation.json
+# sampled objects are called drawn.
+OBJECT_METRICS = (
+  Metric(
+    name='real_to_real',
+    label='real → real',
+    value=lambda scored: scored.of_real.accuracy(scored.real),
+    higher_is_better=None,
+    is_share=True,
+  ),
+  Metric(
+    name='real_to_drawn',
+    label='real → sampled',
+    value=lambda scored: scored.of_real.accuracy(scored.sampled),
+    higher_is_better=True,
+    is_share=True,
+  ),
+  Metric(
+    name='drawn_to_real',
+    label='sampled → real',
+    value=lambda scored: scored.of_sampled.accuracy(scored.real),
+    higher_is_better=True,
+    is_share=True,
+  ),
+)

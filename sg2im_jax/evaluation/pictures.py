@@ -1,6 +1,4 @@
-"""What the metrics are computed from: pictures that a model draws of the graphs of a split, and
-real ones.
-"""
+"""What the metrics are computed from: samples of the graphs of a split, and its real images."""
 
 import dataclasses
 import hashlib
@@ -12,52 +10,55 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
-from ml_collections import ConfigDict
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from data_pipelines.settings.data_settings import DataSettings
 from sg2im_jax.evaluation import classification
 from sg2im_jax.evaluation.backbones import Activations, Backbone
 from sg2im_jax.evaluation.classification import Crops
-from sg2im_jax.evaluation.layout_metrics import ScoredBoxes
 from sg2im_jax.evaluation.protocol import Protocol
-from sg2im_jax.runtime import atomic_files, command_line, compilation, hosts
-from sg2im_jax.sampling.sampler import DrawnBatch, Sampler, one_ahead
-from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.metrics.layout_metrics import ScoredBoxes
+from sg2im_jax.runtime import atomic_files, compilation, reporting
+from sg2im_jax.sampling.graphs import one_ahead
+from sg2im_jax.sampling.sampler import SampledBatch
+from sg2im_jax.sampling.trained_model import TrainedModel
+from sg2im_jax.scene_batch import Array, SceneBatch
 
 MOST_CROPS = 20_000
 SHOWN_GRAPHS = 12  # whose pictures are kept for people to look at
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Scenes:
   """Some scenes of a split, always the same ones with the same graphs.
 
   Attributes:
     builder: of the prepared data set.
-    config: of the model.
+    settings: how scenes are visited.
     vocabulary: of the model.
     split: train, val or test.
-    numbers: of the scenes in the split, in ascending order.
-    seed: of the relations that are drawn.
+    numbers: of the G scenes in the split, in ascending order.
+    seed: of the random relations.
   """
 
   builder: tfds.core.DatasetBuilder
-  config: ConfigDict
+  settings: DataSettings
   vocabulary: Vocabulary
   split: str
-  numbers: np.ndarray
+  numbers: Int[np.ndarray, ' G']
   seed: int
 
   def __len__(self) -> int:
     return len(self.numbers)
 
   def batches(self, batch_size: int) -> Iterator[SceneBatch]:
-    """Of all scenes, in order; the last one is filled up with padding."""
+    """All scenes in order; the last batch is filled up with padding."""
     for arrays in input_pipeline.evaluation_batches(
       self.builder,
-      self.config.data,
+      self.settings,
       self.vocabulary,
       split=self.split,
       batch_size=batch_size,
@@ -74,30 +75,29 @@ class Pictures:
   Attributes:
     activations: of all of them; None without a backbone.
     crops: of their objects, those of the first pictures, at most MOST_CROPS.
-    shown: uint8[G, S, H, W, 3], S pictures of each of the first graphs (S is 1 for real ones).
+    shown: S pictures of each of the first graphs (S is 1 for real ones).
   """
 
   activations: Activations | None
   crops: Crops
-  shown: np.ndarray
+  shown: UInt8[np.ndarray, 'G S H W 3']
 
 
 def real_pictures(
   scenes: Scenes, protocol: Protocol, backbone: Backbone, batch_size: int
 ) -> Pictures:
-  """The photographs of the scenes. What the backbone makes of them is kept on the disk for the next
-  time.
-  """
+  """The photographs of the scenes; their activations are cached on disk."""
   path = _cache_path(scenes, protocol, backbone)
   known = _read_activations(path)
   gathered = _Gathered(backbone if known is None else None, protocol)
-  for batch in command_line.announced(
+  for batch in reporting.with_progress(
     scenes.batches(batch_size),
-    -(-len(scenes) // batch_size),
-    f'batches of real images of split {scenes.split}',
-    batch_size,
+    total=-(-len(scenes) // batch_size),
+    noun=f'batches of real images of split {scenes.split}',
+    images_each=batch_size,
   ):
     gathered.add(batch.image[:, None], batch.boxes, batch)
+
   pictures = gathered.pictures()
   if known is not None:
     return dataclasses.replace(pictures, activations=known)
@@ -105,19 +105,21 @@ def real_pictures(
   return pictures
 
 
-def drawn_pictures(
-  sampler: Sampler, scenes: Scenes, protocol: Protocol, backbone: Backbone | None
+def sampled_pictures(
+  model: TrainedModel, scenes: Scenes, protocol: Protocol, backbone: Backbone | None
 ) -> tuple[Pictures, ScoredBoxes]:
-  """Draws every scene's graph samples_per_graph times, and gives the layouts that the model
-  predicts.
+  """Samples every scene's graph samples_per_graph times; also returns the predicted layouts.
 
   Pictures are in the order of the graphs; their noise comes from the seed, the scene's number and
-  the sample's.
+  the sample's. The protocol's stretch is not None.
   """
+  sampler = model.sampler
   batch_size = sampler.batch_size(len(scenes))
   use_boxes, use_masks = protocol.boxes == 'ground_truth', protocol.masks == 'ground_truth'
+  stretch = protocol.stretch
+  assert stretch is not None
 
-  def dispatch() -> Iterator[tuple[SceneBatch, list[DrawnBatch]]]:
+  def dispatch() -> Iterator[tuple[SceneBatch, list[SampledBatch]]]:
     for index, batch in enumerate(scenes.batches(batch_size)):
       numbers = np.zeros(batch_size, np.int32)
       here = scenes.numbers[index * batch_size : (index + 1) * batch_size]
@@ -130,12 +132,12 @@ def drawn_pictures(
       yield (
         batch,
         [
-          sampler.draw(
+          sampler.sample(
             layout,
             protocol.seed,
             numbers,
             np.full(batch_size, sample, np.int32),
-            stretch=protocol.stretch,
+            stretch=stretch,
             use_boxes=use_boxes,
             use_masks=use_masks,
           )
@@ -144,16 +146,16 @@ def drawn_pictures(
       )
 
   gathered, layouts = _Gathered(backbone, protocol), []
-  for batch, drawn in command_line.announced(
+  for batch, samples in reporting.with_progress(
     one_ahead(dispatch()),
-    -(-len(scenes) // batch_size),
-    'batches of graphs drawn',
-    batch_size * protocol.samples_per_graph,
+    total=-(-len(scenes) // batch_size),
+    noun='batches of graphs sampled',
+    images_each=batch_size * protocol.samples_per_graph,
   ):
-    boxes = np.asarray(drawn[0].boxes)
+    boxes = np.asarray(samples[0].boxes)
     layouts.append(ScoredBoxes.of_batch(boxes, batch, scenes.vocabulary))
     gathered.add(
-      np.stack([np.asarray(one.pictures) for one in drawn], 1),
+      np.stack([np.asarray(one.pictures) for one in samples], 1),
       batch.boxes if use_boxes else boxes,
       batch,
     )
@@ -161,14 +163,16 @@ def drawn_pictures(
 
 
 class _Gathered:
-  """What is kept of pictures that come batch by batch."""
+  """Collects from batches of pictures what `Pictures` has."""
 
   def __init__(self, backbone: Backbone | None, protocol: Protocol):
     self._backbone, self._protocol = backbone, protocol
     self._activations, self._pixels, self._classes, self._shown = [], [], [], []
 
-  def add(self, pictures: np.ndarray, boxes: np.ndarray, batch: SceneBatch):
-    """Takes uint8[B, S, H, W, 3] and float32[B, O, 4]; rows that are padding are left out."""
+  def add(
+    self, pictures: UInt8[Array, 'B S H W 3'], boxes: Float[Array, 'B O 4'], batch: SceneBatch
+  ):
+    """Takes the pictures of a batch without the rows that are padding."""
     real = np.asarray(batch.example_mask)
     pictures, boxes = pictures[real], boxes[real]
     self._shown.extend(pictures[: SHOWN_GRAPHS - len(self._shown)])
@@ -198,10 +202,10 @@ class _Gathered:
     return Pictures(activations, crops, np.stack(self._shown))
 
 
-def resized(pictures: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-  """uint8[N, H, W, 3] at another height and width, by Pillow's bicubic filter; None leaves them as
-  they are.
-  """
+def resized(
+  pictures: UInt8[np.ndarray, 'N _ _ 3'], size: tuple[int, int] | None
+) -> UInt8[np.ndarray, 'N _ _ 3']:
+  """The pictures resized to this height and width by Pillow's bicubic filter, unless it is None."""
   if size is None or pictures.shape[1:3] == tuple(size):
     return pictures
   height, width = size
@@ -214,10 +218,10 @@ def resized(pictures: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
 
 
 def _cache_path(scenes: Scenes, protocol: Protocol, backbone: Backbone) -> pathlib.Path:
-  """Another file for other records, scenes, sizes or weights."""
+  """The file of the cache for these records, scenes, sizes and weights."""
   paths = [pathlib.Path(str(path)) for path in scenes.builder.info.splits[scenes.split].filepaths]
   records = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-  size = protocol.image_size or scenes.config.data.image_size
+  size = protocol.image_size or scenes.settings.image_size
   key = json.dumps([records, scenes.numbers.tolist(), list(size), backbone.name, backbone.sha256])
   return (
     compilation.cache_directory()
@@ -241,6 +245,6 @@ def _write_activations(path: pathlib.Path, activations: Activations):
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_files.write(path, content.getvalue())
   except OSError as error:
-    hosts.say(
+    reporting.warning(
       f'{path}: cannot be written ({error.strerror}); the next evaluation computes it again'
     )

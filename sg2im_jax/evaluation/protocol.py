@@ -1,33 +1,60 @@
-"""What is evaluated and how: two figures compare only where all of this is the same."""
+"""What an evaluation does; scores compare only where protocol and backbone are the same."""
 
-import dataclasses
+import os
+import pathlib
+from typing import Literal
+
+from pydantic import Field
+
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.settings.section import PositiveInt, Section, Seed
+
+Layout = Literal['predicted', 'ground_truth']
 
 
-@dataclasses.dataclass(frozen=True)
-class Protocol:
-  """The choices of an evaluation, apart from the model and the backbone.
+class ProtocolOptions(Section):
+  """The choices that a `Protocol` and the flags of the command have in common."""
 
-  Attributes:
-    split: whose graphs and images: train, val or test.
-    num_graphs: from the start of the split; None for all.
-    image_ids: the images to take of the split; None for all. With num_graphs the first of these.
-    samples_per_graph: pictures drawn of each graph, S.
-    boxes: predicted | ground_truth: where objects are painted.
-    masks: predicted | ground_truth: in what shape.
-    stretch: see `images.denormalize`; None for what the model's config says.
-    image_size: height and width that drawn and real images are brought to before the backbone; None
-    for the model's.
-    num_splits: of the Inception score.
-    seed: of the noise, of relations that are drawn, of the subsets of KID and of the classifiers.
-  """
+  split: str = Field('val', description='Whose graphs and images: train, val or test.')
+  num_graphs: PositiveInt | None = Field(
+    None, description='How many graphs, from the start of the split; by default all.'
+  )
+  samples_per_graph: PositiveInt = Field(5, description='Pictures of each graph.')
+  boxes: Layout = Field('predicted', description='Where to paint objects.')
+  masks: Layout = Field('predicted', description='In what shape to paint objects.')
+  stretch: bool | None = Field(
+    None,
+    description='Spread each picture over its own darkest to brightest value, as the published '
+    'sampling does. That changes every score of pictures. By default what the config says, see '
+    'sample.',
+  )
+  num_splits: PositiveInt = Field(5, description='Splits of the Inception score.')
+  seed: Seed = Field(0, description='The same seed gives the same scores.')
 
-  split: str = 'val'
-  num_graphs: int | None = None
-  image_ids: tuple[str, ...] | None = None
-  samples_per_graph: int = 5
-  boxes: str = 'predicted'
-  masks: str = 'predicted'
-  stretch: bool | None = None
-  image_size: tuple[int, int] | None = None
-  num_splits: int = 5
-  seed: int = 0
+
+class Protocol(ProtocolOptions):
+  """The choices of an evaluation, apart from the model and the backbone."""
+
+  image_ids: tuple[str, ...] | None = Field(
+    None,
+    description='Of the images to take of the split, by default all; with num_graphs the first of '
+    'these.',
+  )
+  image_size: tuple[PositiveInt, PositiveInt] | None = Field(
+    None,
+    description='Height and width that sampled and real pictures are brought to before the '
+    "backbone; by default the model's.",
+  )
+
+
+def load_image_ids(path: str | os.PathLike) -> tuple[str, ...]:
+  """The image ids of a text file, one a line."""
+  try:
+    ids = tuple(pathlib.Path(path).read_text(encoding='utf-8').split())
+  except (OSError, UnicodeDecodeError) as error:
+    raise UserError(
+      f'{path}: cannot be read ({error}); expected a text file with an image id on each line'
+    ) from error
+  if not ids:
+    raise UserError(f'{path}: is empty; expected an image id on each line')
+  return ids

@@ -1,44 +1,55 @@
-"""Convolutions without the large arrays that they are defined on: the same numbers from the same
-kernels, sooner.
+"""Convolutions that never build the large arrays they are defined on.
 
-A convolution is linear in its input, so whatever linear thing was done to make that input can be
-done to the kernel, or afterwards, instead. Each function below says what it equals; its test
-computes that.
+A convolution is linear in its input. Where that input is a linear function of something smaller,
+the function can be applied to the kernel, or to the result, instead. Each function below equals
+the plain computation named in its docstring, for the same kernel; the tests compare the two.
 """
 
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 
-def convolve(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
-  """The convolution itself: [B, h, w, C] and [k, l, C, F] -> [B, h', w', F], with zeros before and
-  after each side.
-  """
+def convolve(
+  x: Float[jax.Array, 'N H W C'],
+  kernel: Float[jax.Array, 'k l C F'],
+  padding: Sequence[tuple[int, int]],
+) -> Float[jax.Array, 'N h w F']:
+  """The plain convolution, with `padding` zeros before and after rows and columns."""
   return jax.lax.conv_general_dilated(
     x, kernel, (1, 1), padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
   )
 
 
-def convolve_strided(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-  """A strided convolution, [B, h, w, C] and [k, k, C, F] -> [B, h', w', F], as one without a
-  stride.
+def convolve_strided(
+  x: Float[jax.Array, 'N H W C'], kernel: Float[jax.Array, 'k k C F'], *, stride: int, padding: int
+) -> Float[jax.Array, 'N h w F']:
+  """A strided convolution, computed as one without stride.
 
-  With s the stride, tap t = s u + r of output pixel i meets x[s i + t] = x[s (i + u) + r]. So fold
-  each square of s x s pixels into the channels (there are s s C then) and the taps of the kernel
-  likewise: a convolution of ceil(k / s) taps a side is left. Its gradients need no convolution with
-  gaps either, which compilers are slow at, and the three channels of a picture become twelve, which
-  matrix units like better.
+  Let s be the stride. Tap t = s u + r of output pixel i reads x[s i + t] = x[s (i + u) + r].
+  Folding each square of s x s pixels into s s C channels, and the taps of the kernel likewise,
+  leaves a convolution of stride 1 with ceil(k / s) taps a side. Its gradients need no dilated
+  convolution, which compilers are slow at, and the 3 channels of an image become 12, which suits
+  matrix units better.
+
+  Args:
+    x: the input.
+    kernel: square.
+    stride: in both directions.
+    padding: zeros on each of the four sides.
   """
   if stride == 1:
     return convolve(x, kernel, [(padding, padding)] * 2)
+
   batch, height, width, channels = x.shape
   taps = -(-kernel.shape[0] // stride)
 
   def folded_size(size: int) -> int:
     return (size + 2 * padding - kernel.shape[0]) // stride + taps
 
+  # A negative high padding cuts off the remainder that no tap reads.
   rows, columns = folded_size(height), folded_size(width)
   x = jax.lax.pad(
     x,
@@ -49,8 +60,9 @@ def convolve_strided(x: jax.Array, kernel: jax.Array, stride: int, padding: int)
       (padding, stride * columns - padding - width, 0),
       (0, 0, 0),
     ),
-  )  # a remainder that no tap meets is cut off
+  )
   x = x.reshape(batch, rows, stride, columns, stride, channels).transpose(0, 1, 3, 2, 4, 5)
+
   missing = taps * stride - kernel.shape[0]
   kernel = jnp.pad(kernel, ((0, missing), (0, missing), (0, 0), (0, 0)))
   kernel = kernel.reshape(taps, stride, taps, stride, channels, -1).transpose(0, 2, 1, 3, 4, 5)
@@ -61,14 +73,16 @@ def convolve_strided(x: jax.Array, kernel: jax.Array, stride: int, padding: int)
   )
 
 
-def convolve_upsampled(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """`convolve(upsample(x), kernel, padding=1)`: [B, h, w, C] and [3, 3, C, F] -> [B, 2h, 2w, F].
+def convolve_upsampled(
+  x: Float[jax.Array, 'N H W C'], kernel: Float[jax.Array, '3 3 C F']
+) -> Float[jax.Array, 'N 2*H 2*W F']:
+  """`convolve(upsample(x), kernel, padding=1)`, with nearest-neighbour upsampling by 2.
 
-  Rows 2i and 2i + 1 of the upsampled input are row i. So the three rows of the kernel at output row
-  2i + p, p being 0 or 1, meet rows i - 1, i, i or i, i, i + 1: two different ones, of which one
-  meets the sum of two rows of the kernel. The same holds for columns. Each of the four phases (p,
-  q) of the output is a convolution of the small x with a kernel of 2x2 sums: 16 products an input
-  pixel and pair of channels, where there were 36.
+  Rows 2i and 2i + 1 of the upsampled input are both row i. Output row 2i + p, with p = 0 or 1,
+  reads three of them: rows i - 1, i, i for p = 0, or i, i, i + 1 for p = 1. These are two different
+  rows, one of which meets the sum of two rows of the kernel. The same holds for columns. So each of
+  the four phases (p, q) of the output is a convolution of the small x with a 2x2 kernel of sums:
+  16 products for each input pixel and pair of channels instead of 36.
   """
   batch, height, width, _ = x.shape
 
@@ -84,23 +98,19 @@ def convolve_upsampled(x: jax.Array, kernel: jax.Array) -> jax.Array:
   return interleaved.reshape(batch, 2 * height, 2 * width, -1)
 
 
-def convolve_layout(canvases: jax.Array, object_vectors: jax.Array, kernel: jax.Array) -> jax.Array:
-  """`convolve(layout, kernel, padding=1)` with the layout sum_o S_o v_o, S_o a canvas and v_o a
-  vector.
+def convolve_layout(
+  canvases: Float[jax.Array, 'B H W O'],
+  object_vectors: Float[jax.Array, 'B O D'],
+  kernel: Float[jax.Array, '3 3 D F'],
+) -> Float[jax.Array, 'B H W F']:
+  """`convolve(layout, kernel, padding=1)` of the scene layout sum_o S_o v_o.
 
-  At pixel p that is sum_t (sum_o S_o[p + t] v_o) W_t over the taps t, which is sum_{o,t} S_o[p + t]
-  (v_o W_t): project each vector through the nine taps, 9 O small products that no pixel takes part
-  in, then mix the results by the shifted canvases. A pixel costs 9 O F products in place of 9 D F,
-  and no array has D channels a pixel. Pooling is linear too, so a pooled layout is this with pooled
+  S_o is the canvas and v_o the vector of object o. At pixel p the convolution is
+  sum_t (sum_o S_o[p + t] v_o) W_t over the taps t, which equals sum_{o,t} S_o[p + t] (v_o W_t):
+  project each vector through the nine taps (9 O small products, independent of the pixels), then
+  mix the projections with the shifted canvases. A pixel costs 9 O F products instead of 9 D F, and
+  no array has D channels a pixel. Pooling is linear too, so a pooled layout is the layout of pooled
   canvases.
-
-  Args:
-    canvases: [B, h, w, O].
-    object_vectors: [B, O, D].
-    kernel: [3, 3, D, F].
-
-  Returns:
-    [B, h, w, F].
   """
   _, height, width, _ = canvases.shape
   padded = jnp.pad(canvases, ((0, 0), (1, 1), (1, 1), (0, 0)))

@@ -1,95 +1,61 @@
-"""The image and the object discriminator, built from `arch` strings (paper section 3).
+"""The image and the object discriminator (paper section 3, "discriminators").
 
-An arch string is a comma-separated list of tokens, applied in order:
-
-    Cw-c[-s]  w x w convolution to c channels with stride s; every one but the first comes after normalisation and
-              activation
-    R         residual block: twice [normalisation, activation, 3x3 convolution], added to its input
-    Ux        nearest-neighbour upsampling by x
-    Px        average pooling over x x x
-    FC-a-b    linear layer from a features (of the flattened map) to b
-    Ix        input channels, as first token only; 3 without it
+Both are convolutional networks that an arch string describes (see `arch.py`).
 """
-
-import re
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
 
-from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.models import layers
-from sg2im_jax.models.convolutions import convolve
-from sg2im_jax.models.crops import crop_objects
-from sg2im_jax.models.normalization import at_least_float32, normalization
-
-_TOKEN = re.compile(r'(FC|C|R|U|P|I)(?:-?(\d+(?:-\d+)*))?')
-_ARGUMENTS = {'C': (2, 3), 'R': (0,), 'U': (1,), 'P': (1,), 'FC': (2,), 'I': (1,)}
-
-
-def parse_arch(arch: str) -> tuple[tuple[str, ...], ...]:
-  """'C4-64-2,R' -> (('C', 4, 64, 2), ('R',)).
-
-  Raises:
-    UserError: a token is unknown or has the wrong number of arguments.
-  """
-  tokens = []
-  for i, text in enumerate(filter(None, arch.split(','))):
-    match = _TOKEN.fullmatch(text)
-    arguments = tuple(int(n) for n in match[2].split('-')) if match and match[2] else ()
-    if not match or len(arguments) not in _ARGUMENTS[match[1]] or (match[1] == 'I' and i > 0):
-      raise UserError(
-        f'arch {arch!r}: token {i + 1} is {text!r}, expected one of Cw-c, Cw-c-s, R, Ux, Px, '
-        'FC-a-b, '
-        'or Ix at the start'
-      )
-    tokens.append((match[1], *arguments))
-  return tuple(tokens)
+from sg2im_jax.models.arch import check_arch, parse_arch, zeros_around
+from sg2im_jax.models.layers import Activation
+from sg2im_jax.models.normalization import Norm, at_least_float32, normalization
+from sg2im_jax.models.warping import crop_objects
+from sg2im_jax.scene_batch import Array
 
 
-def _padding(width: int, padding: str) -> int:
-  if padding == 'valid':
-    return 0
-  if padding != 'same':
-    raise UserError(f'padding {padding!r}: expected valid or same')
-  if width % 2 == 0:
-    raise UserError(f"padding 'same' needs an odd kernel, found a width of {width}")
-  return (width - 1) // 2
-
-
-class ResidualBlock(nn.Module):
-  """x + body(x), the body being twice [normalisation, activation, 3x3 convolution]."""
-
-  norm: Callable[..., Callable] | None
-  activation: Callable[[jax.Array], jax.Array]
-
-  @nn.compact
-  def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
-    """x: float[N, H, W, C], mask: bool[N, 1, 1, 1] -> float[N, H, W, C]."""
-    norms = (
-      [self.norm(name=f'norm_{i}') for i in range(2)] if self.norm is not None else [None, None]
-    )
-    convolutions = [
-      layers.Convolution(x.shape[-1], x.shape[-1], 3, name=f'conv_{i}') for i in range(2)
-    ]
-    # The published block evaluates its body twice a call; the outputs are equal, but running
-    # statistics move twice.
-    for _ in range(2):
-      y = x
-      for norm, convolution in zip(norms, convolutions):
-        y = self.activation(y if norm is None else norm(y, mask))
-        y = convolution(lambda kernel, y=y: convolve(y, kernel.astype(y.dtype), [(1, 1)] * 2))
-    return x + y
-
-
-class ConvolutionalNetwork(nn.Module):
-  """The layers of an `arch` string; each is named by the position of its token.
+class ResidualBlock(nn.Module, kw_only=True):
+  """x + body(x); the body is twice [normalisation, activation, 3x3 convolution].
 
   Attributes:
-    arch: see the module's docstring.
+    norm: constructor of a masked normalisation, or None.
+    activation: the non-linearity.
+  """
+
+  norm: Norm | None
+  activation: Activation
+
+  @nn.compact
+  def __call__(
+    self, x: Float[jax.Array, 'N H W C'], mask: Bool[Array, 'N 1 1 1']
+  ) -> Float[jax.Array, 'N H W C']:
+    """`mask` is True where an image is real."""
+    norms = [None if self.norm is None else self.norm(name=f'norm_{i}') for i in range(2)]
+    convolutions = [
+      layers.Convolution(features=x.shape[-1], width=3, padding=1, name=f'conv_{i}')
+      for i in range(2)
+    ]
+
+    def body(y):
+      for norm, convolution in zip(norms, convolutions):
+        y = convolution(self.activation(y if norm is None else norm(y, mask)))
+      return y
+
+    # The published block evaluates its body twice per call. Both results are equal, but the
+    # running statistics are updated twice.
+    body(x)
+    return x + body(x)
+
+
+class ConvolutionalNetwork(nn.Module, kw_only=True):
+  """The layers of an arch string, each named by the position of its token.
+
+  Attributes:
+    arch: see `arch.py`.
     normalization: batch | instance | none.
-    activation: a name that layers.activation knows.
+    activation: a name that `arch.leaky_slope` knows.
     padding: of convolutions, valid (none) | same.
   """
 
@@ -99,71 +65,62 @@ class ConvolutionalNetwork(nn.Module):
   padding: str
 
   @nn.compact
-  def __call__(self, x: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
-    """x: float[N, H, W, C]; mask: bool[N], True where an image is real -> float[N, h, w, c], or [N,
-    c] after FC.
+  def __call__(
+    self, x: Float[jax.Array, 'N H W C'], mask: Bool[Array, ' N'], *, train: bool
+  ) -> Float[jax.Array, 'N h w c'] | Float[jax.Array, 'N c']:
+    """A map, or features if the last token is FC. `mask` is True where an image is real.
+
+    Raises:
+      UserError: the arch string does not fit the input (see `arch.check_arch`).
     """
+    _, height, width, channels = x.shape
+    check_arch(self.arch, padding=self.padding, channels=channels, image_size=(height, width))
     tokens = parse_arch(self.arch)
     norm = normalization(self.normalization, train=train)
     activation = layers.activation(self.activation)
     mask = mask[:, None, None, None]
-    channels = 3
-    if tokens and tokens[0][0] == 'I':
-      channels = tokens[0][1]
-    if x.shape[-1] != channels:
-      raise UserError(
-        f'arch {self.arch!r} takes {channels} input channels, the images have {x.shape[-1]}'
-      )
-    first = True  # of the convolutions: it sees the raw image
+
+    first = True  # The first convolution gets the images as they are.
     for i, (kind, *arguments) in enumerate(tokens):
       if kind == 'C':
         width, features, *stride = arguments
         if not first:
           x = activation(x if norm is None else norm(name=f'norm_{i}')(x, mask))
-        x = layers.conv(
-          x,
-          features,
-          width,
-          name=f'conv_{i}',
+        x = layers.Convolution(
+          features=features,
+          width=width,
           stride=stride[0] if stride else 1,
-          padding=_padding(width, self.padding),
-        )
+          padding=zeros_around(width, self.padding),
+          name=f'conv_{i}',
+        )(x)
         first = False
       elif kind == 'R':
-        if _padding(3, self.padding) == 0:
-          raise UserError(
-            f"arch {self.arch!r}: a residual block needs padding 'same', found {self.padding!r}"
-          )
-        x = ResidualBlock(None if first else norm, activation, name=f'residual_{i}')(x, mask)
+        x = ResidualBlock(
+          norm=None if first else norm, activation=activation, name=f'residual_{i}'
+        )(x, mask)
         first = False
       elif kind == 'U':
         x = layers.upsample(x, arguments[0])
       elif kind == 'P':
         x = layers.average_pool(x, arguments[0])
       elif kind == 'FC':
-        if x.ndim == 4:
-          x = x.transpose(0, 3, 1, 2).reshape(
-            x.shape[0], -1
-          )  # the published weights expect channels first
-        if x.shape[-1] != arguments[0]:
-          raise UserError(
-            f'arch {self.arch!r}: token {i + 1} takes {arguments[0]} features, it gets '
-            f'{x.shape[-1]}'
-          )
+        if x.ndim == 4:  # The published weights expect channels first.
+          x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
         x = layers.dense(x, arguments[1], name=f'linear_{i}')
         if i + 1 < len(tokens):
           x = activation(x)
     return x
 
 
-class ImageDiscriminator(nn.Module):
-  """Scores patches of an image.
+class ImageDiscriminator(nn.Module, kw_only=True):
+  """Scores patches of images as real or generated.
 
   Attributes:
-    classifier: end in a 1x1 convolution to one score, as the paper says. The published code has
-      that layer, and its checkpoints the arrays, but never applies it: every channel of the feature
-      map is a score.
-    dtype: what to compute in.
+    arch, normalization, activation, padding: see `ConvolutionalNetwork`.
+    classifier: end in a 1x1 convolution to one score per patch, as the paper says. The published
+      code has that layer, and its checkpoints the arrays, but never applies it: there every channel
+      of the feature map is a score.
+    dtype: of the computation.
   """
 
   arch: str
@@ -174,25 +131,31 @@ class ImageDiscriminator(nn.Module):
   dtype: str
 
   @nn.compact
-  def __call__(self, image: jax.Array, example_mask: jax.Array, *, train: bool) -> jax.Array:
-    """image: float32[B, H, W, 3], example_mask: bool[B] -> scores float32[B, h, w, c], or c = 1
-    with the classifier.
-    """
+  def __call__(
+    self, image: Float[Array, 'B H W C'], example_mask: Bool[Array, ' B'], *, train: bool
+  ) -> Float[jax.Array, 'B h w c'] | Float[jax.Array, 'B c']:
+    """The scores, float32; c is 1 with the classifier."""
     x = ConvolutionalNetwork(
-      self.arch, self.normalization, self.activation, self.padding, name='cnn'
-    )(image.astype(self.dtype), example_mask, train=train)
-    x = layers.conv(x, 1, 1, name='classifier') if self.classifier else x
+      arch=self.arch,
+      normalization=self.normalization,
+      activation=self.activation,
+      padding=self.padding,
+      name='cnn',
+    )(jnp.asarray(image, self.dtype), example_mask, train=train)
+    if self.classifier:
+      x = layers.Convolution(features=1, width=1, name='classifier')(x)
     return at_least_float32(x)
 
 
-class ObjectDiscriminator(nn.Module):
-  """Scores crops of objects, and says what they show.
+class ObjectDiscriminator(nn.Module, kw_only=True):
+  """Scores crops of objects as real or generated, and classifies them.
 
   Attributes:
     num_objects: V.
-    crop_size: side in pixels of the crops.
-    align_corners: as for `crop_objects`.
-    dtype: what to compute in; crops are cut out in float32, and scores and logits are.
+    crop_size: side of the crops in pixels.
+    align_corners: see `warping`.
+    arch, normalization, activation, padding: see `ConvolutionalNetwork`.
+    dtype: of the convolutional network; crops, scores and logits are computed in float32.
   """
 
   num_objects: int
@@ -206,18 +169,14 @@ class ObjectDiscriminator(nn.Module):
 
   @nn.compact
   def __call__(
-    self, image: jax.Array, boxes: jax.Array, object_mask: jax.Array, *, train: bool
-  ) -> tuple[jax.Array, jax.Array]:
-    """Crops each box (that of `__image__` too) out of its image and judges it.
-
-    Args:
-      image: float32[B, H, W, 3].
-      boxes: float32[B, O, 4].
-      object_mask: bool[B, O].
-
-    Returns:
-      Scores float32[B, O] and class logits float32[B, O, V].
-    """
+    self,
+    image: Float[Array, 'B H W C'],
+    boxes: Float[Array, 'B O 4'],
+    object_mask: Bool[Array, 'B O'],
+    *,
+    train: bool,
+  ) -> tuple[Float[jax.Array, 'B O'], Float[jax.Array, 'B O {self.num_objects}']]:
+    """The score and the class logits of every box's crop, that of `__image__` included."""
     crops = crop_objects(
       image,
       jnp.where(object_mask[..., None], boxes, 0),
@@ -225,9 +184,13 @@ class ObjectDiscriminator(nn.Module):
       align_corners=self.align_corners,
     )
     x = ConvolutionalNetwork(
-      self.arch, self.normalization, self.activation, self.padding, name='cnn'
+      arch=self.arch,
+      normalization=self.normalization,
+      activation=self.activation,
+      padding=self.padding,
+      name='cnn',
     )(crops.reshape(-1, *crops.shape[2:]).astype(self.dtype), object_mask.reshape(-1), train=train)
-    x = layers.dense(at_least_float32(x).mean(tuple(range(1, x.ndim - 1))), 1024, name='linear')
-    x = x.reshape(*object_mask.shape, 1024)
+    x = at_least_float32(x).mean(tuple(range(1, x.ndim - 1)))  # over the pixels of a map
+    x = layers.dense(x, 1024, name='linear').reshape(*object_mask.shape, 1024)
     scores = layers.dense(x, 1, name='score')[..., 0]
     return scores, layers.dense(x, self.num_objects, name='class')

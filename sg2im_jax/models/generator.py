@@ -1,4 +1,4 @@
-"""The generator: scene graph -> boxes and masks -> layout -> image (paper figure 2)."""
+"""The generator: scene graph -> boxes and masks -> scene layout -> image (paper figure 2)."""
 
 from collections.abc import Sequence
 
@@ -6,48 +6,52 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from sg2im_jax.models import layers
 from sg2im_jax.models.graph_convolution import GraphConvolution, Incidence
 from sg2im_jax.models.heads import MaskHead
-from sg2im_jax.models.layout import object_canvases
 from sg2im_jax.models.normalization import at_least_float32, normalization
-from sg2im_jax.models.refinement import Layout, RefinementNetwork
-from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.models.refinement import RefinementNetwork, SceneLayout
+from sg2im_jax.models.warping import object_canvases
+from sg2im_jax.scene_batch import Array, SceneBatch
 
-BOX_TEXTURE_SIZE = 8  # without masks, a box is filled with this many ones a side
+BOX_TEXTURE_SIZE = 8  # side of the mask of ones that fills a box in models without a mask head
 
 
-@flax.struct.dataclass
-class GeneratorOutputs:
-  """Everything that is predicted for a batch of graphs; padded slots hold finite, meaningless
-  values.
+class GeneratorOutputs(flax.struct.PyTreeNode, kw_only=True):
+  """All that is predicted for a batch of graphs; padded slots hold finite, meaningless values.
 
   Attributes:
-    image: float32[B, H, W, 3], ImageNet-normalised.
-    boxes: float32[B, O, 4] x0, y0, x1, y1, >= 0 and not clipped to 1.
-    mask_logits: float32[B, O, M, M], or None without a mask head.
-    predicate_logits: float32[B, T, P].
+    image: ImageNet-normalised.
+    boxes: x0, y0, x1, y1, at least 0 and not clipped to 1.
+    mask_logits: None without a mask head.
+    predicate_logits: of each triple, the logits of its predicate.
   """
 
-  image: jax.Array
-  boxes: jax.Array
-  mask_logits: jax.Array | None
-  predicate_logits: jax.Array
+  image: Float[Array, 'B H W 3']
+  boxes: Float[Array, 'B O 4']
+  mask_logits: Float[Array, 'B O M M'] | None
+  predicate_logits: Float[Array, 'B T P']
 
   @property
-  def masks(self) -> jax.Array | None:
-    """float32[B, O, M, M] in [0, 1], or None."""
+  def masks(self) -> Float[jax.Array, 'B O M M'] | None:
+    """The predicted masks in [0, 1], or None without a mask head."""
     return None if self.mask_logits is None else nn.sigmoid(self.mask_logits)
 
 
-class Generator(nn.Module):
-  """See `configs/coco64.py` for what each attribute means; `build_generator` makes one from a
-  config.
+class Generator(nn.Module, kw_only=True):
+  """The generator. `build_generator` makes one from settings.
 
   The graph convolution, the mask head and the refinement network compute in `dtype`. Boxes,
-  predicates and where things lie on the canvas are float32 whatever it is: they have few numbers,
-  each of which matters.
+  predicates and canvases are float32 in any case: they have few values, each of which matters.
+
+  Attributes:
+    num_objects: V.
+    num_predicates: P.
+    image_size: H, W.
+    Others: the settings of `model` with the same names (see `configs/coco64.py`), `dtype` and
+      `rematerialize`.
   """
 
   num_objects: int
@@ -71,74 +75,72 @@ class Generator(nn.Module):
 
   @nn.compact
   def __call__(
-    self, batch: SceneBatch, noise: jax.Array, *, use_boxes: bool, use_masks: bool, train: bool
+    self,
+    batch: SceneBatch,
+    noise: Float[Array, 'B {self.image_size[0]} {self.image_size[1]} {self.layout_noise_dim}'],
+    *,
+    use_boxes: bool,
+    use_masks: bool,
+    train: bool,
   ) -> GeneratorOutputs:
-    """Draws every graph of a batch.
+    """Generates an image of every graph of a batch.
 
     Args:
-      batch: the graphs; with use_boxes and use_masks also the layout to paint.
-      noise: float32[B, H, W, layout_noise_dim] of N(0, 1).
-      use_boxes: lay objects out in the batch's boxes instead of the predicted ones.
-      use_masks: fill boxes with the batch's masks instead of the predicted ones (without a mask
-      head: with ones).
-      train: normalise by batch statistics and move the running ones.
+      batch: the graphs; needs boxes for use_boxes, masks for use_masks with a mask head.
+      noise: normally distributed, N(0, 1).
+      use_boxes: lay out the objects in the batch's boxes instead of the predicted ones.
+      use_masks: fill boxes with the batch's masks instead of the predicted ones. Without a mask
+        head, boxes are filled with ones in either case.
+      train: normalise by batch statistics and update the running ones.
     """
     batch = batch.zero_padding()
-    object_vectors, embeddings, incidence = self._object_vectors(batch, train)
-
-    mlp_norm = normalization(self.mlp_normalization, train=train)
-    box_head = layers.Mlp(
-      (self.gconv_hidden_dim, 4), mlp_norm, last_bias_centre=self.initial_box, name='box_head'
+    incidence = Incidence.from_triples(
+      batch.triples, batch.triple_mask, object_slots=batch.object_mask.shape[1]
     )
-    boxes = box_head(at_least_float32(object_vectors), batch.object_mask)
-    mask_logits = None
-    if self.mask_size:
-      mask_norm = normalization('batch', train=train)
-      mask_logits = MaskHead(self.mask_size, mask_norm, name='mask_head')(
-        object_vectors, batch.object_mask
-      )
-    relation_inputs = jnp.concatenate(
-      [*incidence.gather(boxes), *incidence.gather(at_least_float32(embeddings))], -1
-    )
-    predicate_logits = layers.Mlp(
-      (self.gconv_hidden_dim, self.num_predicates), mlp_norm, name='relation_head'
-    )(relation_inputs, batch.triple_mask)
-    outputs = GeneratorOutputs(None, boxes, mask_logits, predicate_logits)
+    embeddings, object_vectors = self._object_vectors(batch, incidence, train)
+    boxes, mask_logits = self._boxes_and_mask_logits(batch, object_vectors, train)
+    predicate_logits = self._predicate_logits(batch, incidence, boxes, embeddings, train)
 
-    if not self.mask_size:
+    if mask_logits is None:
       masks = jnp.ones((*batch.object_mask.shape, BOX_TEXTURE_SIZE, BOX_TEXTURE_SIZE))
+    elif use_masks:
+      assert batch.masks is not None, 'use_masks needs masks'
+      masks = batch.masks.astype(boxes.dtype)
     else:
-      masks = batch.masks.astype(boxes.dtype) if use_masks else outputs.masks
-    canvases = (
-      object_canvases(
-        batch.boxes if use_boxes else boxes,
-        masks,
-        self.image_size,
-        align_corners=self.align_corners,
-      )
-      * batch.object_mask[:, None, None]
+      masks = nn.sigmoid(mask_logits)
+    layout_boxes = batch.boxes if use_boxes else boxes
+    assert layout_boxes is not None, 'use_boxes needs boxes'
+    canvases = object_canvases(
+      layout_boxes, masks, self.image_size, align_corners=self.align_corners
     )
-    layout = Layout(canvases.astype(self.dtype), object_vectors, noise.astype(self.dtype))
+    canvases = canvases * batch.object_mask[:, None, None]
+
+    layout = SceneLayout(
+      canvases=canvases.astype(self.dtype),
+      object_vectors=object_vectors,
+      noise=jnp.asarray(noise, self.dtype),
+    )
     image = RefinementNetwork(
-      self.refinement_dims,
-      normalization(self.normalization, train=train),
-      layers.activation(self.activation),
-      self.rematerialize,
+      dims=self.refinement_dims,
+      norm=normalization(self.normalization, train=train),
+      activation=layers.activation(self.activation),
+      rematerialize=self.rematerialize,
       name='refinement',
     )(layout)
-    return outputs.replace(image=at_least_float32(image))
+    return GeneratorOutputs(
+      image=at_least_float32(image),
+      boxes=boxes,
+      mask_logits=mask_logits,
+      predicate_logits=predicate_logits,
+    )
 
   def _object_vectors(
-    self, batch: SceneBatch, train: bool
-  ) -> tuple[jax.Array, jax.Array, Incidence]:
-    """Object vectors after graph convolution and before it (both dtype[B, O, D]), and the graph's
-    matrices.
-    """
+    self, batch: SceneBatch, incidence: Incidence, train: bool
+  ) -> tuple[Float[jax.Array, 'B O _'], Float[jax.Array, 'B O {self.gconv_dim}']]:
+    """Object vectors before and after graph convolution, in `dtype`."""
     unit_normal = nn.initializers.normal(1.0)
-    # The published table has one object class more than there are names, which nothing ever looks
-    # up.
     embeddings = nn.Embed(
-      self.num_objects + 1,
+      self.num_objects + 1,  # the published table has a row for a class that does not exist
       self.embedding_dim,
       embedding_init=unit_normal,
       dtype=self.dtype,
@@ -151,16 +153,50 @@ class Generator(nn.Module):
       dtype=self.dtype,
       name='predicate_embedding',
     )(batch.triples[..., 1])
-    incidence = Incidence.from_triples(batch.triples, batch.triple_mask, batch.object_mask.shape[1])
     if self.gconv_num_layers == 0:
-      return layers.dense(embeddings, self.gconv_dim, name='linear'), embeddings, incidence
+      return embeddings, layers.dense(embeddings, self.gconv_dim, name='linear')
+
     vectors = embeddings
     for i in range(self.gconv_num_layers):
       vectors, predicate_vectors = GraphConvolution(
-        self.gconv_dim,
-        self.gconv_hidden_dim,
-        self.gconv_pooling,
-        normalization(self.mlp_normalization, train=train),
+        features=self.gconv_dim,
+        hidden_features=self.gconv_hidden_dim,
+        pooling=self.gconv_pooling,
+        norm=normalization(self.mlp_normalization, train=train),
         name=f'graph_convolution_{i}',
       )(vectors, predicate_vectors, incidence, batch.object_mask, batch.triple_mask)
-    return vectors, embeddings, incidence
+    return embeddings, vectors
+
+  def _boxes_and_mask_logits(
+    self, batch: SceneBatch, object_vectors: Float[jax.Array, 'B O D'], train: bool
+  ) -> tuple[Float[jax.Array, 'B O 4'], Float[jax.Array, 'B O M M'] | None]:
+    """What the box head and the mask head predict; no logits without a mask head."""
+    boxes = layers.Mlp(
+      features=(self.gconv_hidden_dim, 4),
+      norm=normalization(self.mlp_normalization, train=train),
+      last_bias_centre=self.initial_box,
+      name='box_head',
+    )(at_least_float32(object_vectors), batch.object_mask)
+    if not self.mask_size:
+      return boxes, None
+
+    mask_norm = normalization('batch', train=train)
+    assert mask_norm is not None
+    mask_head = MaskHead(mask_size=self.mask_size, norm=mask_norm, name='mask_head')
+    return boxes, mask_head(object_vectors, batch.object_mask)
+
+  def _predicate_logits(
+    self,
+    batch: SceneBatch,
+    incidence: Incidence,
+    boxes: Float[jax.Array, 'B O 4'],
+    embeddings: Float[jax.Array, 'B O D'],
+    train: bool,
+  ) -> Float[jax.Array, 'B T {self.num_predicates}']:
+    """The auxiliary relation head: each triple's predicate from boxes and embeddings."""
+    inputs = [*incidence.gather(boxes), *incidence.gather(at_least_float32(embeddings))]
+    return layers.Mlp(
+      features=(self.gconv_hidden_dim, self.num_predicates),
+      norm=normalization(self.mlp_normalization, train=train),
+      name='relation_head',
+    )(jnp.concatenate(inputs, -1), batch.triple_mask)

@@ -1,50 +1,56 @@
 """Graph convolution over padded scene graphs (paper section 3, figure 3)."""
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
 
 from sg2im_jax.models import layers
+from sg2im_jax.models.normalization import Norm
+from sg2im_jax.scene_batch import Array
 
 
-@flax.struct.dataclass
-class Incidence:
-  """Which object is subject and which is object of each triple, as matrices of zeros and ones.
+class Incidence(flax.struct.PyTreeNode, kw_only=True):
+  """Which object is the subject and which the object of each triple, as one-hot matrices.
 
   Gathering and pooling over edges become small matrix products, which are deterministic and fast on
-  every accelerator. Rows of padded triples are zero, so nothing they hold reaches an object.
-
-  Attributes:
-    subject: float32[B, T, O].
-    object: float32[B, T, O].
+  every accelerator. Rows of padded triples are zero, so their contents reach no object.
   """
 
-  subject: jax.Array
-  object: jax.Array
+  subject: Float[jax.Array, 'B T O']
+  object: Float[jax.Array, 'B T O']
 
   @classmethod
-  def from_triples(cls, triples: jax.Array, triple_mask: jax.Array, num_slots: int) -> 'Incidence':
-    """triples: int32[B, T, 3], triple_mask: bool[B, T]; num_slots: O."""
+  def from_triples(
+    cls, triples: Int[Array, 'B T 3'], triple_mask: Bool[Array, 'B T'], *, object_slots: int
+  ) -> 'Incidence':
+    """The matrices of triples (subject slot, predicate, object slot); object_slots is O."""
 
-    def one_hot(slots):
-      return jax.nn.one_hot(slots, num_slots) * triple_mask[..., None]
+    def one_hot(slots: Array) -> jax.Array:
+      return jax.nn.one_hot(slots, object_slots) * triple_mask[..., None]
 
     return cls(subject=one_hot(triples[..., 0]), object=one_hot(triples[..., 2]))
 
-  def gather(self, object_vectors: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """float[B, O, D] -> the vectors of each triple's subject and object, float[B, T, D] both."""
+  def gather(
+    self, object_vectors: Float[jax.Array, 'B O D']
+  ) -> tuple[Float[jax.Array, 'B T D'], Float[jax.Array, 'B T D']]:
+    """The vectors of each triple's subject and of its object."""
     dtype = object_vectors.dtype
     return (
       jnp.einsum('bto,bod->btd', self.subject.astype(dtype), object_vectors),
       jnp.einsum('bto,bod->btd', self.object.astype(dtype), object_vectors),
     )
 
-  def pool(self, subject_vectors: jax.Array, object_vectors: jax.Array, pooling: str) -> jax.Array:
-    """Sum (or mean, for `avg`) over the triples of each object: float[B, T, D] twice -> float[B, O,
-    D].
+  def pool(
+    self,
+    subject_vectors: Float[jax.Array, 'B T D'],
+    object_vectors: Float[jax.Array, 'B T D'],
+    pooling: str,
+  ) -> Float[jax.Array, 'B O D']:
+    """The sum (`sum`) or mean (`avg`) of each object's vectors over its triples.
+
+    An object that is in no triple gets zeros.
     """
     dtype = subject_vectors.dtype
     pooled = jnp.einsum('bto,btd->bod', self.subject.astype(dtype), subject_vectors) + jnp.einsum(
@@ -53,18 +59,18 @@ class Incidence:
     if pooling == 'sum':
       return pooled
     count = self.subject.sum(1) + self.object.sum(1)
-    return pooled / jnp.maximum(count, 1)[..., None].astype(
-      dtype
-    )  # an object in no triple pools to 0
+    return pooled / jnp.maximum(count, 1)[..., None].astype(dtype)
 
 
-class GraphConvolution(nn.Module):
-  """One layer: an MLP over each triple proposes new vectors, objects pool their proposals and pass
-  them on.
+class GraphConvolution(nn.Module, kw_only=True):
+  """One layer of graph convolution.
+
+  An MLP turns the three vectors of each triple into a new predicate vector and candidates for its
+  subject and its object. Each object pools its candidates, and a second MLP makes its new vector.
 
   Attributes:
     features: output features of objects and predicates.
-    hidden_features: width of both MLPs and of the pooled proposals.
+    hidden_features: width of both MLPs and of the candidates.
     pooling: avg | sum.
     norm: constructor of a masked normalisation for the MLPs, or None.
   """
@@ -72,30 +78,36 @@ class GraphConvolution(nn.Module):
   features: int
   hidden_features: int
   pooling: str
-  norm: Callable[..., Callable] | None
+  norm: Norm | None
 
   @nn.compact
   def __call__(
     self,
-    object_vectors: jax.Array,
-    predicate_vectors: jax.Array,
+    object_vectors: Float[jax.Array, 'B O D'],
+    predicate_vectors: Float[jax.Array, 'B T D'],
     incidence: Incidence,
-    object_mask: jax.Array,
-    triple_mask: jax.Array,
-  ) -> tuple[jax.Array, jax.Array]:
-    """object_vectors: float[B, O, D], predicate_vectors: float[B, T, D] -> the same with
-    `features`.
-    """
-    subjects, objects = incidence.gather(object_vectors)
+    object_mask: Bool[Array, 'B O'],
+    triple_mask: Bool[Array, 'B T'],
+  ) -> tuple[Float[jax.Array, 'B O {self.features}'], Float[jax.Array, 'B T {self.features}']]:
+    """The new vectors of objects and of predicates."""
     hidden, features = self.hidden_features, self.features
-    proposals = layers.Mlp(
-      (hidden, 2 * hidden + features), self.norm, layers.kaiming_normal, name='triple_mlp'
+
+    subjects, objects = incidence.gather(object_vectors)
+    candidates = layers.Mlp(
+      features=(hidden, 2 * hidden + features),
+      norm=self.norm,
+      kernel_init=layers.kaiming_normal,
+      name='triple_mlp',
     )(jnp.concatenate([subjects, predicate_vectors, objects], -1), triple_mask)
-    new_subjects, new_predicates, new_objects = jnp.split(
-      proposals, (hidden, hidden + features), -1
+    for_subjects, new_predicates, for_objects = jnp.split(
+      candidates, (hidden, hidden + features), -1
     )
-    pooled = incidence.pool(new_subjects, new_objects, self.pooling)
-    new_vectors = layers.Mlp(
-      (hidden, features), self.norm, layers.kaiming_normal, name='object_mlp'
+
+    pooled = incidence.pool(for_subjects, for_objects, self.pooling)
+    new_objects = layers.Mlp(
+      features=(hidden, features),
+      norm=self.norm,
+      kernel_init=layers.kaiming_normal,
+      name='object_mlp',
     )(pooled, object_mask)
-    return new_vectors, new_predicates
+    return new_objects, new_predicates

@@ -1,33 +1,37 @@
 """The small layers that every network here is built from, with the published initialisation.
 
 Parameters and statistics are float32; a layer computes in the dtype of its input, float32 or
-bfloat16, written "float" in the shapes below.
+bfloat16 (Float in the annotations).
 
-The helpers `dense` and `conv` are called inside a compact `__call__`; they need the input to draw
-PyTorch's default bias, uniform in +-1/sqrt(fan_in).
+The helper `dense` is called inside a compact `__call__`; it needs the input to know the range of
+PyTorch's default initial bias, uniform in +-1/sqrt(fan_in).
 """
 
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
 
-from data_pipelines.scene_graphs.errors import UserError
-from sg2im_jax.models.convolutions import convolve_strided
-from sg2im_jax.models.normalization import spread
+from sg2im_jax.models.arch import leaky_slope
+from sg2im_jax.models.convolutions import convolve_strided, convolve_upsampled
+from sg2im_jax.models.normalization import Norm, spread
+from sg2im_jax.scene_batch import Array
 
-LEAKY_SLOPES = {'leakyrelu': 0.01, 'relu': 0.01}
+Activation = Callable[[jax.Array], jax.Array]
+Initializer = Callable[..., Any]
 
 kaiming_normal = nn.initializers.variance_scaling(2.0, 'fan_in', 'normal')
-torch_uniform = nn.initializers.variance_scaling(
-  1 / 3, 'fan_in', 'uniform'
-)  # U(-1/sqrt(fan_in), 1/sqrt(fan_in))
+# uniform in +-1/sqrt(fan_in)
+torch_uniform = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 
 
-def torch_bias(fan_in: int, centre: float = 0.0) -> Callable:
+def torch_bias(fan_in: int, centre: float = 0.0) -> Initializer:
+  """PyTorch's default initialiser of biases, uniform in centre +- 1/sqrt(fan_in)."""
   bound = 1 / math.sqrt(fan_in)
   return lambda key, shape, dtype=jnp.float32: jax.random.uniform(
     key, shape, dtype, centre - bound, centre + bound
@@ -35,14 +39,14 @@ def torch_bias(fan_in: int, centre: float = 0.0) -> Callable:
 
 
 def dense(
-  x: jax.Array,
+  x: Float[jax.Array, '*shape C'],
   features: int,
   *,
   name: str,
-  kernel_init: Callable = torch_uniform,
+  kernel_init: Initializer = torch_uniform,
   bias_centre: float = 0.0,
-) -> jax.Array:
-  """float[..., in] -> float[..., features]."""
+) -> Float[jax.Array, '*shape {features}']:
+  """A linear layer; its initial biases lie around `bias_centre`."""
   return nn.Dense(
     features,
     kernel_init=kernel_init,
@@ -52,74 +56,84 @@ def dense(
   )(x)
 
 
-class Convolution(nn.Module):
-  """The kernel and the bias of a convolution, for whichever way of `convolutions.py` to compute it.
+class ConvolutionParameters(nn.Module, kw_only=True):
+  """What every convolution has: a square kernel and a bias, both float32.
 
   Attributes:
-    in_features: channels of the input.
     features: channels of the output.
-    width: side of the kernel.
     kernel_init: initialiser of the kernel.
   """
 
-  in_features: int
   features: int
+  kernel_init: Initializer = torch_uniform
+
+  def kernel_and_bias(
+    self, *, width: int, channels: int
+  ) -> tuple[
+    Float[jax.Array, '{width} {width} {channels} {self.features}'],
+    Float[jax.Array, ' {self.features}'],
+  ]:
+    """Declares the parameters, for inputs of this many channels."""
+    shape = width, width, channels, self.features
+    kernel = self.param('kernel', self.kernel_init, shape)
+    bias = self.param('bias', torch_bias(channels * width**2), (self.features,))
+    return kernel, bias
+
+
+def add_bias(
+  y: Float[jax.Array, 'N H W F'], bias: Float[jax.Array, ' F']
+) -> Float[jax.Array, 'N H W F']:
+  """y + bias in the dtype of y."""
+  return y + spread(bias, y.shape).astype(y.dtype)
+
+
+class Convolution(ConvolutionParameters, kw_only=True):
+  """A convolution with a width x width kernel.
+
+  Attributes:
+    width: side of the kernel.
+    stride: in both directions.
+    padding: zeros on each of the four sides.
+  """
+
   width: int
-  kernel_init: Callable = torch_uniform
+  stride: int = 1
+  padding: int = 0
 
   @nn.compact
-  def __call__(self, convolve: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """convolve: from the kernel, float32[width, width, in_features, features], to float[N, H, W,
-    features].
-    """
-    kernel = self.param(
-      'kernel', self.kernel_init, (self.width, self.width, self.in_features, self.features)
-    )
-    bias = self.param('bias', torch_bias(self.in_features * self.width**2), (self.features,))
-    y = convolve(kernel)
-    return y + spread(bias, y.shape).astype(y.dtype)
+  def __call__(self, x: Float[jax.Array, 'N H W C']) -> Float[jax.Array, 'N h w {self.features}']:
+    kernel, bias = self.kernel_and_bias(width=self.width, channels=x.shape[-1])
+    y = convolve_strided(x, kernel.astype(x.dtype), stride=self.stride, padding=self.padding)
+    return add_bias(y, bias)
 
 
-def conv(
-  x: jax.Array,
-  features: int,
-  width: int,
-  *,
-  name: str,
-  stride: int = 1,
-  padding: int = 0,
-  kernel_init: Callable = torch_uniform,
-) -> jax.Array:
-  """float[N, H, W, in] -> float[N, H', W', features] with a width x width kernel and `padding`
-  zeros on each side.
-  """
-  return Convolution(x.shape[-1], features, width, kernel_init, name=name)(
-    lambda kernel: convolve_strided(x, kernel.astype(x.dtype), stride, padding)
-  )
+class UpsampledConvolution(ConvolutionParameters, kw_only=True):
+  """Nearest-neighbour upsampling by 2, then a 3x3 convolution with padding 1."""
+
+  @nn.compact
+  def __call__(
+    self, x: Float[jax.Array, 'N H W C']
+  ) -> Float[jax.Array, 'N 2*H 2*W {self.features}']:
+    kernel, bias = self.kernel_and_bias(width=3, channels=x.shape[-1])
+    return add_bias(convolve_upsampled(x, kernel.astype(x.dtype)), bias)
 
 
-def activation(name: str) -> Callable[[jax.Array], jax.Array]:
-  """The activation that the published code builds for a name: LeakyReLU, whatever is asked for.
-
-  `leakyrelu-0.2` has slope 0.2; a name without a number has slope 0.01, `relu` too (a quirk that
-  reached the published checkpoints trained with it).
-  """
-  kind, _, slope = name.partition('-')
-  if kind not in LEAKY_SLOPES:
-    raise UserError(f'activation {name!r}: expected relu, leakyrelu or leakyrelu-SLOPE')
-  return partial(nn.leaky_relu, negative_slope=float(slope) if slope else LEAKY_SLOPES[kind])
+def activation(name: str) -> Activation:
+  """The activation of a name that `arch.leaky_slope` knows."""
+  return partial(nn.leaky_relu, negative_slope=leaky_slope(name))
 
 
-def upsample(x: jax.Array, factor: int = 2) -> jax.Array:
-  """Nearest neighbour: float[N, H, W, C] -> float[N, factor H, factor W, C]."""
+def upsample(
+  x: Float[jax.Array, 'N H W C'], factor: int = 2
+) -> Float[jax.Array, 'N {factor}*H {factor}*W C']:
+  """Nearest-neighbour upsampling."""
   return jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)
 
 
-def average_pool(x: jax.Array, factor: int) -> jax.Array:
-  """Mean over squares of factor pixels a side; a remainder at the right and bottom is dropped.
-
-  float[N, H, W, C] -> float[N, H // factor, W // factor, C].
-  """
+def average_pool(
+  x: Float[jax.Array, 'N H W C'], factor: int
+) -> Float[jax.Array, 'N H//{factor} W//{factor} C']:
+  """Mean over squares of factor x factor pixels; drops a remainder at the right and bottom."""
   batch, height, width, channels = x.shape
   x = x[:, : height // factor * factor, : width // factor * factor]
   # Not nn.avg_pool: XLA:CPU takes longer for the gradient of its windowed sum than for the
@@ -127,24 +141,26 @@ def average_pool(x: jax.Array, factor: int) -> jax.Array:
   return x.reshape(batch, height // factor, factor, width // factor, factor, channels).mean((2, 4))
 
 
-class Mlp(nn.Module):
-  """Linear layers, each followed by (optional BatchNorm and) ReLU, the last one too.
+class Mlp(nn.Module, kw_only=True):
+  """Linear layers, each, the last one too, followed by (optional normalisation and) ReLU.
 
   Attributes:
     features: output features of each linear layer.
     norm: constructor of a masked normalisation, or None.
     kernel_init: initialiser of every weight.
-    last_bias_centre: what the initial biases of the last layer are drawn around.
+    last_bias_centre: centre of the range of the last layer's initial biases.
   """
 
   features: Sequence[int]
-  norm: Callable[..., Callable] | None = None
-  kernel_init: Callable = torch_uniform
+  norm: Norm | None = None
+  kernel_init: Initializer = torch_uniform
   last_bias_centre: float = 0.0
 
   @nn.compact
-  def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
-    """x: float[..., in], mask: bool[...] -> float[..., features[-1]]."""
+  def __call__(
+    self, x: Float[jax.Array, '*shape C'], mask: Bool[Array, '*shape']
+  ) -> Float[jax.Array, '*shape {self.features[-1]}']:
+    """`mask` is True where a row of x is real."""
     for i, features in enumerate(self.features):
       is_last = i + 1 == len(self.features)
       x = dense(

@@ -1,8 +1,8 @@
-"""Batch and instance normalisation, with what reduces over pixels spelled so that it is fast.
+"""Batch and instance normalisation, with fast sums over pixels.
 
-A network of convolutions spends as long on sums over pixels as on anything else where these are
-badly compiled: the moments, and the gradients of everything that has one number a channel. All of
-them are `channel_sums` here.
+Sums over pixels (moments, and gradients of every parameter with one value per channel) take a
+convolutional network as long as its convolutions where a compiler is slow at them. All of them are
+`channel_sums` here.
 """
 
 import math
@@ -12,21 +12,26 @@ from functools import partial
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
 
 from data_pipelines.scene_graphs.errors import UserError
+from sg2im_jax.scene_batch import Array
+
+# Constructor of a normalisation layer, called as norm(name=...)(x, mask).
+Norm = Callable[..., Callable[..., jax.Array]]
 
 
-def at_least_float32(x: jax.Array) -> jax.Array:
-  """bfloat16 becomes float32; float64, in which `verification` computes, stays."""
-  return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+def at_least_float32(x: Float[Array, '*shape']) -> Float[jax.Array, '*shape']:
+  """bfloat16 becomes float32; float64, which the verification of checkpoints uses, stays."""
+  return jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))
 
 
-def channel_sums(x: jax.Array) -> jax.Array:
-  """Sums over all axes but the last: float32[..., C] -> float32[C]."""
+def channel_sums(x: Float[jax.Array, '*shape C']) -> Float[jax.Array, ' C']:
+  """Sums over all axes but the last."""
 
   def as_products(images: jax.Array) -> jax.Array:
-    # XLA:CPU sums columns up to ten times slower; and products image by image round less than a
-    # single one would.
+    # XLA:CPU sums columns up to ten times slower than it multiplies matrices. One product for each
+    # image rounds less than a single product would.
     return jnp.einsum('bpc,bp->bc', images, jnp.ones(images.shape[:2], images.dtype)).sum(0)
 
   images = x.reshape(x.shape[0], -1, x.shape[-1])
@@ -35,48 +40,55 @@ def channel_sums(x: jax.Array) -> jax.Array:
   )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def spread(values: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-  """float32[C] -> float32[shape], C being its last; broadcasting, whose gradient is `channel_sums`."""
+def _spread(values: Float[jax.Array, ' C'], shape: tuple[int, ...]) -> Float[jax.Array, '*shape C']:
+  """Broadcasts values to a shape that ends in C; its gradient is computed by `channel_sums`."""
   return jnp.broadcast_to(values, shape)
 
 
+spread = jax.custom_vjp(_spread, nondiff_argnums=(1,))
 spread.defvjp(
   lambda values, shape: (jnp.broadcast_to(values, shape), None),
   lambda shape, _, gradient: (channel_sums(gradient),),
 )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4,))
-def normalize(
-  x: jax.Array, scale: jax.Array, bias: jax.Array, mask: jax.Array | None, epsilon: float
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+def _normalize(
+  x: Float[jax.Array, '*shape C'],
+  scale: Float[jax.Array, ' C'],
+  bias: Float[jax.Array, ' C'],
+  mask: Bool[Array, '*shape 1'] | None,
+  epsilon: float,
+) -> tuple[
+  Float[jax.Array, '*shape C'],
+  Float[jax.Array, ' C'],
+  Float[jax.Array, ' C'],
+  Float[jax.Array, ''],
+]:
   """Batch normalisation by the moments of the real entries.
 
-  With n real entries, m their mask and z = (x - mean) / sqrt(var + epsilon), the output is y =
-  scale z + bias. Both moments depend on every real x, which makes the gradient, with g that of y
-  and sums over all entries,
+  With n real entries, m their mask and z = (x - mean) / sqrt(var + epsilon), the output is
+  y = scale z + bias. Both moments depend on every real x. With g the gradient with respect to y and
+  sums over all entries, the gradient with respect to x is
 
       scale / sqrt(var + epsilon) (g - m (sum g + z sum g z) / n)
 
-  in two sums, which are the gradients of bias and scale as well, and one pass over x. What is
-  derived term by term takes three sums and keeps more arrays.
+  This takes one pass over x and the two sums, which are also the gradients of bias and scale.
+  Automatic differentiation takes three sums and keeps more arrays.
 
   Args:
-    x: float[..., C].
-    scale, bias: float32[C].
-    mask: bool[..., 1], True where an entry is real; None where all are.
+    x: the entries, in any dtype of floats.
+    scale, bias: float32.
+    mask: True where an entry is real; None if all are.
     epsilon: added to the variance.
 
   Returns:
-    y: float[..., C]; mean and biased variance, float32[C] both, and the number n: float32[]. These
-    three are for
-    running statistics: no gradient goes through them.
+    y, in the dtype of x; the mean, the biased variance and the number n of real entries, all
+    float32. The last three are for running statistics: no gradient flows through them.
   """
-  return _normalize(x, scale, bias, mask, epsilon)[0]
+  return _normalize_forward(x, scale, bias, mask, epsilon)[0]
 
 
-def _normalize(x, scale, bias, mask, epsilon):
+def _normalize_forward(x, scale, bias, mask, epsilon):
   values = at_least_float32(x)
   if mask is None:
     count = jnp.asarray(math.prod(x.shape[:-1]), values.dtype)
@@ -92,7 +104,7 @@ def _normalize(x, scale, bias, mask, epsilon):
   return (y, mean, var, count), (x, scale, mask, mean, inverse, count)
 
 
-def _normalize_gradients(epsilon, residuals, gradients):
+def _normalize_backward(epsilon, residuals, gradients):
   x, scale, mask, mean, inverse, count = residuals
   gradient = at_least_float32(gradients[0])
   centred = at_least_float32(x) - mean
@@ -103,21 +115,23 @@ def _normalize_gradients(epsilon, residuals, gradients):
   return ((gradient - through_moments) * (scale * inverse)).astype(x.dtype), of_scale, of_bias, None
 
 
-normalize.defvjp(_normalize, _normalize_gradients)
+normalize = jax.custom_vjp(_normalize, nondiff_argnums=(4,))
+normalize.defvjp(_normalize_forward, _normalize_backward)
 
 
-class BatchNorm(nn.Module):
-  """Batch normalisation whose statistics count real entries only, with PyTorch's running
-  statistics.
+class BatchNorm(nn.Module, kw_only=True):
+  """Batch normalisation by the real entries only, with PyTorch's running statistics.
 
   The mean and the biased variance are taken over every axis but the last, of the whole (global)
-  batch; the running variance is moved towards the unbiased one, which flax.linen.BatchNorm does not
-  do.
+  batch. The running variance moves towards the unbiased variance, unlike flax.linen.BatchNorm's.
 
   Attributes:
-    use_running_average: normalise by the running statistics and leave them as they are.
-    repeats: how often each entry of the input stands in the array that is meant: 4 where x is
-      normalised before it is upsampled instead of afterwards. Only the unbiased variance notices.
+    use_running_average: normalise by the running statistics and do not update them.
+    repeats: how often each entry of the input occurs in the array that the statistics describe: 4
+      if x is normalised before it is upsampled by 2 instead of afterwards. Affects the unbiased
+      variance only.
+    momentum: share of the old running statistics in the new ones.
+    epsilon: added to the variance.
   """
 
   use_running_average: bool
@@ -126,17 +140,21 @@ class BatchNorm(nn.Module):
   epsilon: float = 1e-5
 
   @nn.compact
-  def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    """x: float[..., C]; mask: bool, broadcastable to x[..., :1], True where an entry is real."""
+  def __call__(
+    self, x: Float[jax.Array, '*shape C'], mask: Bool[Array, '...'] | None = None
+  ) -> Float[jax.Array, '*shape C']:
+    """`mask` is True where an entry is real, and broadcasts to x[..., :1]; None if all are."""
     features = x.shape[-1]
     scale = self.param('scale', nn.initializers.ones, (features,))
     bias = self.param('bias', nn.initializers.zeros, (features,))
     running_mean = self.variable('batch_stats', 'mean', jnp.zeros, (features,))
     running_var = self.variable('batch_stats', 'var', jnp.ones, (features,))
+
     if self.use_running_average:
       factor = scale / jnp.sqrt(running_var.value + self.epsilon)
       centred = at_least_float32(x) - running_mean.value
       return (centred * spread(factor, x.shape) + spread(bias, x.shape)).astype(x.dtype)
+
     if mask is not None:
       mask = jnp.broadcast_to(mask, (*x.shape[:-1], 1))
     y, mean, var, count = normalize(x, scale, bias, mask, self.epsilon)
@@ -148,23 +166,27 @@ class BatchNorm(nn.Module):
     return y
 
 
-class InstanceNorm(nn.Module):
-  """Zero mean and unit variance over the pixels of each image and channel; no parameters, no
-  statistics.
+class InstanceNorm(nn.Module, kw_only=True):
+  """Zero mean and unit variance over the pixels of each image and channel, without parameters.
+
+  Attributes:
+    epsilon: added to the variance.
   """
 
   epsilon: float = 1e-5
 
-  def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    """x: float[N, H, W, C]; mask is taken to fit BatchNorm's place and needed for nothing."""
+  def __call__(
+    self, x: Float[jax.Array, 'N H W C'], mask: Bool[Array, '...'] | None = None
+  ) -> Float[jax.Array, 'N H W C']:
+    """`mask` is ignored; it is accepted because BatchNorm takes one."""
     del mask
     dtype, x = x.dtype, at_least_float32(x)
     mean = x.mean((1, 2), keepdims=True)
     return ((x - mean) / jnp.sqrt(x.var((1, 2), keepdims=True) + self.epsilon)).astype(dtype)
 
 
-def normalization(name: str, *, train: bool) -> Callable[..., Callable] | None:
-  """The constructor `norm(name=...)` of batch | instance normalisation; None for `none`."""
+def normalization(name: str, *, train: bool) -> Norm | None:
+  """The constructor of the normalisation `batch` or `instance`; None for `none`."""
   if name == 'batch':
     return partial(BatchNorm, use_running_average=not train)
   if name == 'instance':

@@ -1,7 +1,8 @@
-"""Between stored pixels (0..255) and the ImageNet-normalised numbers that the networks see."""
+"""Conversion between stored pixels (0..255) and the ImageNet-normalised values of the networks."""
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Real, UInt8
 
 from sg2im_jax.scene_batch import Array
 
@@ -9,23 +10,20 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 
-def normalize(image: Array) -> jax.Array:
-  """Returns float32[..., H, W, 3], ImageNet-normalised.
-
-  Args:
-    image: uint8 or float[..., H, W, 3] RGB in [0, 255].
-  """
+def normalize(image: Real[Array, '*B H W 3']) -> Float[jax.Array, '*B H W 3']:
+  """ImageNet-normalised float32 images of RGB images (uint8 or float) in [0, 255]."""
   return (jnp.asarray(image) / 255 - jnp.array(MEAN)) / jnp.array(STD)
 
 
-def denormalize(image: Array, stretch: bool = False) -> jax.Array:
-  """Returns uint8[..., H, W, 3] RGB: rounded, and clipped to [0, 255].
+def denormalize(
+  image: Float[Array, '*B H W 3'], stretch: bool = False
+) -> UInt8[jax.Array, '*B H W 3']:
+  """RGB images of ImageNet-normalised ones: rounded and clipped to [0, 255].
 
   Args:
-    image: float32[..., H, W, 3] ImageNet-normalised.
-    stretch: do what published sampling does instead: spread each image over its own darkest to
-      brightest value, and cut fractions off. Contrast and every score that is computed from the
-      pixels change.
+    image: ImageNet-normalised.
+    stretch: convert as the published sampling does instead: map each image's own minimum and
+      maximum to 0 and 255, and truncate. This changes the contrast, and every metric of the pixels.
   """
   image = jnp.asarray(image, jnp.float32) * jnp.array(STD) + jnp.array(MEAN)
   if stretch:

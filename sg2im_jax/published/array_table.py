@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sg2im_jax.models.discriminators import parse_arch
+from sg2im_jax.models.arch import parse_arch
 from sg2im_jax.settings import DiscriminatorSettings, Settings
 
 

@@ -19,7 +19,7 @@ from data_pipelines.configs import coco64, vg64
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import describe
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
-from sg2im_jax.models.layers import LEAKY_SLOPES
+from sg2im_jax.models.arch import LEAKY_SLOPES
 from sg2im_jax.published import array_table
 from sg2im_jax.settings import Settings
 from sg2im_jax.training.adversarial import AdversarialTraining

@@ -1,16 +1,18 @@
 """From a published checkpoint to a work directory."""
 
+import functools
 import os
 
 import jax.numpy as jnp
 
 from data_pipelines.scene_graphs.errors import UserError
+from sg2im_jax.metrics import best_metric
 from sg2im_jax.published import checkpoint, verification
 from sg2im_jax.published.checkpoint import PublishedCheckpoint
 from sg2im_jax.runtime import reporting
 from sg2im_jax.storage import checkpoints, work_directory
 from sg2im_jax.training.adversarial import AdversarialTraining
-from sg2im_jax.training.state import NetworkState, TrainState
+from sg2im_jax.training.state import NetworkState, TrainState, to_items
 
 
 def convert(
@@ -50,9 +52,10 @@ def convert(
           f'tolerance, {failed[0]} the first of them; nothing was written'
         )
     work_directory.save(workdir, published.settings, published.vocabulary)
+    quality = functools.partial(best_metric.quality, published.settings.best_metric)
     keep = published.settings.keep_checkpoints
-    with checkpoints.CheckpointWriter(workdir, keep=keep) as writer:
-      writer.save(state)
+    with checkpoints.CheckpointWriter(workdir, keep=keep, quality=quality) as writer:
+      writer.save(published.step, to_items(state))
       writer.wait()
   reporting.info(
     f'{workdir}: the model of step {published.step}, {published.vocabulary.num_objects} object and '

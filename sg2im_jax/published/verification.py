@@ -36,17 +36,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.scene_graphs.errors import UserError
-from sg2im_jax import models
-from sg2im_jax.evaluation.layout_metrics import box_iou
+from sg2im_jax import losses, models
+from sg2im_jax.metrics.layout_metrics import box_iou
 from sg2im_jax.models import pixels
-from sg2im_jax.models.crops import crop_objects
 from sg2im_jax.models.generator import BOX_TEXTURE_SIZE, GeneratorOutputs
-from sg2im_jax.models.layout import object_canvases
+from sg2im_jax.models.warping import crop_objects, object_canvases
 from sg2im_jax.published import array_table
 from sg2im_jax.sampling.sampler import Sampler
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.settings import Settings
-from sg2im_jax.training import losses
 from sg2im_jax.training.adversarial import AdversarialTraining
 from sg2im_jax.training.state import TrainState
 

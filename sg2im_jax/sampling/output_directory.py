@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data_pipelines.drawing import sheets
+from data_pipelines.drawing import layouts, sheets
 from data_pipelines.drawing.graphs import draw_graph
 from data_pipelines.scene_graphs.graph import SceneGraph
 from sg2im_jax.runtime import atomic_files
@@ -169,7 +169,7 @@ def _draw_layout(samples: GraphSamples) -> Image.Image:
     round(_LAYOUT_SIDE * height / max(height, width)),
     round(_LAYOUT_SIDE * width / max(height, width)),
   )
-  return sheets.draw_layout(samples.graph.objects, samples.boxes, samples.masks, size)
+  return layouts.draw_layout(samples.graph.objects, samples.boxes, samples.masks, size)
 
 
 def _read(path: pathlib.Path) -> Image.Image:

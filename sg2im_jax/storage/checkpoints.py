@@ -1,18 +1,16 @@
 """Saving and restoring of the training state; the only file that knows orbax.
 
 A checkpoint WORKDIR/checkpoints/<step>/ has two items: `generator`, the parameters and batch
-statistics that sampling needs, and `training`, everything else of the TrainState.
+statistics that sampling needs, and `training`, everything else. `training.state` makes them.
 
 The processes of a job save and restore together, all on one work directory. The first one decides
 for all which checkpoints can be read and which is the best.
 """
 
 import contextlib
-import functools
-import math
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -22,8 +20,6 @@ import tensorstore
 
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import hosts, reporting
-from sg2im_jax.training.best_metric import HIGHER_IS_BETTER
-from sg2im_jax.training.state import NetworkState, TrainState
 
 Restored = TypeVar('Restored')
 
@@ -50,7 +46,7 @@ class CheckpointWriter:
     workdir: str | os.PathLike,
     *,
     keep: int,
-    best_metric: str = 'box_iou',
+    quality: Callable[[Mapping[str, float]], float],
     damaged: Sequence[int] = (),
   ):
     """Opens the directory of checkpoints, which is made if it is missing.
@@ -61,11 +57,11 @@ class CheckpointWriter:
     Args:
       workdir: of the training run.
       keep: number of newest checkpoints to keep.
-      best_metric: which of HIGHER_IS_BETTER tells the best one.
+      quality: of the validation metrics of a checkpoint; the best one has the highest.
       damaged: steps of checkpoints that cannot be read, see `restore_newest`.
     """
     self.directory = _directory(workdir)
-    self._quality = functools.partial(_quality, best_metric)
+    self._quality = quality
     if hosts.is_first():
       without_metrics = [
         step for step in steps(workdir) if not _metrics_readable(self.directory / str(step))
@@ -90,28 +86,27 @@ class CheckpointWriter:
       ),
     )
 
-  def save(self, state: TrainState, metrics: dict[str, float] | None = None):
-    """Starts to write the state; returns when its arrays may be donated.
+  def save(self, step: int, items: Mapping[str, Any], metrics: Mapping[str, float] | None = None):
+    """Starts to write a checkpoint; returns when its arrays may be donated.
 
     Args:
-      state: what to save; its step names the checkpoint. A step is not saved twice.
+      step: which names the checkpoint; a step is not saved twice.
+      items: trees of arrays: `generator` and `training`.
       metrics: validation metrics of this state; without them it cannot become the best checkpoint.
     """
-    step = int(state.step)
     if step in self._manager.all_steps():
       return
-    generator, training = _items(state)
     self._guard(
       lambda: self._manager.save(
         step,
         metrics=metrics,
         args=ocp.args.Composite(
-          generator=ocp.args.StandardSave(generator), training=ocp.args.StandardSave(training)
+          **{name: ocp.args.StandardSave(item) for name, item in items.items()}
         ),
       )
     )
 
-  def is_best(self, metrics: dict[str, float]) -> bool:
+  def is_best(self, metrics: Mapping[str, float]) -> bool:
     """Whether a state with these metrics is better than every saved one."""
 
     def is_better() -> bool:
@@ -157,31 +152,28 @@ def steps(workdir: str | os.PathLike) -> list[int]:
   return sorted(ocp.utils.checkpoint_steps(directory)) if directory.is_dir() else []
 
 
-def restore_newest(workdir: str | os.PathLike, abstract_state: TrainState) -> Checkpoint | None:
-  """The newest readable checkpoint, its tree a TrainState; None if there is no checkpoint.
+def restore_newest(
+  workdir: str | os.PathLike, abstract_items: Mapping[str, Any]
+) -> Checkpoint | None:
+  """The newest readable checkpoint, its tree the items by name; None if there is no checkpoint.
 
   Nothing on the disk changes.
 
   Args:
     workdir: of the training run.
-    abstract_state: ShapeDtypeStructs (or arrays) with the shardings of the restored arrays.
+    abstract_items: like the saved ones, with ShapeDtypeStructs (or arrays) that have the shardings
+      of the restored arrays.
   """
   found = steps(workdir)
   if not found:
     return None
-  generator, training = _items(abstract_state)
 
-  def restore(step: int) -> TrainState:
+  def restore(step: int) -> dict[str, Any]:
     directory = _directory(workdir) / str(step)
-    problem = _problem(directory) if hosts.is_first() else None
+    problem = _problem(directory, abstract_items) if hosts.is_first() else None
     if hosts.largest(problem is not None):
       raise problem or ValueError('the first process cannot read it')
-    return _join(
-      *(
-        _restore(directory / name, item)
-        for name, item in (('generator', generator), ('training', training))
-      )
-    )
+    return {name: _restore(directory / name, item) for name, item in abstract_items.items()}
 
   return _newest_readable(workdir, found, restore)
 
@@ -262,10 +254,10 @@ def _set_aside(directory: pathlib.Path, step: int):
   reporting.warning(f'the checkpoint of step {step} cannot be read; it is now {target}')
 
 
-def _problem(checkpoint: pathlib.Path) -> Exception | None:
+def _problem(checkpoint: pathlib.Path, items: Iterable[str]) -> Exception | None:
   """The error that reading the arrays of a checkpoint raises."""
   try:
-    for item in ('generator', 'training'):
+    for item in items:
       _check_readable(checkpoint / item)
   except Exception as error:  # whatever tensorstore raises for a damaged file
     return error
@@ -293,34 +285,6 @@ def _metrics_readable(checkpoint: pathlib.Path) -> bool:
   except ValueError:
     return False
   return True
-
-
-def _items(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
-  generator = {'params': state.generator.params, 'batch_stats': state.generator.batch_stats}
-  training = {
-    'step': state.step,
-    'generator_opt_state': state.generator.opt_state,
-    'image_discriminator': state.image_discriminator,
-    'object_discriminator': state.object_discriminator,
-  }
-  return generator, training
-
-
-def _join(generator: dict[str, Any], training: dict[str, Any]) -> TrainState:
-  return TrainState(
-    step=training['step'],
-    generator=NetworkState(opt_state=training['generator_opt_state'], **generator),
-    image_discriminator=training['image_discriminator'],
-    object_discriminator=training['object_discriminator'],
-  )
-
-
-def _quality(best_metric: str, metrics: dict[str, float]) -> float:
-  """Higher is better; -inf for a metric that is missing or not finite."""
-  value = metrics.get(best_metric, float('nan'))
-  if not math.isfinite(value):
-    return float('-inf')
-  return value if HIGHER_IS_BETTER[best_metric] else -value
 
 
 def _directory(workdir: str | os.PathLike) -> pathlib.Path:

@@ -19,12 +19,8 @@ import jax.numpy as jnp
 import optax
 
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
-from sg2im_jax import models
-from sg2im_jax.models import pixels
-from sg2im_jax.scene_batch import SceneBatch
-from sg2im_jax.settings import OptimizerSettings, Settings
-from sg2im_jax.training import losses
-from sg2im_jax.training.losses import (
+from sg2im_jax import losses, models
+from sg2im_jax.losses import (
   GENERATOR_TERMS,
   IMAGE_DISCRIMINATOR_TERMS,
   OBJECT_DISCRIMINATOR_TERMS,
@@ -32,6 +28,9 @@ from sg2im_jax.training.losses import (
   GeneratorPass,
   ObjectJudgement,
 )
+from sg2im_jax.models import pixels
+from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.settings import OptimizerSettings, Settings
 from sg2im_jax.training.state import NetworkState, TrainState
 
 Metrics = dict[str, jax.Array]

@@ -13,8 +13,8 @@ from flax.metrics.tensorboard import SummaryWriter
 
 from data_pipelines.command_line import duration
 from data_pipelines.scene_graphs.errors import UserError
+from sg2im_jax.losses import PROGRESS_LABELS
 from sg2im_jax.runtime import atomic_files, hosts
-from sg2im_jax.training.losses import PROGRESS_LABELS
 
 
 class Progress:

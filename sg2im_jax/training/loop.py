@@ -1,5 +1,6 @@
 """The training loop: from the newest checkpoint of a work directory to the last step."""
 
+import functools
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,9 +9,11 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from data_pipelines import preparation
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from sg2im_jax.metrics import best_metric
 from sg2im_jax.runtime import hosts, reporting, sharding
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.settings import Settings
@@ -18,7 +21,7 @@ from sg2im_jax.storage import checkpoints, work_directory
 from sg2im_jax.training import dispatch
 from sg2im_jax.training.adversarial import AdversarialTraining
 from sg2im_jax.training.log import Progress, TrainingLog
-from sg2im_jax.training.state import TrainState
+from sg2im_jax.training.state import TrainState, from_items, to_items
 from sg2im_jax.training.stop_request import StopRequest
 from sg2im_jax.training.validation import Validation
 
@@ -78,7 +81,7 @@ def train(
     writer = checkpoints.CheckpointWriter(
       workdir,
       keep=settings.keep_checkpoints,
-      best_metric=settings.best_metric,
+      quality=functools.partial(best_metric.quality, settings.best_metric),
       damaged=run.damaged,
     )
     with writer, TrainingLog(workdir, int(run.state.step)) as log:
@@ -94,7 +97,7 @@ def _resolve(settings: Settings, workdir: str | os.PathLike, mesh: Mesh) -> Run 
     changed = work_directory.check_same_model(workdir, settings)
     if changed:
       reporting.info(f'continuing with other settings: {work_directory.describe_changes(changed)}')
-  builder = hosts.first_alone(lambda: input_pipeline.prepare(settings.data))
+  builder = hosts.first_alone(lambda: preparation.prepare(settings.data))
   if has_checkpoint:
     vocabulary = work_directory.load_vocabulary(workdir)
   else:
@@ -187,8 +190,8 @@ def _loop(
         if due(settings.image_grid_every):
           log.write_image(step, 'val/scenes', run.validation.image_grid(state.generator))
         if due(settings.checkpoint_every) or (scores and writer.is_best(scores)):
-          writer.save(state, scores)
-  writer.save(state)
+          writer.save(step, to_items(state), scores)
+  writer.save(step, to_items(state))
   writer.wait()
   if stop is not None and stop.signal:
     reporting.info(f'stopped at step {step}; run the same command to continue')
@@ -205,10 +208,10 @@ def _initial_state(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated),
     jax.eval_shape(training.init),
   )
-  restored = checkpoints.restore_newest(workdir, abstract)
+  restored = checkpoints.restore_newest(workdir, to_items(abstract))
   if restored is None:
     return jax.jit(training.init, out_shardings=replicated)(), ()
-  return restored.tree, restored.damaged
+  return from_items(restored.tree), restored.damaged
 
 
 def _restart_generator_optimizer(

@@ -1,5 +1,6 @@
 """What training carries from step to step."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
@@ -31,3 +32,26 @@ class TrainState(flax.struct.PyTreeNode):
   generator: NetworkState
   image_discriminator: NetworkState | None
   object_discriminator: NetworkState | None
+
+
+def to_items(state: TrainState) -> dict[str, Any]:
+  """The items of a checkpoint: `generator`, all that sampling needs, and `training`, the rest."""
+  generator = {'params': state.generator.params, 'batch_stats': state.generator.batch_stats}
+  training = {
+    'step': state.step,
+    'generator_opt_state': state.generator.opt_state,
+    'image_discriminator': state.image_discriminator,
+    'object_discriminator': state.object_discriminator,
+  }
+  return {'generator': generator, 'training': training}
+
+
+def from_items(items: Mapping[str, Any]) -> TrainState:
+  """The state of which these are the items."""
+  generator, training = items['generator'], items['training']
+  return TrainState(
+    step=training['step'],
+    generator=NetworkState(opt_state=training['generator_opt_state'], **generator),
+    image_discriminator=training['image_discriminator'],
+    object_discriminator=training['object_discriminator'],
+  )

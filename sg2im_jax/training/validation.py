@@ -11,9 +11,10 @@ from data_pipelines.drawing import sheets
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
-from sg2im_jax.evaluation import backbones, image_metrics
-from sg2im_jax.evaluation.layout_metrics import LAYOUT_METRICS, ScoredBoxes
-from sg2im_jax.evaluation.metrics import KID
+from sg2im_jax.evaluation import backbones
+from sg2im_jax.metrics import image_metrics
+from sg2im_jax.metrics.image_metrics import KID
+from sg2im_jax.metrics.layout_metrics import LAYOUT_METRICS, ScoredBoxes
 from sg2im_jax.models import pixels
 from sg2im_jax.runtime import hosts, sharding
 from sg2im_jax.scene_batch import SceneBatch

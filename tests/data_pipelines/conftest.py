@@ -9,8 +9,8 @@ import PIL.Image
 import pytest
 from pycocotools import mask as coco_mask
 
+from data_pipelines import preparation
 from data_pipelines.configs import coco64
-from data_pipelines.pipeline import input_pipeline
 from data_pipelines.settings.data_settings import DataSettings
 from tests.data_pipelines.settings import data_settings
 
@@ -40,7 +40,7 @@ def rectangle_segmentation(kind: int, left: int, top: int, width: int, height: i
 
 
 def write_coco_files(root: pathlib.Path, num_train: int = 14, num_val: int = 6):
-  """Images with two or three things and one piece of stuff in the layout of COCO 2017."""
+  """Images with two or three things and one piece of stuff in the format of COCO 2017."""
   rng = np.random.default_rng(0)
   (root / 'annotations').mkdir(parents=True)
   for part, num_images in (('train2017', num_train), ('val2017', num_val)):
@@ -125,7 +125,7 @@ def make_settings(source_dir: pathlib.Path, data_dir: pathlib.Path) -> DataSetti
 def coco_root(tmp_path_factory):
   root = tmp_path_factory.mktemp('coco')
   write_coco_files(root / 'source')
-  input_pipeline.prepare(make_settings(root / 'source', root / 'prepared'))
+  preparation.prepare(make_settings(root / 'source', root / 'prepared'))
   return root
 
 
@@ -136,4 +136,4 @@ def settings(coco_root):
 
 @pytest.fixture
 def builder(settings):
-  return input_pipeline.prepare(settings)
+  return preparation.prepare(settings)

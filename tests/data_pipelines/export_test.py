@@ -1,23 +1,13 @@
 """Exported graphs are those of evaluation, the same bytes each time, and can be read back."""
 
-import subprocess
-import sys
-
 import pytest
 
 from data_pipelines import export
 from data_pipelines.pipeline import prepared
-from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.pipeline.graph_export import write_graphs
+from data_pipelines.scene_graphs.errors import SettingsError, UserError
 from data_pipelines.scene_graphs.graph import load_scene_graphs
-from tests.data_pipelines import tiny_storybook
-
-# TensorFlow imports jax if it can, so the command must do its work where nobody can.
-WITHOUT_JAX = """
-import runpy, sys
-sys.modules['jax'] = sys.modules['sg2im_jax'] = None
-sys.argv = ['export', *sys.argv[1:]]
-runpy.run_module('data_pipelines.export', run_name='__main__', alter_sys=True)
-"""
+from tests.data_pipelines import tiny_storybook, without_jax
 
 
 @pytest.fixture(scope='module')
@@ -36,7 +26,10 @@ def make_visits(data_dir, relations, seed=0):
 
 def test_reading_back_gives_the_same_graphs_and_ids(storybook_visits, tmp_path):
   path = tmp_path / 'graphs.json'
-  export.export(storybook_visits, str(path), None)
+  assert write_graphs(storybook_visits, str(path)) == (
+    tiny_storybook.NUM_VAL,
+    tmp_path / 'graphs.ids.txt',
+  )
   scenes = list(storybook_visits.scenes())
   assert load_scene_graphs(path) == [scene.graph for scene in scenes]
   assert (tmp_path / 'graphs.ids.txt').read_text().splitlines() == [
@@ -44,29 +37,30 @@ def test_reading_back_gives_the_same_graphs_and_ids(storybook_visits, tmp_path):
   ]
 
 
-def test_a_seed_gives_the_same_bytes_and_another_seed_other_graphs(coco_root, tmp_path, capsys):
+def test_a_seed_gives_the_same_bytes_and_another_seed_other_graphs(coco_root, tmp_path):
   contents = []
   for name, seed in (('a', 0), ('b', 0), ('c', 1)):
     path = tmp_path / f'{name}.json'
-    export.export(make_visits(coco_root / 'prepared', 'geometric', seed), str(path), 3)
+    assert (
+      write_graphs(make_visits(coco_root / 'prepared', 'geometric', seed), str(path), 3)[0] == 3
+    )
     assert len(load_scene_graphs(path)) == 3
     contents.append((path.read_bytes(), (tmp_path / f'{name}.ids.txt').read_bytes()))
   assert contents[0] == contents[1]
   assert contents[0][0] != contents[2][0]
   assert contents[0][1] == contents[2][1]  # the images stay the same
-  assert f'{tmp_path / "a.json"}: 3 graphs of ' in capsys.readouterr().out
 
 
 def test_graphs_without_relations(coco_root, tmp_path):
-  export.export(make_visits(coco_root / 'prepared', 'none'), str(tmp_path / 'graphs.json'), None)
+  write_graphs(make_visits(coco_root / 'prepared', 'none'), str(tmp_path / 'graphs.json'))
   graphs = load_scene_graphs(tmp_path / 'graphs.json')
   assert all(graph.objects and not graph.relationships for graph in graphs)
 
 
 def test_a_file_that_cannot_be_written(coco_root, tmp_path):
-  with pytest.raises(UserError, match='--output=.*cannot be written'):
-    export.export(
-      make_visits(coco_root / 'prepared', 'none'), str(tmp_path / 'nowhere' / 'graphs.json'), None
+  with pytest.raises(SettingsError, match='output is .*, which cannot be written'):
+    write_graphs(
+      make_visits(coco_root / 'prepared', 'none'), str(tmp_path / 'nowhere' / 'graphs.json')
     )
 
 
@@ -77,10 +71,9 @@ def test_command_needs_no_jax(coco_root, tmp_path):
     '--num_graphs=2',
     '--seed=3',
   ]
-  result = subprocess.run(
-    [sys.executable, '-c', WITHOUT_JAX, *flags], capture_output=True, text=True
-  )
+  result = without_jax.run('data_pipelines.export', *flags)
   assert result.returncode == 0, result.stderr
+  assert result.stdout.startswith(f'{tmp_path / "graphs.json"}: 2 graphs of ')
   # By default relations as in coco64: COCO stores none.
   assert load_scene_graphs(tmp_path / 'graphs.json') == [
     scene.graph for scene in make_visits(coco_root / 'prepared', 'geometric', seed=3).scenes(2)
@@ -88,11 +81,11 @@ def test_command_needs_no_jax(coco_root, tmp_path):
 
 
 def test_command_reports_a_mistake_in_one_line(tmp_path):
-  result = subprocess.run(
-    [sys.executable, '-m', 'data_pipelines.export', f'--data_dir={tmp_path}'],
-    capture_output=True,
-    text=True,
+  result = without_jax.run('data_pipelines.export', '--relations=some')
+  assert (result.returncode, result.stdout) == (2, '')
+  assert result.stderr.startswith(
+    'error: flag --relations=some: value should be one of <geometric|'
   )
-  assert result.returncode == 2
-  assert result.stderr.startswith(f'error: {tmp_path}: no prepared data set')
   assert len(result.stderr.splitlines()) == 1
+  with pytest.raises(UserError, match=f'^{tmp_path}: no prepared data set'):
+    export.export(export.ExportOptions(data_dir=str(tmp_path)))

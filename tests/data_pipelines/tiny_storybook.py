@@ -2,8 +2,8 @@
 
 import pathlib
 
+from data_pipelines import preparation
 from data_pipelines.configs import debug
-from data_pipelines.pipeline import input_pipeline
 from data_pipelines.settings.data_settings import DataSettings
 from tests.data_pipelines.settings import data_settings
 
@@ -18,4 +18,4 @@ def make_settings(data_dir: pathlib.Path) -> DataSettings:
 
 
 def prepare(data_dir: pathlib.Path):
-  input_pipeline.prepare(make_settings(data_dir))
+  preparation.prepare(make_settings(data_dir))

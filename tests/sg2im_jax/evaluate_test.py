@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_pipelines import preparation
 from data_pipelines.configs import debug
-from data_pipelines.pipeline import input_pipeline, prepared
+from data_pipelines.pipeline import prepared
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.storybook import builder as storybook
 from sg2im_jax import evaluate
@@ -80,7 +81,7 @@ def backbone(monkeypatch, tmp_path):
 
 @pytest.fixture
 def builder(workdir):
-  return input_pipeline.prepare(work_directory.load_config(workdir).data)
+  return preparation.prepare(work_directory.load_config(workdir).data)
 
 
 def test_everything_is_written_and_comes_out_the_same_again(workdir, backbone, tmp_path):

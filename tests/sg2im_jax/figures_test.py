@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_pipelines import preparation
 from data_pipelines.configs import debug
-from data_pipelines.pipeline import input_pipeline
 from data_pipelines.pipeline.prepared import Scene
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
@@ -33,7 +33,7 @@ RED, GREEN, BLUE, GREY = (200, 0, 0), (0, 200, 0), (0, 0, 200), (100, 100, 100)
 @pytest.fixture(scope='module')
 def data_dir(tmp_path_factory):
   config = _config(tmp_path_factory.mktemp('data'))
-  input_pipeline.prepare(config.data)
+  preparation.prepare(config.data)
   return config.data.data_dir
 
 

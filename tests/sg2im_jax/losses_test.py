@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sg2im_jax.training import losses
+from sg2im_jax import losses
 
 MASK = jnp.array([True, True, False])
 SCORES = jnp.array([0.0, 2.0, 1e6])

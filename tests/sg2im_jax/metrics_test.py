@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sg2im_jax.evaluation import metrics
+from sg2im_jax.metrics import metric as metrics
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from data_pipelines.pipeline import input_pipeline
+from data_pipelines import preparation
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.storybook import builder as storybook
-from sg2im_jax.evaluation import backbones, image_metrics
+from sg2im_jax.evaluation import backbones
 from sg2im_jax.evaluation.backbones import Activations
+from sg2im_jax.metrics import image_metrics
 from sg2im_jax.runtime import sharding
 from sg2im_jax.training.state import create_train_state
 from sg2im_jax.training.validation import Validation, check_best_metric
@@ -39,7 +40,7 @@ def generator(config):
 
 def make_validation(config):
   return Validation(
-    config, storybook.VOCABULARY, input_pipeline.prepare(config.data), sharding.make_mesh()
+    config, storybook.VOCABULARY, preparation.prepare(config.data), sharding.make_mesh()
   )
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sg2im_jax.evaluation import image_metrics
-from sg2im_jax.evaluation.image_metrics import FeatureStatistics
+from sg2im_jax.metrics import image_metrics
+from sg2im_jax.metrics.image_metrics import FeatureStatistics
 
 
 def test_inception_score_of_sure_and_of_unsure_predictions():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
-from sg2im_jax.evaluation import layout_metrics
-from sg2im_jax.evaluation.layout_metrics import Layouts
+from sg2im_jax.metrics import layout_metrics
+from sg2im_jax.metrics.layout_metrics import Layouts
 from sg2im_jax.scene_batch import SceneBatch
 
 VOCABULARY = Vocabulary(

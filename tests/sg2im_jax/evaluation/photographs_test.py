@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from sg2im_jax.evaluation import backbones, image_metrics
-from sg2im_jax.evaluation.image_metrics import FeatureStatistics
+from sg2im_jax.evaluation import backbones
+from sg2im_jax.metrics import image_metrics
+from sg2im_jax.metrics.image_metrics import FeatureStatistics
 from tests.programs import optimized
 
 SHARED = pathlib.Path(__file__).parents[4] / 'shared/data/coco_mini'

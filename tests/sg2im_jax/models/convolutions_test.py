@@ -72,7 +72,7 @@ def test_strides_folded_into_channels(size, width, stride, padding):
     )
 
   check_equal(
-    lambda x, kernel: convolve_strided(x, kernel, stride, padding),
+    lambda x, kernel: convolve_strided(x, kernel, stride=stride, padding=padding),
     plain,
     normal(2, size, size + 1, 3),
     normal(width, width, 3, 4, seed=1),
@@ -84,7 +84,10 @@ def test_strides_folded_into_channels(size, width, stride, padding):
   [
     (convolve_upsampled, [(1, 2, 2, 3), (3, 3, 3, 4)]),
     (convolve_layout, [(1, 2, 2, 3), (1, 3, 5), (3, 3, 5, 4)]),
-    (lambda x, kernel: convolve_strided(x, kernel, 2, 0), [(1, 6, 6, 3), (4, 4, 3, 4)]),
+    (
+      lambda x, kernel: convolve_strided(x, kernel, stride=2, padding=0),
+      [(1, 6, 6, 3), (4, 4, 3, 4)],
+    ),
   ],
 )
 def test_bfloat16_stays_bfloat16(function, shapes):

@@ -9,7 +9,7 @@ TRIPLE_MASK = jnp.array([[True, True, False]])
 
 
 def test_incidence_gathers_and_pools_by_hand():
-  incidence = Incidence.from_triples(TRIPLES, TRIPLE_MASK, 4)
+  incidence = Incidence.from_triples(TRIPLES, TRIPLE_MASK, object_slots=4)
   np.testing.assert_array_equal(incidence.subject[0], [[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
   np.testing.assert_array_equal(incidence.object[0], [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
   subjects, objects = incidence.gather(jnp.array([[[1.0], [2.0], [4.0], [8.0]]]))
@@ -30,7 +30,7 @@ def test_a_layer_passes_messages_along_edges_only():
   predicates = jax.random.normal(jax.random.key(1), (1, 3, 3))
   args = (
     predicates,
-    Incidence.from_triples(TRIPLES, TRIPLE_MASK, 4),
+    Incidence.from_triples(TRIPLES, TRIPLE_MASK, object_slots=4),
     jnp.ones((1, 4), bool),
     TRIPLE_MASK,
   )

@@ -1,0 +1,218 @@
+"""Scores a trained model: its layouts, its pictures, and the objects in them."""
+
+import io
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_pipelines import preparation
+from data_pipelines.drawing import sheets
+from data_pipelines.pipeline import input_pipeline, prepared
+from data_pipelines.scene_graphs.errors import Fault, SettingsError
+from sg2im_jax.evaluation import backbones, classification, report
+from sg2im_jax.evaluation.backbones import Activations
+from sg2im_jax.evaluation.pictures import Pictures, Scenes, real_pictures, sampled_pictures
+from sg2im_jax.evaluation.protocol import Protocol
+from sg2im_jax.metrics import image_metrics, layout_metrics
+from sg2im_jax.metrics.image_metrics import IMAGE_METRICS, ScoredPictures
+from sg2im_jax.metrics.layout_metrics import ScoredBoxes
+from sg2im_jax.metrics.metric import score_all
+from sg2im_jax.runtime import atomic_files, reporting
+from sg2im_jax.sampling.trained_model import TrainedModel
+
+_SHEET_SIDE = 128  # pixels
+
+
+def evaluate(
+  model: TrainedModel | str | os.PathLike,
+  protocol: Protocol,
+  *,
+  backbone: str = 'efficientnet-lite0',
+  backbone_weights: str | None = None,
+  data_dir: str | None = None,
+  source_dir: str | None = None,
+  output_dir: str | os.PathLike | None = None,
+) -> dict[str, Any]:
+  """Scores a model; writes evaluation.json, evaluation.md and evaluation.png.
+
+  The protocol is checked against the data set before anything is computed.
+
+  Args:
+    model: a model, or a work directory, whose newest checkpoint is loaded.
+    protocol: what to evaluate and how.
+    backbone: name of a backbone, or none for the layout alone.
+    backbone_weights: a PyTorch file of its weights; None for the published ones.
+    data_dir: of the prepared data set; None for that of the training.
+    source_dir: of the official files of the data set; None for that of the training.
+    output_dir: None for the work directory; for a model that was given itself, None writes nothing.
+
+  Returns:
+    What evaluation.json holds.
+
+  Raises:
+    SettingsError: the protocol does not fit the data set.
+    UserError: the work directory, the data set or the backbone cannot be read, or the files cannot
+      be written.
+  """
+  workdir = None if isinstance(model, TrainedModel) else str(model)
+  if not isinstance(model, TrainedModel):
+    model = TrainedModel.load(model)
+  settings, vocabulary = model.settings.with_data(data_dir, source_dir), model.vocabulary
+  if protocol.stretch is None:
+    protocol = protocol.replace(stretch=settings.sampling.stretch)
+  network = None if backbone == 'none' else backbones.load_backbone(backbone, backbone_weights)
+  builder = preparation.prepare(settings.data)
+
+  def scenes_of(split: str, numbers: np.ndarray) -> Scenes:
+    return Scenes(
+      builder=builder,
+      settings=settings.data,
+      vocabulary=vocabulary,
+      split=split,
+      numbers=numbers,
+      seed=protocol.seed,
+    )
+
+  scenes = scenes_of(protocol.split, _numbers(builder, protocol))
+  if protocol.masks == 'ground_truth' and 'masks' not in builder.info.features:
+    raise SettingsError(
+      Fault('masks', 'is ground_truth, but the data set has no masks', 'predicted'),
+      str(builder.data_dir),
+    )
+
+  batch_size = model.sampler.batch_size(len(scenes))
+  sampled, layouts = sampled_pictures(model, scenes, protocol, network)
+  others = scenes_of(*_other_images(builder, protocol.split, len(scenes)))
+  known = ScoredBoxes.concatenate(
+    ScoredBoxes.of_batch(batch.boxes, batch, vocabulary) for batch in others.batches(batch_size)
+  )
+  mean_boxes = layout_metrics.mean_box_of_class(
+    known.object_class, known.boxes, vocabulary.num_objects
+  )
+  results = {
+    'model': {
+      'workdir': workdir,
+      'step': model.step,
+      'fingerprint': model.fingerprint,
+      'data': settings.data.name,
+      'image_size': list(settings.data.image_size),
+    },
+    'protocol': report.describe_protocol(protocol, settings, len(scenes), others.split, network),
+    'layout': {
+      'predicted': layout_metrics.scores(layouts),
+      'mean box of class': layout_metrics.scores(
+        layouts.with_boxes(mean_boxes[layouts.object_class])
+      ),
+      'ground truth': layout_metrics.scores(layouts.with_boxes(layouts.true_boxes)),
+    },
+  }
+
+  if network is not None:
+    real = real_pictures(scenes, protocol, network, batch_size)
+    other = real_pictures(others, protocol, network, batch_size)
+    reporting.info('computing the scores of the pictures')
+    results['images'] = {
+      'drawn': _image_scores(sampled, real, protocol, protocol.samples_per_graph),
+      'real': _image_scores(other, real, protocol, 1),
+    }
+    reporting.info(f'training two classifiers of objects, {classification.NUM_STEPS} steps each')
+    results['objects'] = classification.scores(
+      sampled=sampled.crops,
+      real=real.crops,
+      learned=other.crops,
+      num_classes=vocabulary.num_objects,
+      seed=protocol.seed,
+    )
+  directory = output_dir or workdir
+  if directory is not None:
+    _write(pathlib.Path(directory), results, sampled.shown, scenes)
+  return results
+
+
+def _numbers(builder: tfds.core.DatasetBuilder, protocol: Protocol) -> np.ndarray:
+  """The numbers in their split of the images to evaluate."""
+  numbers = np.arange(input_pipeline.num_examples(builder, protocol.split))
+  if protocol.image_ids is not None:
+    found = np.array(list(prepared.image_ids(builder, protocol.split)))
+    missing = sorted(set(protocol.image_ids) - set(found))
+    if missing:
+      raise SettingsError(
+        Fault(
+          'image_ids',
+          f'names other images: {len(missing)} of {len(protocol.image_ids)} image ids are not in '
+          f'split {protocol.split}, such as {missing[0]}; expected ids like {found[0]}',
+        ),
+        str(builder.data_dir),
+      )
+    numbers = np.flatnonzero(np.isin(found, protocol.image_ids))
+  numbers = numbers[: protocol.num_graphs]
+  fewest = max(image_metrics.FEWEST_PICTURES, protocol.num_splits)
+  if len(numbers) < fewest:
+    setting = 'num_splits' if len(numbers) >= image_metrics.FEWEST_PICTURES else 'num_graphs'
+    raise SettingsError(
+      Fault(
+        setting,
+        f'is {getattr(protocol, setting)}: there are {len(numbers)} graphs of split '
+        f'{protocol.split} to evaluate, expected at least {fewest}, for KID and '
+        f'{protocol.num_splits} splits of the Inception score',
+      )
+    )
+  return numbers
+
+
+def _other_images(
+  builder: tfds.core.DatasetBuilder, split: str, count: int
+) -> tuple[str, np.ndarray]:
+  """As many real images of another split, as far as it has them: of train, or of val for train."""
+  other = 'val' if split == 'train' else 'train'
+  return other, np.arange(min(count, input_pipeline.num_examples(builder, other)))
+
+
+def _image_scores(
+  pictures: Pictures, real: Pictures, protocol: Protocol, samples_per_graph: int
+) -> dict[str, Any]:
+  """IMAGE_METRICS of pictures beside the real images of the evaluated split."""
+  activations, of_real = (_activations(one) for one in (pictures, real))
+  scored = ScoredPictures(
+    features=activations.features,
+    probabilities=activations.probabilities,
+    real_features=of_real.features,
+    samples_per_graph=samples_per_graph,
+    num_splits=protocol.num_splits,
+    seed=protocol.seed,
+  )
+  return score_all(IMAGE_METRICS, scored)
+
+
+def _activations(pictures: Pictures) -> Activations:
+  assert pictures.activations is not None  # there is a backbone
+  return pictures.activations
+
+
+def _write(directory: pathlib.Path, results: dict[str, Any], shown: np.ndarray, scenes: Scenes):
+  """evaluation.json, evaluation.md and evaluation.png."""
+  image = next(scenes.batches(len(shown))).image
+  rows = [
+    [sheets.enlarge(picture, _SHEET_SIDE) for picture in (real, *samples)]
+    for real, samples in zip(image, shown)
+  ]
+  captions = [f'sample {number}' for number in range(1, shown.shape[1] + 1)]
+  encoded = io.BytesIO()
+  sheets.table(rows, ['real image', *captions]).save(encoded, 'png')
+  try:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in (
+      ('evaluation.json', (json.dumps(results, indent=2) + '\n').encode()),
+      ('evaluation.md', report.markdown(results).encode()),
+      ('evaluation.png', encoded.getvalue()),
+    ):
+      atomic_files.write(directory / name, content)
+  except OSError as error:
+    problem = f'is {directory}, which cannot be written ({error.strerror or error})'
+    raise SettingsError(
+      Fault('output_dir', f'{problem}; free space or choose another directory')
+    ) from error

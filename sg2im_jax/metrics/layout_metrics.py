@@ -1,0 +1,201 @@
+"""Metrics of predicted layouts: how near boxes are to those of the data, and to the graph."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from data_pipelines.scene_graphs.geometry import geometric_predicate
+from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
+from sg2im_jax.metrics.metric import Metric, score_all
+from sg2im_jax.scene_batch import Array, SceneBatch
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScoredBoxes:
+  """All N objects of some scenes but `__image__`, and their R geometric triples.
+
+  Attributes:
+    object_class: of each object.
+    boxes: x0, y0, x1, y1, to be scored.
+    true_boxes: of the data.
+    triples: subject, predicate as an index into GEOMETRIC_PREDICATES, object; subject and object
+      number the N objects.
+  """
+
+  object_class: Int[np.ndarray, ' N']
+  boxes: Float[np.ndarray, 'N 4']
+  true_boxes: Float[np.ndarray, 'N 4']
+  triples: Int[np.ndarray, 'R 3']
+
+  @classmethod
+  def of_batch(
+    cls, boxes: Float[Array, 'B O 4'], batch: SceneBatch, vocabulary: Vocabulary
+  ) -> 'ScoredBoxes':
+    """The boxes of a batch beside those that the batch has, on the host."""
+    scored = np.array(batch.object_mask)
+    scored[:, 0] = False  # __image__
+    number = np.cumsum(scored).reshape(scored.shape) - 1
+    # By predicate id, the index into GEOMETRIC_PREDICATES.
+    kind = np.full(vocabulary.num_predicates, -1)
+    for index, name in enumerate(GEOMETRIC_PREDICATES):
+      if name in vocabulary.predicate_names:
+        kind[vocabulary.predicate_names.index(name)] = index
+    asked = np.where(batch.triple_mask, kind[batch.triples[..., 1]], -1)
+    row, slot = np.nonzero(asked >= 0)
+    subject, _, object_ = batch.triples[row, slot].T
+    triples = np.stack([number[row, subject], asked[row, slot], number[row, object_]], -1)
+    return cls(batch.object_class[scored], np.asarray(boxes)[scored], batch.boxes[scored], triples)
+
+  @classmethod
+  def concatenate(cls, parts: Iterable['ScoredBoxes']) -> 'ScoredBoxes':
+    """The scenes of all parts, of which there is at least one."""
+    parts = list(parts)
+    starts = np.cumsum([0] + [len(part.object_class) for part in parts])
+    triples = [part.triples + [start, 0, start] for part, start in zip(parts, starts)]
+    return cls(
+      *(
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ('object_class', 'boxes', 'true_boxes')
+      ),
+      np.concatenate(triples),
+    )
+
+  def with_boxes(self, boxes: Float[np.ndarray, 'N 4']) -> 'ScoredBoxes':
+    """The same scenes with other boxes to score."""
+    return dataclasses.replace(self, boxes=boxes)
+
+
+def scores(layouts: ScoredBoxes) -> dict[str, Any]:
+  """Every metric of layouts, and what they are of.
+
+  Returns:
+    num_objects, num_relations: N, R.
+    box_iou and so on: by the names of LAYOUT_METRICS; None where there is nothing to score.
+    relation_accuracy_of: relation_accuracy by predicate, of each that occurs.
+  """
+  asked, kept = layouts.triples[:, 1], satisfied(layouts)
+  return {
+    'num_objects': len(layouts.boxes),
+    'num_relations': len(kept),
+    **score_all(LAYOUT_METRICS, layouts),
+    'relation_accuracy_of': {
+      name: _mean(kept[asked == index])
+      for index, name in enumerate(GEOMETRIC_PREDICATES)
+      if (asked == index).any()
+    },
+  }
+
+
+def satisfied(layouts: ScoredBoxes) -> Bool[np.ndarray, ' R']:
+  """Whether the boxes of each triple would be given the predicate that it has."""
+  subject, asked, object_ = layouts.triples.T
+  centres = _centres(layouts.boxes)
+  found = geometric_predicate(
+    layouts.boxes[subject], layouts.boxes[object_], centres[subject], centres[object_]
+  )
+  return found == asked
+
+
+def mean_box_of_class(
+  object_class: Int[np.ndarray, ' N'], boxes: Float[np.ndarray, 'N 4'], num_classes: int
+) -> Float[np.ndarray, 'V 4']:
+  """The mean box of each class in float32; of all objects, for a class that does not occur."""
+  total, count = np.zeros((num_classes, 4)), np.zeros((num_classes, 1))
+  np.add.at(total, object_class, boxes)
+  np.add.at(count, object_class, 1)
+  overall = total.sum(0) / max(count.sum(), 1)
+  return np.where(count > 0, total / np.maximum(count, 1), overall).astype(np.float32)
+
+
+def _centres(boxes: np.ndarray) -> np.ndarray:
+  return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def _mean(values: np.ndarray) -> float | None:
+  return float(np.mean(values)) if len(values) else None
+
+
+def _spread(values: np.ndarray, classes: np.ndarray) -> float | None:
+  several = [one for one, count in zip(*np.unique(classes, return_counts=True)) if count > 1]
+  deviations = [values[classes == one].std() for one in several]
+  return _mean(np.array(deviations))
+
+
+def box_iou(boxes: Float[Array, '*N 4'], other: Float[Array, '*N 4']) -> Float[jax.Array, '*N']:
+  """Intersection over union of each box with its counterpart.
+
+  Args:
+    boxes: x0, y0, x1, y1; a box whose corners are swapped has no area.
+    other: likewise.
+
+  Returns:
+    float32 in [0, 1]; 0 where both boxes have no area.
+  """
+  sides = jnp.minimum(boxes[..., 2:], other[..., 2:]) - jnp.maximum(boxes[..., :2], other[..., :2])
+  intersection = jnp.prod(jnp.maximum(sides, 0.0), axis=-1)
+  union = _area(boxes) + _area(other) - intersection
+  return jnp.where(union > 0, intersection / jnp.where(union > 0, union, 1.0), 0.0)
+
+
+def _area(boxes: Array) -> jax.Array:
+  return jnp.prod(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 0.0), axis=-1)
+
+
+def _ious(layouts: ScoredBoxes) -> np.ndarray:
+  return np.asarray(box_iou(layouts.boxes, layouts.true_boxes))
+
+
+# Scores of ScoredBoxes: the columns of paper table 2, and the share of relations kept.
+#
+# The spreads (sigma) are the standard deviation of a class's boxes, averaged over the classes of
+# two or more objects, as a share of the image. relation_accuracy is the share of geometric triples
+# whose boxes the rule of scene_graphs/geometry.py, applied to the centres of the boxes, gives the
+# predicate that was asked.
+LAYOUT_METRICS = (
+  Metric(
+    name='box_iou',
+    label='mean IoU',
+    value=lambda layouts: _mean(_ious(layouts)),
+    higher_is_better=True,
+  ),
+  Metric(
+    name='recall_at_0.3',
+    label='R@0.3',
+    value=lambda layouts: _mean(_ious(layouts) >= 0.3),
+    higher_is_better=True,
+    is_share=True,
+  ),
+  Metric(
+    name='recall_at_0.5',
+    label='R@0.5',
+    value=lambda layouts: _mean(_ious(layouts) >= 0.5),
+    higher_is_better=True,
+    is_share=True,
+  ),
+  Metric(
+    name='sigma_x',
+    label='sigma_x',
+    value=lambda layouts: _spread(_centres(layouts.boxes)[:, 0], layouts.object_class),
+    higher_is_better=None,
+  ),
+  Metric(
+    name='sigma_area',
+    label='sigma_area',
+    value=lambda layouts: _spread(
+      np.prod(layouts.boxes[:, 2:] - layouts.boxes[:, :2], axis=1), layouts.object_class
+    ),
+    higher_is_better=None,
+  ),
+  Metric(
+    name='relation_accuracy',
+    label='relations kept',
+    value=lambda layouts: _mean(satisfied(layouts)),
+    higher_is_better=True,
+    is_share=True,
+  ),
+)
