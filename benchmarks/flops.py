@@ -10,8 +10,9 @@ import itertools
 
 from benchmarks.scenes import VOCABULARY
 from sg2im_jax.models.arch import parse_arch
+from sg2im_jax.models.settings import DiscriminatorSettings
 from sg2im_jax.scene_batch import SceneBatch
-from sg2im_jax.settings import DiscriminatorSettings, Settings
+from sg2im_jax.settings import Settings
 
 # Dense FLOP/s by jax.Device.device_kind, in bfloat16 and of float32 products at their default
 # precision: TF32 on tensor cores, a single pass of bfloat16 on TPUs. From the data sheets of NVIDIA

@@ -68,7 +68,7 @@ def _cnn(arch: str) -> tuple[nn.Sequential, int]:
     width, features, *stride = arguments
     if layers:
       layers += [nn.BatchNorm2d(channels), _activation()]
-    layers.append(nn.Conv2d(channels, features, width, *stride))
+    layers.append(nn.Conv2d(channels, features, width, stride=stride[0] if stride else 1))
     channels = features
   return nn.Sequential(*layers), channels
 
