@@ -1,5 +1,4 @@
-"""Shows what a prepared data set holds: a sheet of its scenes, as a model gets them, and statistics
-of a split.
+"""Shows what a prepared data set holds: a sheet of scenes, as a model gets them, and statistics.
 
   python -m data_pipelines.browse --data_dir=datasets/prepared --split=val --output=sheet.png
 

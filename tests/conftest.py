@@ -1,28 +1,32 @@
+import atexit
 import dataclasses
+import logging
+import os
 import pathlib
+import shutil
+from collections.abc import Callable
 
-import jax
 import jaxtyping
 import pytest
 
+from tests import environment
 from tests.shape_checks import CHECKER
 
+# Both before anything of the package is imported.
+environment.set_up()
 jaxtyping.install_import_hook(['sg2im_jax.models', 'sg2im_jax.scene_batch'], CHECKER)
 
-from sg2im_jax.runtime import compilation  # noqa: E402 - after the hook that checks its annotations
-from tests.training_runs import NUM_STEPS, SCHEDULE, start_training  # noqa: E402
+if 'PYTEST_XDIST_WORKER' not in os.environ:
+  atexit.register(shutil.rmtree, os.environ['JAX_COMPILATION_CACHE_DIR'], ignore_errors=True)
 
-# as the commands do, whose results are compared with those of this process
-compilation.choose_cpu_library()
-jax.config.update(
-  'jax_disable_most_optimizations', True
-)  # compiling takes longer than everything that tests run
+from tests.training_runs import NUM_STEPS, SCHEDULE, start_training  # noqa: E402
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items):
-  """With --dist=loadgroup a process runs what needs the training run, or the rest of a file: things
-  are made once.
+  """Groups for --dist=loadgroup: the tests of the training run, and those of each file.
+
+  What they share is then made in one process.
   """
   for item in items:
     group = 'finished_run' if 'finished_run' in item.fixturenames else item.nodeid.split('::')[0]
@@ -37,7 +41,7 @@ class FinishedRun:
 
 @pytest.fixture(scope='session')
 def directory(tmp_path_factory):
-  """Where the training runs of the tests share prepared data and compiled programs."""
+  """Where the tests of a process share prepared data sets (in `data`) and training runs."""
   return tmp_path_factory.mktemp('training')
 
 
@@ -49,3 +53,16 @@ def finished_run(directory):
   printed, errors = process.communicate(timeout=300)
   assert process.returncode == 0, errors
   return FinishedRun(workdir, printed)
+
+
+@pytest.fixture
+def reported(caplog) -> Callable[[], str]:
+  """Returns what the package has reported since the last call, a line a record of its logger."""
+  caplog.set_level(logging.INFO, 'sg2im_jax')
+
+  def lines_since() -> str:
+    lines = [record.getMessage() for record in caplog.records if record.name == 'sg2im_jax']
+    caplog.clear()
+    return ''.join(f'{line}\n' for line in lines)
+
+  return lines_since

@@ -1,4 +1,4 @@
-"""A training run that is small enough for tests, in this process or in one of its own."""
+"""Work directories that are small enough for tests: trained in processes, or untrained."""
 
 import json
 import os
@@ -7,7 +7,15 @@ import socket
 import subprocess
 import sys
 
+import jax
+from ml_collections import ConfigDict
+
 from data_pipelines.configs import debug
+from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from sg2im_jax.settings import Settings
+from sg2im_jax.storage import checkpoints, work_directory
+from sg2im_jax.training.adversarial import AdversarialTraining
+from sg2im_jax.training.state import to_items
 
 ROOT = pathlib.Path(__file__).parents[1]
 NUM_STEPS = 24
@@ -18,8 +26,8 @@ SCHEDULE = {
   'freeze_batch_norm_after': 12,
 }
 
-# The compiler's optimisations would take longer than everything that the tests run.
-ENVIRONMENT = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1', 'JAX_PLATFORMS': 'cpu'}
+# Of a process that a test starts; see `environment` for the rest, which it inherits.
+ENVIRONMENT = {'JAX_PLATFORMS': 'cpu'}
 
 
 def small_config(directory: pathlib.Path):
@@ -27,6 +35,18 @@ def small_config(directory: pathlib.Path):
   config = debug.get_config()
   config.update_from_flattened_dict(small_settings(directory))
   return config.lock()
+
+
+def write_untrained(
+  workdir: pathlib.Path, config: ConfigDict, vocabulary: Vocabulary
+) -> pathlib.Path:
+  """Makes a work directory with the checkpoint of a freshly initialised model; returns it."""
+  settings = Settings.from_config(config)
+  work_directory.save(workdir, settings, vocabulary)
+  state = jax.jit(AdversarialTraining.build(settings, vocabulary).init)()
+  with checkpoints.CheckpointWriter(workdir, keep=1, quality=lambda metrics: 0.0) as writer:
+    writer.save(0, to_items(state))
+  return workdir
 
 
 def small_settings(directory: pathlib.Path) -> dict:
@@ -42,24 +62,15 @@ def small_settings(directory: pathlib.Path) -> dict:
   }
 
 
-def start(
-  module: str, *arguments: str, directory: pathlib.Path, **environment: str
-) -> subprocess.Popen:
-  """Starts `python -m sg2im_jax.<module>`; compiled programs are shared by all that have this
-  `directory`.
-  """
+def start(module: str, *arguments: str, **environment: str) -> subprocess.Popen:
+  """Starts `python -m sg2im_jax.<module>`."""
   return subprocess.Popen(
     [sys.executable, '-m', f'sg2im_jax.{module}', *arguments],
     cwd=ROOT,
     text=True,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
-    env={
-      **os.environ,
-      **ENVIRONMENT,
-      'JAX_COMPILATION_CACHE_DIR': str(directory / 'compiled'),
-      **environment,
-    },
+    env={**os.environ, **ENVIRONMENT, **environment},
   )
 
 
@@ -79,7 +90,6 @@ def start_training(
     f'--workdir={workdir}',
     *overrides,
     *arguments,
-    directory=directory,
     **environment or {},
   )
 
@@ -88,9 +98,7 @@ def start_two_processes(
   workdir: pathlib.Path, directory: pathlib.Path, **settings
 ) -> list[subprocess.Popen]:
   """One training by two processes of one device each."""
-  with socket.socket() as free:
-    free.bind(('localhost', 0))
-    address = f'localhost:{free.getsockname()[1]}'
+  address = free_address()
   return [
     start_training(
       workdir,
@@ -102,6 +110,13 @@ def start_two_processes(
     )
     for index in range(2)
   ]
+
+
+def free_address() -> str:
+  """Where the processes of a job can meet: a free port of this machine."""
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    return f'localhost:{free.getsockname()[1]}'
 
 
 def wait_for_step(process: subprocess.Popen, step: int):

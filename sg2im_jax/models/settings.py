@@ -1,6 +1,6 @@
 """The settings of the networks; configs/coco64.py explains them."""
 
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import pydantic
 
@@ -48,6 +48,7 @@ class ObjectDiscriminatorSettings(DiscriminatorSettings):
   crop_size: Annotated[int, pydantic.Field(ge=2)]
 
 
+@runtime_checkable  # the tests check annotations
 class NetworkSettings(Protocol):
   """What the networks need of all settings."""
 

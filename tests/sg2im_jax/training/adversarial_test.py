@@ -1,15 +1,17 @@
-"""The step: padding, phases, skipped steps, ablations. That its numbers are published ones:
-published_system_test.
+"""The step: padding, phases, skipped steps, ablations.
+
+That its numbers are the published ones is tested in published/conversion_test.py.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.scene_graphs.errors import UserError
-from sg2im_jax.training.state import build_networks, create_train_state, restart_generator_optimizer
-from sg2im_jax.training.step import losses_and_gradients, make_eval_step, make_train_step
+from sg2im_jax.settings import Settings
+from sg2im_jax.training.adversarial import AdversarialTraining
 from tests.small_scenes import (
   VOCABULARY,
   largest_difference,
@@ -19,28 +21,39 @@ from tests.small_scenes import (
   with_rubbish_in_padding,
 )
 
-CONFIG = tiny_config()
+
+def make_training(**changes):
+  """The tiny model with other settings, by dotted name."""
+  config = tiny_config()
+  # Fast enough for the test of learning, which then shares the compiled step with the others.
+  config.optimizer.learning_rate = 3e-3
+  config.update_from_flattened_dict(changes)
+  return AdversarialTraining.build(Settings.from_config(config), VOCABULARY)
 
 
 @pytest.fixture(scope='module')
-def state():
-  return create_train_state(CONFIG, VOCABULARY)
+def training():
+  return make_training()
 
 
 @pytest.fixture(scope='module')
-def step():
-  return jax.jit(make_train_step(CONFIG, VOCABULARY))
+def state(training):
+  return jax.jit(training.init)()
 
 
 @pytest.fixture(scope='module')
-def gradients_of(state):
-  networks = build_networks(CONFIG, VOCABULARY)
-  noise = random_noise(random_batch(), CONFIG.model.layout_noise_dim)
-  return jax.jit(
-    lambda batch: losses_and_gradients(
-      networks, state, batch, noise, CONFIG.losses, batch_norm_frozen=False
-    )
-  )
+def step(training):
+  return jax.jit(training.train_step)
+
+
+@pytest.fixture(scope='module')
+def gradients_of(training, state):
+  return gradients_by(training, state)
+
+
+def gradients_by(training, state):
+  noise = random_noise(random_batch(), training.settings.model.layout_noise_dim)
+  return jax.jit(lambda batch: training.gradients(state, batch, noise))
 
 
 def test_what_padding_holds_changes_no_loss_gradient_or_statistic(gradients_of):
@@ -51,37 +64,20 @@ def test_what_padding_holds_changes_no_loss_gradient_or_statistic(gradients_of):
 
 
 def test_the_number_of_slots_changes_nothing(gradients_of):
-  nine = gradients_of(random_batch(object_slots=9, triple_slots=10))
-  sixteen = gradients_of(random_batch(object_slots=16, triple_slots=24))
-  assert largest_difference(nine, sixteen) < 1e-5
-
-
-def with_settings(state, **settings):
-  """Losses and gradients of the tiny model with other settings, from the same state."""
-  config = tiny_config()
-  config.update(settings)
-  noise = random_noise(random_batch(), config.model.layout_noise_dim)
-  return jax.jit(
-    lambda batch: losses_and_gradients(
-      build_networks(config, VOCABULARY),
-      state,
-      batch,
-      noise,
-      config.losses,
-      batch_norm_frozen=False,
-    )
-  )(random_batch())
+  few = gradients_of(random_batch())
+  many = gradients_of(random_batch(object_slots=16, triple_slots=24))
+  assert largest_difference(few, many) < 1e-5
 
 
 def test_rematerializing_changes_nothing(state, gradients_of):
-  assert (
-    largest_difference(with_settings(state, rematerialize=True), gradients_of(random_batch()))
-    < 1e-5
-  )
+  rematerialized = gradients_by(make_training(rematerialize=True), state)(random_batch())
+  assert largest_difference(rematerialized, gradients_of(random_batch())) < 1e-5
 
 
 def test_bfloat16_is_close_and_leaves_float32(state, gradients_of):
-  gradients, statistics, losses = with_settings(state, dtype='bfloat16')
+  gradients, statistics, losses = gradients_by(make_training(dtype='bfloat16'), state)(
+    random_batch()
+  )
   _, _, expected = gradients_of(random_batch())
   assert {leaf.dtype for leaf in jax.tree.leaves((gradients, statistics, losses))} == {
     jnp.dtype('float32')
@@ -103,8 +99,8 @@ def test_every_parameter_has_a_gradient(gradients_of):
   assert missing == []
 
 
-def test_eval_step_ignores_padded_slots_and_examples(state):
-  eval_step = jax.jit(make_eval_step(CONFIG, VOCABULARY))
+def test_eval_step_ignores_padded_slots_and_examples(training, state):
+  eval_step = jax.jit(training.eval_step)
   batch = random_batch(batch_size=4)
   empty = jax.tree.map(np.zeros_like, batch)
   filled_up = jax.tree.map(lambda a, b: np.concatenate([a, b]), batch, empty)
@@ -145,8 +141,8 @@ def test_a_step_with_a_non_finite_loss_changes_nothing_but_the_count(state, step
     jax.tree.map(np.testing.assert_array_equal, getattr(new, name), getattr(state, name))
 
 
-def test_frozen_batch_norm_stands_still_and_is_used(state):
-  frozen_step = jax.jit(make_train_step(CONFIG, VOCABULARY, batch_norm_frozen=True))
+def test_frozen_batch_norm_stands_still_and_is_used(training, state):
+  frozen_step = jax.jit(functools.partial(training.train_step, batch_norm_frozen=True))
   new, metrics = frozen_step(state, random_batch(), jax.random.key(0))
   jax.tree.map(
     np.testing.assert_array_equal, new.generator.batch_stats, state.generator.batch_stats
@@ -164,9 +160,9 @@ def test_frozen_batch_norm_stands_still_and_is_used(state):
   assert not np.isclose(metrics['generator/l1_pixel'], other_metrics['generator/l1_pixel'])
 
 
-def test_restarting_the_optimizer_leaves_the_rest(state, step):
+def test_restarting_the_optimizer_leaves_the_rest(training, state, step):
   stepped, _ = step(state, random_batch(), jax.random.key(0))
-  restarted = restart_generator_optimizer(stepped, CONFIG)
+  restarted = training.restart_generator_optimizer(stepped)
   assert not any(np.any(leaf) for leaf in jax.tree.leaves(restarted.generator.opt_state))
   jax.tree.map(
     np.testing.assert_array_equal, restarted.generator.variables, stepped.generator.variables
@@ -176,11 +172,8 @@ def test_restarting_the_optimizer_leaves_the_rest(state, step):
   )
 
 
-def test_learning_reduces_the_losses(state):
+def test_learning_reduces_the_losses(state, step):
   """A few dozen steps on one batch of plain colours: the generator learns it by heart."""
-  config = tiny_config()
-  config.optimizer.learning_rate = 3e-3
-  step = jax.jit(make_train_step(config, VOCABULARY))
   batch, history = random_batch(), []
   batch = batch.replace(image=np.broadcast_to(batch.image[:, :1, :1], batch.image.shape))
   for i in range(60):
@@ -203,58 +196,24 @@ def test_learning_reduces_the_losses(state):
     ('image_discriminator', 'object_discriminator'),
   ],
 )
-def test_ablated_discriminators_are_absent(ablated):
-  config = tiny_config()
-  for name in ablated:
-    config[name].enabled = False
-  state = create_train_state(config, VOCABULARY)
-  state, metrics = jax.jit(make_train_step(config, VOCABULARY))(
-    state, random_batch(), jax.random.key(0)
+def test_ablated_discriminators_are_absent(ablated, state):
+  training = make_training(**{f'{name}.enabled': False for name in ablated})
+  initial = jax.eval_shape(training.init)
+  new, metrics = jax.jit(training.train_step)(
+    state.replace(**dict.fromkeys(ablated)), random_batch(), jax.random.key(0)
   )
   for name in ('image_discriminator', 'object_discriminator'):
-    assert (getattr(state, name) is None) == (name in ablated)
+    assert (getattr(initial, name) is None) == (getattr(new, name) is None) == (name in ablated)
     assert any(key.startswith(name) for key in metrics) == (name not in ablated)
   assert np.isfinite(metrics['generator/total'])
 
 
 def test_cosine_schedule_ends_at_zero():
-  config = tiny_config()
-  config.optimizer.schedule, config.num_steps = 'cosine', 2
-  state = create_train_state(config, VOCABULARY)
-  step = jax.jit(make_train_step(config, VOCABULARY))
-  sizes = []
-  for i in range(3):
-    new, _ = step(state, random_batch(), jax.random.key(i))
-    sizes.append(
-      float(
-        jnp.abs(
-          new.generator.params['refinement']['rgb']['bias']
-          - state.generator.params['refinement']['rgb']['bias']
-        ).max()
-      )
-    )
-    state = new
-  assert sizes[0] == pytest.approx(config.optimizer.learning_rate, rel=1e-3)
+  training = make_training(**{'optimizer.schedule': 'cosine', 'num_steps': 2})
+  params, gradients = {'bias': jnp.zeros(3)}, {'bias': jnp.float32([0.5, -1.0, 2.0])}
+  state, sizes = training.optimizer.init(params), []
+  for _ in range(3):
+    updates, state = training.optimizer.update(gradients, state, params)
+    sizes.append(float(jnp.abs(updates['bias']).max()))
+  assert sizes[0] == pytest.approx(training.settings.optimizer.learning_rate, rel=1e-3)
   assert 0 < sizes[1] < 0.8 * sizes[0] and sizes[2] == 0
-
-
-@pytest.mark.parametrize(
-  'key, value, message',
-  [
-    (
-      'losses.gan_type',
-      'hinge',
-      "config.losses.gan_type is 'hinge', expected one of gan, lsgan, wgan",
-    ),
-    (
-      'optimizer.schedule',
-      'linear',
-      "config.optimizer.schedule is 'linear', expected one of constant, cosine",
-    ),
-  ],
-)
-def test_settings_that_make_no_model(key, value, message):
-  config = tiny_config()
-  config.update_from_flattened_dict({key: value})
-  with pytest.raises(UserError, match=message):
-    make_train_step(config, VOCABULARY)

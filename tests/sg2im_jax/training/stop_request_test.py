@@ -21,6 +21,6 @@ def test_a_signal_is_noted_and_the_handlers_come_back(capfd):
 
 @pytest.mark.parametrize('heard', [signal.SIGINT, signal.SIGTERM])
 def test_processes_agree_on_what_one_of_them_heard(monkeypatch, heard):
-  monkeypatch.setattr('sg2im_jax.hosts.largest', lambda own: max(own, heard))
+  monkeypatch.setattr('sg2im_jax.runtime.hosts.largest', lambda own: max(own, heard))
   stop = StopRequest()
   assert stop.agree() and (stop.signal, stop.exit_status) == (heard, 128 + heard)

@@ -1,13 +1,11 @@
-import shutil
 import signal
 
 import jax
 import numpy as np
 import pytest
 
-from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.storage import checkpoints
-from sg2im_jax.train import train
+from sg2im_jax.training.loop import train
 from tests.training_runs import (
   NUM_STEPS,
   SCHEDULE,
@@ -17,6 +15,12 @@ from tests.training_runs import (
   start_two_processes,
   wait_for_step,
 )
+
+
+def make_config(directory, **changes):
+  config = small_config(directory)
+  config.update({**SCHEDULE, **changes})
+  return config
 
 
 def test_what_a_run_says_and_writes(finished_run):
@@ -72,9 +76,7 @@ def test_stopped_and_killed_run_equals_the_uninterrupted_one(finished_run, direc
   with (workdir / 'metrics.jsonl').open('a') as log:
     log.write('{"step": 14, "split": "tr')  # torn by the kill
 
-  process = start_training(workdir, directory, **settings)
-  printed, errors = process.communicate(timeout=300)
-  assert process.returncode == 0, errors
+  train(make_config(directory, **settings), workdir)
   assert records(workdir) == records(finished_run.workdir)
 
 
@@ -99,121 +101,48 @@ def test_two_killed_processes_equal_one(finished_run, directory):
   for record, expected in zip(records(workdir), records(finished_run.workdir), strict=True):
     assert record.pop('split') == expected.pop('split')
     assert record == pytest.approx(expected, rel=1e-5)
-  (_, _, variables, step), (_, _, expected, _) = map(
-    checkpoints.load_generator, (workdir, finished_run.workdir)
-  )
-  assert step == NUM_STEPS
+  found, expected = map(checkpoints.load_generator, (workdir, finished_run.workdir))
+  assert found.step == NUM_STEPS
   jax.tree.map(
-    lambda *pair: np.testing.assert_allclose(*pair, rtol=1e-4, atol=1e-5), variables, expected
+    lambda *pair: np.testing.assert_allclose(*pair, rtol=1e-4, atol=1e-5), found.tree, expected.tree
   )
 
 
-@pytest.fixture
-def compiled_programs(directory):
-  """The compilation cache of the other processes, for this one."""
-  jax.config.update('jax_compilation_cache_dir', str(directory / 'compiled'))
-  yield
-  jax.config.update('jax_compilation_cache_dir', None)
-
-
-def test_twelve_and_twelve_steps_equal_twenty_four(finished_run, directory, compiled_programs):
+def test_twelve_and_twelve_steps_equal_twenty_four(finished_run, directory):
   workdir = directory / 'in two'
   for num_steps in (12, NUM_STEPS):  # the batch statistics are frozen just where the run is cut
-    config = small_config(directory)
-    config.update({**SCHEDULE, 'num_steps': num_steps})
-    assert train(config, str(workdir)) == 0
-  _, _, at_once, _ = checkpoints.load_generator(finished_run.workdir)
-  _, _, in_two, step = checkpoints.load_generator(workdir)
-  assert step == NUM_STEPS
-  assert all(jax.tree.leaves(jax.tree.map(np.array_equal, at_once, in_two)))
+    train(make_config(directory, num_steps=num_steps), workdir)
+  at_once, in_two = map(checkpoints.load_generator, (finished_run.workdir, workdir))
+  assert in_two.step == NUM_STEPS
+  assert all(jax.tree.leaves(jax.tree.map(np.array_equal, at_once.tree, in_two.tree)))
 
 
-def test_two_steps_a_dispatch_equal_single_ones(finished_run, directory, compiled_programs):
+def test_two_steps_a_dispatch_equal_single_ones(finished_run, directory):
   workdir = directory / 'two a dispatch'
-  config = small_config(directory)
-  config.update(
-    {**SCHEDULE, 'num_steps': 4, 'log_every': 2, 'checkpoint_every': 4, 'steps_per_dispatch': 2}
-  )
-  assert train(config, str(workdir)) == 0
+  two_a_dispatch = {'log_every': 2, 'checkpoint_every': 4, 'steps_per_dispatch': 2}
+  train(make_config(directory, num_steps=4, **two_a_dispatch), workdir)
   written = [record for record in records(workdir) if record.pop('split') == 'train']
   expected = [
     record for record in records(finished_run.workdir)[:4] if record.pop('split') == 'train'
   ][1::2]
   assert [record['step'] for record in written] == [2, 4]
   assert written == [pytest.approx(record, rel=1e-5) for record in expected]
-  config.update(
-    {
-      'num_steps': 6,
-      'steps_per_dispatch': 3,
-      'eval_every': 3,
-      'log_every': 3,
-      'checkpoint_every': 3,
-    }
-  )
-  with pytest.raises(
-    UserError, match=r'the newest checkpoint in .* is of step 4, expected a multiple of config'
-  ):
-    train(config, str(workdir))
 
 
-def test_nothing_to_do_is_said(finished_run, directory, compiled_programs, capsys):
-  config = small_config(directory)
-  config.update({**SCHEDULE, 'num_steps': NUM_STEPS})
-  assert train(config, str(finished_run.workdir)) == 0
-  assert (
-    f'is at step {NUM_STEPS} of {NUM_STEPS}; raise --config.num_steps to train on'
-    in capsys.readouterr().out
-  )
+def test_a_run_asked_to_stop_saves_and_says_so(finished_run, directory, reported):
+  class StopAtFive:
+    """Asks to stop after the fifth step."""
 
+    calls, signal = 0, None
 
-@pytest.mark.parametrize(
-  'change, message',
-  [
-    (
-      {'model.gconv_dim': 8},
-      r'of another model, with model.gconv_dim 16 \(now 8\); use another --workdir',
-    ),
-    ({'batch_size': 0}, 'config.batch_size is 0, expected 1 or more'),
-    ({'steps_per_dispatch': 0}, 'config.steps_per_dispatch is 0, expected 1 or more'),
-    (
-      {'steps_per_dispatch': 2, 'num_steps': 26},
-      'config.log_every is 1, expected a multiple of config.steps_per_disp',
-    ),
-    ({'data.max_objects': 3}, 'max_objects'),
-    ({'data.name': 'imagenet'}, 'imagenet'),
-  ],
-)
-def test_refuses_what_cannot_be_continued(finished_run, directory, change, message):
-  config = small_config(directory)
-  config.update_from_flattened_dict({'num_steps': NUM_STEPS + 1, **change})
-  with pytest.raises(UserError, match=message):
-    train(config, str(finished_run.workdir))
+    def agree(self):
+      self.calls += 1
+      if self.calls == 5:
+        self.signal = signal.SIGINT
+      return self.calls == 5
 
-
-def test_refuses_a_data_set_with_names_that_the_model_does_not_know(
-  finished_run, directory, tmp_path
-):
-  workdir = shutil.copytree(finished_run.workdir, tmp_path / 'copy')
-  path = workdir / 'vocabulary.json'
-  path.write_text(path.read_text().replace('"night sky"', '"nightfall"'))
-  config = small_config(directory).unlock()
-  config.num_steps = NUM_STEPS + 1
-  with pytest.raises(
-    UserError, match='1 of the object names of the data set are not .* of the model: "night sky"; '
-  ):
-    train(config, str(workdir))
-
-
-def test_batch_must_fit_the_devices(directory):
-  process = start_training(
-    directory / 'unused',
-    directory,
-    batch_size=6,
-    environment={'XLA_FLAGS': '--xla_force_host_platform_device_count=4'},
-  )
-  printed, errors = process.communicate(timeout=120)
-  assert (process.returncode, printed) == (2, '')
-  assert errors == (
-    'error: batch_size 6 cannot be split evenly over 4 devices; use a multiple, such as '
-    '--config.batch_size=8\n'
-  )
+  workdir = directory / 'stopped'
+  train(make_config(directory, num_steps=NUM_STEPS), workdir, stop=StopAtFive())
+  assert checkpoints.steps(workdir) == [3, 5]
+  assert records(workdir) == records(finished_run.workdir)[:5]
+  assert reported().endswith('stopped at step 5; run the same command to continue\n')

@@ -2,7 +2,6 @@ import errno
 import json
 import pathlib
 import shutil
-import socket
 import time
 
 import jax
@@ -14,14 +13,16 @@ from data_pipelines.configs import debug
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import load_scene_graphs
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
-from sg2im_jax import sample
-from sg2im_jax.runtime import command_line
-from sg2im_jax.sampling.sampler import Sampler, check_graphs
-from sg2im_jax.storage import checkpoints, work_directory
-from sg2im_jax.training.state import create_train_state
-from tests.training_runs import start
+from sg2im_jax.runtime import reporting
+from sg2im_jax.sampling.bulk import sample_to_directory
+from sg2im_jax.sampling.graphs import check_graphs
+from sg2im_jax.sampling.sampler import Sampler
+from sg2im_jax.sampling.trained_model import TrainedModel
+from sg2im_jax.settings import Settings
+from sg2im_jax.storage import work_directory
+from tests import environment
+from tests.training_runs import ROOT, free_address, start, write_untrained
 
-ROOT = pathlib.Path(__file__).parents[2]
 SHARED = ROOT.parent / 'shared'
 VOCABULARY = Vocabulary(
   ('__image__', 'sky', 'grass', 'sheep'), ('__in_image__', 'above', 'standing on')
@@ -45,12 +46,7 @@ def _untrained(directory, relations='mixed', stretch=False):
   config.data.relations, config.sampling.stretch = relations, stretch
   config.model.gconv_num_layers = 1
   config.model.refinement_dims = (16, 8)
-  work_directory.save_config(directory, config)
-  work_directory.save_vocabulary(directory, VOCABULARY)
-  with checkpoints.Checkpoints(directory, keep=1) as saved:
-    saved.save(jax.jit(lambda: create_train_state(config, VOCABULARY))())
-    saved.wait()
-  return directory
+  return write_untrained(directory, config, VOCABULARY)
 
 
 def _graph_file(tmp_path, graphs):
@@ -59,15 +55,12 @@ def _graph_file(tmp_path, graphs):
   return path
 
 
-def _sample(workdir, path, output_dir, seed=0, stretch=None, samples_per_graph=2, **settings):
-  sample.sample_file(
-    str(workdir),
-    str(path),
-    str(output_dir),
-    samples_per_graph=samples_per_graph,
-    seed=seed,
-    stretch=stretch,
-    **settings,
+def _sample(workdir, path, output_dir, *, samples=2, **options):
+  """What the command `sample` does."""
+  graphs = load_scene_graphs(path)
+  model = TrainedModel.load(workdir)
+  return sample_to_directory(
+    model, graphs, output_dir, source=str(path), samples=samples, **options
   )
 
 
@@ -84,8 +77,8 @@ def _difference(one, other):
   )
 
 
-def test_everything_is_written(workdir, tmp_path, capsys):
-  _sample(workdir, _graph_file(tmp_path, [SKY, SHEEP]), tmp_path / 'out')
+def test_everything_is_written(workdir, tmp_path):
+  to_look_at = _sample(workdir, _graph_file(tmp_path, [SKY, SHEEP]), tmp_path / 'out')
   written = {
     str(path.relative_to(tmp_path / 'out'))
     for path in (tmp_path / 'out').rglob('*')
@@ -111,7 +104,7 @@ def test_everything_is_written(workdir, tmp_path, capsys):
   assert record['relationships'] == SHEEP['relationships']
   assert record['samples'] == ['sample_0.png', 'sample_1.png']
   assert (record['graph'], record['seed'], record['step'], record['stretch']) == (1, 0, 0, False)
-  assert str(tmp_path / 'out/overview.png') in capsys.readouterr().out
+  assert to_look_at == [tmp_path / 'out/overview.png']
 
 
 def test_seed_and_stretch_decide_the_pixels(workdir, tmp_path):
@@ -141,12 +134,12 @@ def test_the_config_decides_on_the_stretch_unless_the_flag_is_given(tmp_path):
   assert (on != off).any()
 
 
-def test_a_model_without_relationships_ignores_them(tmp_path, capsys):
+def test_a_model_without_relationships_ignores_them(tmp_path, reported):
   workdir = _untrained(tmp_path / 'run', relations='none')
   _sample(workdir, _graph_file(tmp_path, SHEEP), tmp_path / 'with')
-  assert 'trained without relationships' in capsys.readouterr().out
+  assert 'trained without relationships' in reported()
   _sample(workdir, _graph_file(tmp_path, {**SHEEP, 'relationships': []}), tmp_path / 'without')
-  assert 'trained without relationships' not in capsys.readouterr().out
+  assert 'trained without relationships' not in reported()
   for name in ('sample_0.png', 'graph.png', 'layout.png'):
     np.testing.assert_array_equal(
       *(_pixels(tmp_path / kind / 'graph_000' / name) for kind in ('with', 'without'))
@@ -154,38 +147,38 @@ def test_a_model_without_relationships_ignores_them(tmp_path, capsys):
 
 
 def test_many_graphs_have_several_overviews_and_show_progress(
-  workdir, tmp_path, capsys, monkeypatch
+  workdir, tmp_path, reported, monkeypatch
 ):
-  monkeypatch.setattr(command_line, 'SECONDS_BETWEEN_LINES', -1)
-  _sample(workdir, _graph_file(tmp_path, [SKY] * 21), tmp_path / 'out', samples_per_graph=1)
+  monkeypatch.setattr(reporting, 'SECONDS_BETWEEN_LINES', -1)
+  _sample(workdir, _graph_file(tmp_path, [SKY] * 21), tmp_path / 'out', samples=1)
   assert sorted(path.name for path in (tmp_path / 'out').glob('*.png')) == [
     'overview_0.png',
     'overview_1.png',
   ]
-  output = capsys.readouterr().out
+  output = reported()
   assert '20 of 21 graphs, ' in output and ' images/s, ' in output and ' left' in output
 
 
-def test_for_very_many_graphs_the_pictures_alone_are_written(workdir, tmp_path, capsys):
-  _sample(workdir, _graph_file(tmp_path, [SKY] * 101), tmp_path / 'out', samples_per_graph=1)
-  assert '--pictures=all' in capsys.readouterr().out
+def test_for_very_many_graphs_the_pictures_alone_are_written(workdir, tmp_path, reported):
+  _sample(workdir, _graph_file(tmp_path, [SKY] * 101), tmp_path / 'out', samples=1)
+  assert '--pictures=all' in reported()
   assert not list((tmp_path / 'out').glob('*.png'))
   assert {path.name for path in (tmp_path / 'out').rglob('*.*')} == {'sample_0.png', 'graph.json'}
   assert len(list((tmp_path / 'out').iterdir())) == 101
 
 
-def test_complete_graphs_are_skipped_and_others_are_drawn_again(workdir, tmp_path, capsys):
+def test_complete_graphs_are_skipped_and_others_are_sampled_again(workdir, tmp_path, reported):
   path, out = _graph_file(tmp_path, [SKY, SHEEP, SKY]), tmp_path / 'out'
   _sample(workdir, path, out)
-  assert 'already' not in capsys.readouterr().out
+  assert 'already' not in reported()
   whole = shutil.copytree(out, tmp_path / 'whole')
   (out / 'graph_001/graph.json').unlink()
   (out / 'graph_002/sample_1.png').unlink()
   untouched = (out / 'graph_000/sample_0.png').stat().st_mtime_ns
   _sample(workdir, path, out)
-  output = capsys.readouterr().out
+  output = reported()
   assert (
-    '1 of 3 graphs are there already' in output and '1 of 3 graphs are there otherwise' in output
+    '1 of 3 graphs are there already' in output and '1 of 3 graphs are there with another' in output
   )
   assert (out / 'graph_000/sample_0.png').stat().st_mtime_ns == untouched
   assert _files(out) == _files(whole) and _difference(out, whole) <= 1
@@ -195,29 +188,18 @@ def _files(directory):
   return {path.relative_to(directory) for path in directory.rglob('*') if path.is_file()}
 
 
-def test_pictures_of_another_model_are_replaced(workdir, tmp_path, capsys):
+def test_pictures_of_another_model_are_replaced(workdir, tmp_path, reported):
   path, out = _graph_file(tmp_path, SKY), tmp_path / 'out'
-  _sample(workdir, path, out, samples_per_graph=1)
+  _sample(workdir, path, out, samples=1)
   before = _pixels(out / 'graph_000/sample_0.png')
   other = shutil.copytree(workdir, tmp_path / 'run')
-  config = work_directory.load_config(other)
-  with config.unlocked():
-    config.model.align_corners = False
-  work_directory.save_config(other, config)
-  _sample(other, path, out, samples_per_graph=1)
-  assert '1 of 1 graphs are there otherwise' in capsys.readouterr().out
+  settings = work_directory.load_settings(other)
+  other_model = settings.model.replace(align_corners=False)
+  vocabulary = work_directory.load_vocabulary(other)
+  work_directory.save(other, settings.replace(model=other_model), vocabulary)
+  _sample(other, path, out, samples=1)
+  assert '1 of 1 graphs are there with another' in reported()
   assert (before != _pixels(out / 'graph_000/sample_0.png')).any()
-
-
-def test_the_fingerprint_is_of_the_arrays_too():
-  config, arrays = (
-    debug.get_config(),
-    {'params': {'kernel': np.arange(6, dtype=np.float32).reshape(2, 3)}},
-  )
-  same = {'params': {'kernel': np.arange(6, dtype=np.float32).reshape(2, 3)}}
-  other = {'params': {'kernel': np.arange(6, dtype=np.float32).reshape(3, 2)}}
-  found = [sample.fingerprint(config, VOCABULARY, variables) for variables in (arrays, same, other)]
-  assert found[0] == found[1] != found[2] and len(found[0]) == 16
 
 
 def test_a_full_disk_stops_everything_in_one_line(workdir, tmp_path, monkeypatch):
@@ -243,10 +225,10 @@ def test_a_full_disk_stops_everything_in_one_line(workdir, tmp_path, monkeypatch
 
 
 def test_a_batch_that_is_too_large_is_refused(workdir, tmp_path, monkeypatch):
-  def draw(*_, **__):
+  def sample(*_, **__):
     raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
 
-  monkeypatch.setattr(Sampler, 'draw', draw)
+  monkeypatch.setattr(Sampler, 'sample', sample)
   with pytest.raises(UserError, match='give a --batch_size smaller than 4$'):
     _sample(workdir, _graph_file(tmp_path, [SKY, SKY]), tmp_path / 'out')
 
@@ -278,8 +260,7 @@ def test_a_work_directory_without_checkpoint_is_refused(tmp_path):
   path = _graph_file(tmp_path, SKY)
   with pytest.raises(UserError, match='not a work directory'):
     _sample(tmp_path / 'nothing', path, tmp_path / 'out')
-  work_directory.save_config(tmp_path, debug.get_config())
-  work_directory.save_vocabulary(tmp_path, VOCABULARY)
+  work_directory.save(tmp_path, Settings.from_config(debug.get_config()), VOCABULARY)
   with pytest.raises(UserError, match='no checkpoint'):
     _sample(tmp_path, path, tmp_path / 'out')
 
@@ -290,15 +271,14 @@ def test_an_output_directory_that_cannot_be_written_is_refused(workdir, tmp_path
     _sample(workdir, _graph_file(tmp_path, SKY), tmp_path / 'file')
 
 
-def _start(directory, workdir, path, out, *arguments, **environment):
+def _start(workdir, path, out, *arguments, **variables):
   return start(
     'sample',
     f'--workdir={workdir}',
     f'--scene_graphs={path}',
     f'--output_dir={out}',
     *arguments,
-    directory=directory,
-    **environment,
+    **variables,
   )
 
 
@@ -309,17 +289,17 @@ def _finish(*processes):
   return [printed for printed, _ in finished]
 
 
-def test_the_command_reports_a_mistake_in_one_line(directory, tmp_path):
+def test_the_command_reports_a_mistake_in_one_line(tmp_path):
   path = _graph_file(tmp_path, 'no graph')
-  process = _start(directory, tmp_path, path, tmp_path / 'out')
+  process = _start(tmp_path, path, tmp_path / 'out')
   _, errors = process.communicate(timeout=300)
   assert process.returncode == 2
   assert errors.startswith(f'error: {path}: not JSON')
   assert errors.count('\n') == 1
 
 
-def test_help_names_every_flag(directory):
-  printed, _ = start('sample', '--help', directory=directory).communicate(timeout=300)
+def test_help_names_every_flag():
+  printed, _ = start('sample', '--help').communicate(timeout=300)
   for name in (
     'workdir',
     'scene_graphs',
@@ -332,18 +312,15 @@ def test_help_names_every_flag(directory):
     'multi_host',
     'process_id',
   ):
-    assert f'--{name}:' in printed or f'--[no]{name}:' in printed
+    assert f'--{name}=' in printed or f'--[no]{name}\n' in printed
 
 
-def test_devices_and_processes_share_the_work(workdir, directory, tmp_path):
+def test_devices_and_processes_share_the_work(workdir, tmp_path):
   path = _graph_file(tmp_path, [SKY, SHEEP, FLOCK, SKY, SHEEP])
   _sample(workdir, path, tmp_path / 'one', batch_size=4)
-  with socket.socket() as free:
-    free.bind(('localhost', 0))
-    address = f'localhost:{free.getsockname()[1]}'
+  address = free_address()
   processes = [
     _start(
-      directory,
       workdir,
       path,
       tmp_path / 'two',
@@ -351,7 +328,7 @@ def test_devices_and_processes_share_the_work(workdir, directory, tmp_path):
       f'--coordinator_address={address}',
       '--num_processes=2',
       f'--process_id={process}',
-      XLA_FLAGS='--xla_force_host_platform_device_count=2',
+      **environment.with_devices(2),
     )
     for process in (0, 1)
   ]
@@ -361,9 +338,9 @@ def test_devices_and_processes_share_the_work(workdir, directory, tmp_path):
   assert _difference(tmp_path / 'one', tmp_path / 'two') <= 1
 
 
-def test_a_killed_run_goes_on(workdir, directory, tmp_path, capsys):
-  path, out = _graph_file(tmp_path, [SKY] * 1500), tmp_path / 'out'
-  process = _start(directory, workdir, path, out, '--samples_per_graph=1')
+def test_a_killed_run_goes_on(workdir, tmp_path, reported):
+  path, out = _graph_file(tmp_path, [SKY] * 600), tmp_path / 'out'
+  process = _start(workdir, path, out, '--samples_per_graph=1')
   deadline = time.monotonic() + 120
   while (
     len(list(out.glob('*/graph.json'))) < 20
@@ -374,16 +351,16 @@ def test_a_killed_run_goes_on(workdir, directory, tmp_path, capsys):
   process.kill()
   process.communicate()
   complete = [folder.name for folder in out.iterdir() if (folder / 'graph.json').exists()]
-  assert 20 <= len(complete) < 1500
+  assert 20 <= len(complete) < 600
   for name in complete:
     json.loads((out / name / 'graph.json').read_text())
     Image.open(out / name / 'sample_0.png').load()
-  _sample(workdir, path, out, samples_per_graph=1)
-  assert f'{len(complete)} of 1500 graphs are there already' in capsys.readouterr().out
+  _sample(workdir, path, out, samples=1)
+  assert f'{len(complete)} of 600 graphs are there already' in reported()
   assert sorted(folder.name for folder in out.iterdir()) == [
-    f'graph_{index:04}' for index in range(1500)
+    f'graph_{index:03}' for index in range(600)
   ]
-  assert not list(out.rglob('*.writing')) and len(list(out.glob('*/graph.json'))) == 1500
+  assert not list(out.rglob('*.writing')) and len(list(out.glob('*/graph.json'))) == 600
 
 
 def test_the_examples_are_known_to_the_published_visual_genome_models():

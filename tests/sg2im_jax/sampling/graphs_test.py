@@ -10,15 +10,17 @@ from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax import models
-from sg2im_jax.sampling.sampler import (
-  Sampler,
+from sg2im_jax.sampling.graphs import (
+  GraphLayout,
   bucket,
   bucket_size,
   check_graphs,
   encode_graph,
   sample_graphs,
 )
+from sg2im_jax.sampling.sampler import Sampler
 from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.settings import Settings
 
 VOCABULARY = Vocabulary(
   ('__image__', 'sky', 'grass', 'sheep'), ('__in_image__', 'above', 'standing on')
@@ -38,8 +40,9 @@ def model():
 def _model(mask_size):
   config = debug.get_config()
   config.model.mask_size = mask_size
+  config.model.gconv_num_layers = 1
   config.model.refinement_dims = (16, 8)
-  generator = models.build_generator(config, VOCABULARY)
+  generator = models.build_generator(Settings.from_config(config), VOCABULARY)
   noise = np.zeros((1, *config.data.image_size, config.model.layout_noise_dim), np.float32)
   init = functools.partial(generator.init, use_boxes=False, use_masks=False, train=False)
   return Sampler(generator, jax.jit(init)(jax.random.key(0), _one(SHEEP), noise))
@@ -49,7 +52,7 @@ def _one(graph):
   return jax.tree.map(lambda array: array[None], encode_graph(graph, VOCABULARY, 'test'))
 
 
-def _draw(model, graphs, samples_per_graph=2, seed=0, batch_size=None):
+def _sample(model, graphs, samples_per_graph=2, seed=0, batch_size=None):
   return list(
     sample_graphs(
       model,
@@ -64,7 +67,7 @@ def _draw(model, graphs, samples_per_graph=2, seed=0, batch_size=None):
 
 
 def test_shapes_leave_out_the_image_object_and_padding(model):
-  sheep, flock = _draw(model, [SHEEP, FLOCK])
+  sheep, flock = _sample(model, [SHEEP, FLOCK])
   assert sheep.pictures.shape == (2, 32, 32, 3) and sheep.pictures.dtype == np.uint8
   assert sheep.boxes.shape == (3, 4) and sheep.masks.shape == (3, 8, 8)
   assert flock.boxes.shape == (10, 4) and flock.masks.shape == (10, 8, 8)
@@ -72,8 +75,8 @@ def test_shapes_leave_out_the_image_object_and_padding(model):
 
 
 def test_seeds_graphs_and_samples_differ(model):
-  one, two = _draw(model, [SHEEP, SHEEP])
-  other_seed, _ = _draw(model, [SHEEP, SHEEP], seed=1)
+  one, two = _sample(model, [SHEEP, SHEEP])
+  other_seed, _ = _sample(model, [SHEEP, SHEEP], seed=1)
   pictures = [*one.pictures, *two.pictures, *other_seed.pictures]
   for index, picture in enumerate(pictures):
     for other in pictures[:index]:
@@ -83,10 +86,10 @@ def test_seeds_graphs_and_samples_differ(model):
 
 def test_other_graphs_the_batch_and_the_number_of_samples_change_no_picture(model):
   graphs = [SHEEP, FLOCK, SKY, SHEEP]
-  (alone,) = _draw(model, [SHEEP], samples_per_graph=1)
+  (alone,) = _sample(model, [SHEEP], samples_per_graph=1)
   small, large = (
-    _draw(model, graphs, samples_per_graph=5, batch_size=4),
-    _draw(model, graphs, samples_per_graph=5),
+    _sample(model, graphs, samples_per_graph=5, batch_size=4),
+    _sample(model, graphs, samples_per_graph=5),
   )
   assert [samples.index for samples in small] == [0, 2, 3, 1]  # bucket after bucket
   assert all(samples.pictures.shape[0] == 5 for samples in small)
@@ -102,11 +105,11 @@ def _difference(one, other):
 
 def test_a_row_of_a_batch_is_what_the_graph_alone_gives_before_rounding(model):
   batch = jax.tree.map(lambda *arrays: np.concatenate(arrays), *map(_one, (SKY, SHEEP, SKY)))
-  noise = np.concatenate([model.draw_noise(0, index, np.arange(1)) for index in range(3)])
+  noise = np.concatenate([model.random_noise(0, index, np.arange(1)) for index in range(3)])
   together, alone = model(batch, noise).image[1], model(_one(SHEEP), noise[1:2]).image[0]
   scale = np.abs(alone).max()  # of an untrained network, several times that of real pictures
   np.testing.assert_allclose(together / scale, alone / scale, atol=1e-5)
-  pictures = model.draw(batch, 0, np.arange(3), np.zeros(3, int), stretch=False).pictures
+  pictures = model.sample(batch, 0, np.arange(3), np.zeros(3, int), stretch=False).pictures
   mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
   expected = np.clip((np.asarray(alone) * std + mean) * 255, 0, 255)
   assert np.abs(np.asarray(pictures[1]) - expected).max() < 0.51
@@ -115,7 +118,7 @@ def test_a_row_of_a_batch_is_what_the_graph_alone_gives_before_rounding(model):
 def test_padding_changes_no_pixel(model):
   roomy = SceneBatch(**pad_scene_graph(SHEEP, VOCABULARY, 32, 64, 'test'))
   outputs = [
-    model(graph, model.draw_noise(0, 0, np.arange(1)))
+    model(graph, model.random_noise(0, 0, np.arange(1)))
     for graph in (_one(SHEEP), jax.tree.map(lambda array: array[None], roomy))
   ]
   scale = np.abs(outputs[0].image).max()
@@ -125,17 +128,17 @@ def test_padding_changes_no_pixel(model):
 
 def test_graphs_of_one_bucket_compile_once():
   model = _model(mask_size=8)
-  _draw(model, [SKY, SHEEP, SKY], batch_size=4)
-  _draw(model, [SHEEP, SKY], seed=3)
-  assert model._draw._cache_size() == 1
-  _draw(model, [FLOCK, SHEEP, FLOCK], samples_per_graph=3, batch_size=4)
-  assert model._draw._cache_size() == 2
+  _sample(model, [SKY, SHEEP, SKY], batch_size=4)
+  _sample(model, [SHEEP, SKY], seed=3)
+  assert model._sample._cache_size() == 1
+  _sample(model, [FLOCK, SHEEP, FLOCK], samples_per_graph=3, batch_size=4)
+  assert model._sample._cache_size() == 2
 
 
 def test_the_next_batch_is_begun_before_the_last_one_is_fetched(model, monkeypatch):
-  begun, draw = [], model.draw
+  begun, sample = [], model.sample
   monkeypatch.setattr(
-    model, 'draw', lambda *args, **kwargs: begun.append(args) or draw(*args, **kwargs)
+    model, 'sample', lambda *args, **kwargs: begun.append(args) or sample(*args, **kwargs)
   )
   counts = [
     len(begun)
@@ -152,8 +155,8 @@ def test_the_next_batch_is_begun_before_the_last_one_is_fetched(model, monkeypat
   assert counts == [2, 3, 4, 5, 6, 6]
 
 
-def test_nothing_to_draw(model):
-  assert _draw(model, []) == []
+def test_nothing_to_sample(model):
+  assert _sample(model, []) == []
 
 
 @pytest.mark.parametrize(
@@ -180,7 +183,7 @@ def test_batch_sizes(model, monkeypatch, num_devices, num_images, largest, size)
 
 
 def test_a_model_without_masks_has_boxes_alone():
-  (samples,) = _draw(_model(mask_size=0), [SHEEP])
+  (samples,) = _sample(_model(mask_size=0), [SHEEP])
   assert samples.masks is None and samples.boxes.shape == (3, 4)
 
 
@@ -210,10 +213,52 @@ def test_a_layout_can_be_given(model):
   batch = _one(SHEEP)
   boxes = np.tile(np.float32([0.2, 0.2, 0.7, 0.7]), (1, batch.object_mask.shape[1], 1))
   batch = batch.replace(boxes=boxes, masks=np.zeros((*boxes.shape[:2], 8, 8), np.uint8))
-  noise = model.draw_noise(0, 0, np.arange(1))
+  noise = model.random_noise(0, 0, np.arange(1))
   pictures = [
     model(batch, noise, use_boxes=use_boxes, use_masks=use_masks).image
     for use_boxes, use_masks in ((False, False), (True, False), (True, True))
   ]
   assert np.abs(pictures[0] - pictures[1]).max() > 1e-3
   assert np.abs(pictures[1] - pictures[2]).max() > 1e-3
+
+
+def test_given_boxes_and_masks_are_used_and_returned(model):
+  boxes = np.tile(np.float32([0.2, 0.2, 0.7, 0.7]), (3, 1))
+  masks = np.zeros((3, 8, 8), np.uint8)
+  graphs = dict.fromkeys(range(3), SHEEP)
+  layouts = {1: GraphLayout(boxes), 2: GraphLayout(boxes, masks)}
+  predicted, with_boxes, with_both = sorted(
+    sample_graphs(
+      model, graphs, VOCABULARY, samples_per_graph=1, seed=0, stretch=False, layouts=layouts
+    ),
+    key=lambda samples: samples.index,
+  )
+  assert (predicted.boxes != boxes).any()
+  np.testing.assert_array_equal(with_boxes.boxes, boxes)
+  np.testing.assert_allclose(with_boxes.masks, predicted.masks, atol=1e-5)
+  np.testing.assert_array_equal(with_both.boxes, boxes)
+  np.testing.assert_array_equal(with_both.masks, masks)
+  # The same scene as the network itself computes it, with the noise of graph 2.
+  batch = _one(SHEEP)
+  slots = np.zeros((1, batch.object_mask.shape[1], 4), np.float32)
+  slots[:, 0], slots[:, 1:4] = (0, 0, 1, 1), boxes
+  all_masks = np.zeros((*slots.shape[:2], 8, 8), np.uint8)
+  all_masks[:, 0] = 1
+  batch = batch.replace(boxes=slots, masks=all_masks)
+  expected = model.sample(
+    batch, 0, np.array([2]), np.array([0]), stretch=False, use_boxes=True, use_masks=True
+  )
+  assert _difference(np.asarray(expected.pictures), with_both.pictures) <= 1
+
+
+@pytest.mark.parametrize(
+  'layout, message',
+  [
+    (GraphLayout(np.zeros((2, 4))), r'test: boxes are \[2, 4\], expected finite numbers \[3, 4\]'),
+    (GraphLayout(np.full((3, 4), np.nan)), r'boxes are \[3, 4\], expected finite numbers'),
+    (GraphLayout(None, np.zeros((3, 8, 4))), r'masks are \[3, 8, 4\], expected \[3, M, M\]'),
+  ],
+)
+def test_a_layout_of_another_shape_is_refused(layout, message):
+  with pytest.raises(UserError, match=message):
+    encode_graph(SHEEP, VOCABULARY, 'test', layout)

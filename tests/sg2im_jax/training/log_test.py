@@ -29,7 +29,7 @@ def test_duration(seconds, text):
 
 
 def test_only_the_first_process_writes(tmp_path, monkeypatch):
-  monkeypatch.setattr('sg2im_jax.hosts.is_first', lambda: False)
+  monkeypatch.setattr('sg2im_jax.runtime.hosts.is_first', lambda: False)
   with TrainingLog(tmp_path, 0) as log:
     log.write(1, 'train', {'loss': 1.0})
     log.write_image(1, 'val/scenes', np.zeros((4, 4, 3), np.uint8))

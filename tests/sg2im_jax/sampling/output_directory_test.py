@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from data_pipelines.scene_graphs.graph import SceneGraph
-from sg2im_jax.sampling.sample_files import SampleFiles, State
-from sg2im_jax.sampling.sampler import GraphSamples
+from sg2im_jax.sampling.graphs import GraphSamples
+from sg2im_jax.sampling.output_directory import OutputDirectory, State
 
 SKY = SceneGraph(('sky', 'grass'), ((0, 'above', 1),))
 SHEEP = SceneGraph(('sky', 'sheep'), ((0, 'above', 1),))
@@ -17,7 +17,7 @@ SHEEP = SceneGraph(('sky', 'sheep'), ((0, 'above', 1),))
 
 @pytest.fixture
 def files(tmp_path):
-  return SampleFiles(
+  return OutputDirectory(
     tmp_path / 'out',
     num_graphs=3,
     samples_per_graph=2,
@@ -68,7 +68,7 @@ def test_graph_json(files):
     {'facts': {'seed': 0}},
   ],
 )
-def test_what_was_drawn_with_other_settings_is_outdated(files, change):
+def test_what_was_sampled_with_other_settings_is_outdated(files, change):
   files.write(_samples())
   other = dataclasses.replace(files, **change)
   assert other.state(0, SKY) is State.OUTDATED
