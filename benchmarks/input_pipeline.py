@@ -23,7 +23,7 @@ import torch
 from pydantic import Field
 
 from benchmarks.tables import Table
-from data_pipelines import command_line, preparation
+from data_pipelines import command_line, data_sets, preparation
 from data_pipelines.coco import annotations as coco_annotations
 from data_pipelines.coco.options import CocoOptions
 from data_pipelines.configs import coco64
@@ -202,7 +202,8 @@ def in_turns(readers: dict[str, tuple[Iterator, int]]) -> dict[str, float]:
 
 
 def measure(options: InputPipelineOptions):
-  coco = DataSettings.from_values(coco64.get_config().to_dict()['data'], 'data')
+  values = coco64.get_config().to_dict()['data']
+  coco = DataSettings.from_values(values, 'data', data_sets.OPTIONS)
   print(TABLE.header())
   for size in options.image_sizes:
     data = coco.replace(

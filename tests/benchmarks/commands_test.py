@@ -175,6 +175,8 @@ def test_sizes_are_checked_with_all_other_settings(config):
   settings = Settings.from_config(config)
   with pytest.raises(UserError, match='num_steps is 20, expected a multiple'):
     comparison.resized(settings, steps_per_dispatch=3)
+  with pytest.raises(UserError, match='data.image_size is 15x15, expected multiples of 2'):
+    comparison.resized(settings, **{'data.image_size': (15, 15)})
 
 
 def test_the_gpu_s_table_goes_on_where_a_contestant_fails(monkeypatch, tmp_path):

