@@ -9,6 +9,8 @@ from PIL import Image
 
 from data_pipelines.drawing import sheets
 from data_pipelines.drawing.graphs import draw_graph
+from data_pipelines.drawing.layouts import draw_layout
+from data_pipelines.drawing.style import BACKGROUND
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.scene_graphs.graph import SceneGraph, load_scene_graphs
 from sg2im_jax.drawing.examples import Example, load_scenes, sample_examples
@@ -33,7 +35,7 @@ def draw_figures(
   seed: int = 0,
   data_dir: str | None = None,
   source_dir: str | None = None,
-  scene_graphs: str | os.PathLike | None = None,
+  scene_graphs: str | pathlib.Path | None = None,
 ) -> pathlib.Path:
   """Writes examples.png, progressions.png and figures.html.
 
@@ -121,8 +123,8 @@ def examples_sheet(examples: Sequence[Example], painted_from: str) -> Image.Imag
       [
         _graph_picture(graph, _WIDEST_GRAPH, image.height),
         image,
-        sheets.draw_layout(graph.objects, example.scene.boxes, example.scene.masks, size),
-        sheets.draw_layout(graph.objects, example.samples.boxes, example.samples.masks, size),
+        draw_layout(graph.objects, example.scene.boxes, example.scene.masks, size),
+        draw_layout(graph.objects, example.samples.boxes, example.samples.masks, size),
         painted,
         *samples,
       ]
@@ -147,13 +149,13 @@ def progressions_sheet(progressions: Sequence[Progression]) -> Image.Image:
     width, height = pictures[0].size
     graphs = [_graph_picture(stage.graph, width, 2 * height) for stage in progression.stages]
     layouts = [
-      sheets.draw_layout(stage.graph.objects, stage.boxes, stage.masks, (height, width))
+      draw_layout(stage.graph.objects, stage.boxes, stage.masks, (height, width))
       for stage in progression.stages
     ]
-    empty = [Image.new('RGB', (1, 1), sheets.BACKGROUND)] * (num_columns - len(pictures))
+    empty = [Image.new('RGB', (1, 1), BACKGROUND)] * (num_columns - len(pictures))
     for name, row in (('scene graph', graphs), ('predicted layout', layouts), ('sample', pictures)):
       rows.append([sheets.text_picture(name), *row, *empty])
-    rows.append([Image.new('RGB', (1, _BETWEEN_PROGRESSIONS), sheets.BACKGROUND)])
+    rows.append([Image.new('RGB', (1, _BETWEEN_PROGRESSIONS), BACKGROUND)])
   return sheets.table(rows[:-1])
 
 

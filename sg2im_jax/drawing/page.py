@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from data_pipelines.drawing import sheets
+from data_pipelines.drawing import layouts, style
 from data_pipelines.drawing.graphs import OBJECT_TEXT, PREDICATE_TEXT, place_graph
 from sg2im_jax.drawing.examples import Example
 from sg2im_jax.drawing.progressions import Progression, changes
@@ -46,14 +46,14 @@ def page(
   environment.globals.update(
     changes=changes,
     place_graph=place_graph,
-    place_objects=sheets.place_objects,
+    place_objects=layouts.place_objects,
     picture_uri=_picture_uri,
     mask_uri=_mask_uri,
-    color=sheets.class_color,
-    ink_on=sheets.ink_on,
+    color=style.class_color,
+    ink_on=style.ink_on,
     object_text=OBJECT_TEXT,
     predicate_text=PREDICATE_TEXT,
-    label_text=sheets.LABEL_TEXT,
+    label_text=layouts.LABEL_TEXT,
     layout_side=_LAYOUT_SIDE,
   )
   return environment.get_template('page.html').render(
@@ -78,8 +78,8 @@ def _picture_uri(pixels: UInt8[np.ndarray, 'H W 3']) -> str:
 
 def _mask_uri(name: str, mask: np.ndarray | None) -> str:
   """A picture that fills a box: of the class's colour, opaque where the mask is."""
-  opacity = sheets.mask_opacity(mask)
-  picture = Image.new('RGB', opacity.size, sheets.class_color(name))
+  opacity = layouts.mask_opacity(mask)
+  picture = Image.new('RGB', opacity.size, style.class_color(name))
   picture.putalpha(opacity)
   return _data_uri(picture)
 

@@ -9,7 +9,7 @@ only with others of this program.
 import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -66,7 +66,7 @@ class Classifier:
     )
 
     def loss(params, pixels, object_class):
-      logits = network.apply(params, pixels)
+      logits = cast(jax.Array, network.apply(params, pixels))
       return optax.softmax_cross_entropy_with_integer_labels(logits, object_class).mean()
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
@@ -86,8 +86,12 @@ class Classifier:
       images_each=_BATCH_SIZE,
     ):
       params, opt_state = step(params, opt_state, pixels, object_class)
-    self._params = params
-    self._classify = jax.jit(lambda params, pixels: jnp.argmax(network.apply(params, pixels), -1))
+
+    @jax.jit
+    def classify(params, pixels):
+      return jnp.argmax(cast(jax.Array, network.apply(params, pixels)), -1)
+
+    self._params, self._classify = params, classify
 
   def accuracy(self, crops: Crops) -> float:
     """The share of crops, of which there is at least one, that get their own class."""
@@ -110,7 +114,9 @@ def cut(
     images: to cut from.
     boxes: x0, y0, x1, y1, the image being [0, 1]; crops are black where a box reaches beyond it.
   """
-  crops = crop_objects(images.astype(jnp.float32), boxes, CROP_SIZE, align_corners=False)
+  crops = crop_objects(
+    jnp.asarray(images, jnp.float32), jnp.asarray(boxes), CROP_SIZE, align_corners=False
+  )
   return jnp.clip(jnp.round(crops), 0, 255).astype(jnp.uint8)
 
 

@@ -12,21 +12,23 @@ from sg2im_jax.evaluation.report import cells, table
 from sg2im_jax.metrics.image_metrics import IMAGE_METRICS
 from sg2im_jax.metrics.layout_metrics import LAYOUT_METRICS
 
-# Johnson et al. 2018, tables 1 (Inception score of pictures of 64 x 64, 2015 Inception, 5 splits)
-# and 2 (recall): [row, Inception score on COCO-Stuff, on Visual Genome, R@0.3, R@0.5 on either].
-# Quoted from memory of the paper, without its standard deviations.
-_PUBLISHED = (
-  ('real images', 16.3, 13.9, None, None),
-  ('no graph convolution', 4.6, 4.2, None, None),
-  ('no relationships', 3.7, 4.9, None, None),
-  ('no discriminators', 4.8, 3.6, None, None),
-  ('no object discriminator', 5.0, 5.0, None, None),
-  ('no image discriminator', 5.7, 5.7, None, None),
-  ('full model', 6.7, 5.5, (0.524, 0.219), (0.322, 0.106)),
-  ('ground-truth layout, no graph convolution', 7.0, 6.0, None, None),
-  ('ground-truth layout', 7.3, 6.3, None, None),
-)
-_COLUMN_OF_DATA = {'coco_stuff': 0, 'coco_panoptic': 0, 'visual_genome': 1}
+# Inception scores of pictures of 64 x 64 by the network of 2015 in 5 splits (table 1), on
+# COCO-Stuff and on Visual Genome; recall of boxes (table 2). Quoted from memory of the paper,
+# without its standard deviations.
+_DATA_SETS = ('COCO-Stuff', 'Visual Genome')
+_INCEPTION_SCORES = {
+  'real images': (16.3, 13.9),
+  'no graph convolution': (4.6, 4.2),
+  'no relationships': (3.7, 4.9),
+  'no discriminators': (4.8, 3.6),
+  'no object discriminator': (5.0, 5.0),
+  'no image discriminator': (5.7, 5.7),
+  'full model': (6.7, 5.5),
+  'ground-truth layout, no graph convolution': (7.0, 6.0),
+  'ground-truth layout': (7.3, 6.3),
+}
+_RECALL = {'full model': {'recall_at_0.3': (0.524, 0.219), 'recall_at_0.5': (0.322, 0.106)}}
+_COLUMN_OF_DATA = {'coco_stuff': 0, 'coco_panoptic': 0, 'visual_genome': 1}  # by setting data.name
 _PAPER = 'Johnson et al. 2018'
 
 
@@ -42,9 +44,8 @@ def comparison(directories: Sequence[str | os.PathLike]) -> str:
     UserError: a directory has no evaluation.json that can be read.
   """
   evaluations = {str(directory): _load(directory) for directory in directories}
-  columns = sorted(
-    {_COLUMN_OF_DATA.get(results['protocol']['data']) for results in evaluations.values()} - {None}
-  )
+  evaluated = {results['protocol']['data'] for results in evaluations.values()}
+  columns = sorted({_COLUMN_OF_DATA[name] for name in evaluated if name in _COLUMN_OF_DATA})
 
   def found(
     section: str, part: str, name: str | None = None
@@ -63,12 +64,12 @@ def comparison(directories: Sequence[str | os.PathLike]) -> str:
     if 'objects' in results
   ]
   for column in columns:
-    data_set = ('COCO-Stuff', 'Visual Genome')[column]
-    for row, *inception_scores, at_low, at_high in _PUBLISHED:
-      name = f'published ({_PAPER}, {data_set}): {row}'
-      pictures.append((name, {'inception_score': inception_scores[column]}))
-      if at_low is not None:
-        layouts.append((name, {'recall_at_0.3': at_low[column], 'recall_at_0.5': at_high[column]}))
+    source = f'published ({_PAPER}, {_DATA_SETS[column]})'
+    for row, values in _INCEPTION_SCORES.items():
+      pictures.append((f'{source}: {row}', {'inception_score': values[column]}))
+    for row, recall in _RECALL.items():
+      of_row = {name: values[column] for name, values in recall.items()}
+      layouts.append((f'{source}: {row}', of_row))
   lines = []
   for title, metrics, rows in (
     ('Layout (paper table 2)', LAYOUT_METRICS, layouts),

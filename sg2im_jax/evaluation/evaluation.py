@@ -4,7 +4,8 @@ import io
 import json
 import os
 import pathlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -78,7 +79,8 @@ def evaluate(
     )
 
   scenes = scenes_of(protocol.split, _numbers(builder, protocol))
-  if protocol.masks == 'ground_truth' and 'masks' not in builder.info.features:
+  features = cast(Mapping[str, Any], builder.info.features)
+  if protocol.masks == 'ground_truth' and 'masks' not in features:
     raise SettingsError(
       Fault('masks', 'is ground_truth, but the data set has no masks', 'predicted'),
       str(builder.data_dir),
@@ -88,7 +90,8 @@ def evaluate(
   sampled, layouts = sampled_pictures(model, scenes, protocol, network)
   others = scenes_of(*_other_images(builder, protocol.split, len(scenes)))
   known = ScoredBoxes.concatenate(
-    ScoredBoxes.of_batch(batch.boxes, batch, vocabulary) for batch in others.batches(batch_size)
+    ScoredBoxes.of_batch(np.asarray(batch.boxes), batch, vocabulary)
+    for batch in others.batches(batch_size)
   )
   mean_boxes = layout_metrics.mean_box_of_class(
     known.object_class, known.boxes, vocabulary.num_objects
@@ -195,7 +198,7 @@ def _activations(pictures: Pictures) -> Activations:
 
 def _write(directory: pathlib.Path, results: dict[str, Any], shown: np.ndarray, scenes: Scenes):
   """evaluation.json, evaluation.md and evaluation.png."""
-  image = next(scenes.batches(len(shown))).image
+  image = np.asarray(next(scenes.batches(len(shown))).image)
   rows = [
     [sheets.enlarge(picture, _SHEET_SIDE) for picture in (real, *samples)]
     for real, samples in zip(image, shown)

@@ -25,7 +25,7 @@ from sg2im_jax.runtime import atomic_files, compilation, reporting
 from sg2im_jax.sampling.graphs import one_ahead
 from sg2im_jax.sampling.sampler import SampledBatch
 from sg2im_jax.sampling.trained_model import TrainedModel
-from sg2im_jax.scene_batch import Array, SceneBatch
+from sg2im_jax.scene_batch import SceneBatch
 
 MOST_CROPS = 20_000
 SHOWN_GRAPHS = 12  # whose pictures are kept for people to look at
@@ -63,7 +63,7 @@ class Scenes:
       split=self.split,
       batch_size=batch_size,
       seed=self.seed,
-      chosen=self.numbers,
+      chosen=self.numbers.tolist(),
     ):
       yield SceneBatch(**arrays)
 
@@ -96,12 +96,14 @@ def real_pictures(
     noun=f'batches of real images of split {scenes.split}',
     images_each=batch_size,
   ):
-    gathered.add(batch.image[:, None], batch.boxes, batch)
+    assert batch.image is not None and batch.boxes is not None
+    gathered.add(np.asarray(batch.image)[:, None], np.asarray(batch.boxes), batch)
 
   pictures = gathered.pictures()
   if known is not None:
     return dataclasses.replace(pictures, activations=known)
-  _write_activations(path, pictures.activations)
+  if pictures.activations is not None:
+    _write_activations(path, pictures.activations)
   return pictures
 
 
@@ -124,7 +126,8 @@ def sampled_pictures(
       numbers = np.zeros(batch_size, np.int32)
       here = scenes.numbers[index * batch_size : (index + 1) * batch_size]
       numbers[: len(here)] = here
-      layout = batch.replace(
+      layout = dataclasses.replace(
+        batch,
         image=None,
         boxes=batch.boxes if use_boxes else None,
         masks=batch.masks if use_masks else None,
@@ -152,13 +155,10 @@ def sampled_pictures(
     noun='batches of graphs sampled',
     images_each=batch_size * protocol.samples_per_graph,
   ):
-    boxes = np.asarray(samples[0].boxes)
-    layouts.append(ScoredBoxes.of_batch(boxes, batch, scenes.vocabulary))
-    gathered.add(
-      np.stack([np.asarray(one.pictures) for one in samples], 1),
-      batch.boxes if use_boxes else boxes,
-      batch,
-    )
+    predicted = np.asarray(samples[0].boxes)
+    layouts.append(ScoredBoxes.of_batch(predicted, batch, scenes.vocabulary))
+    pictures = np.stack([np.asarray(one.pictures) for one in samples], 1)
+    gathered.add(pictures, np.asarray(batch.boxes) if use_boxes else predicted, batch)
   return gathered.pictures(), ScoredBoxes.concatenate(layouts)
 
 
@@ -170,7 +170,10 @@ class _Gathered:
     self._activations, self._pixels, self._classes, self._shown = [], [], [], []
 
   def add(
-    self, pictures: UInt8[Array, 'B S H W 3'], boxes: Float[Array, 'B O 4'], batch: SceneBatch
+    self,
+    pictures: UInt8[np.ndarray, 'B S H W 3'],
+    boxes: Float[np.ndarray, 'B O 4'],
+    batch: SceneBatch,
   ):
     """Takes the pictures of a batch without the rows that are padding."""
     real = np.asarray(batch.example_mask)
@@ -180,11 +183,11 @@ class _Gathered:
       flat = pictures.reshape(-1, *pictures.shape[2:])
       self._activations.append(self._backbone(resized(flat, self._protocol.image_size)))
     if sum(map(len, self._classes)) < MOST_CROPS:
-      scored = batch.object_mask[real].copy()
+      scored = np.array(batch.object_mask)[real]
       scored[:, 0] = False  # __image__
       for sample in range(pictures.shape[1]):
         self._pixels.append(np.asarray(classification.cut(pictures[:, sample], boxes))[scored])
-        self._classes.append(batch.object_class[real][scored])
+        self._classes.append(np.asarray(batch.object_class)[real][scored])
 
   def pictures(self) -> Pictures:
     """All that has been added."""

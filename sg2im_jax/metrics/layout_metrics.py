@@ -36,7 +36,9 @@ class ScoredBoxes:
   def of_batch(
     cls, boxes: Float[Array, 'B O 4'], batch: SceneBatch, vocabulary: Vocabulary
   ) -> 'ScoredBoxes':
-    """The boxes of a batch beside those that the batch has, on the host."""
+    """The boxes of a batch beside those of the data, which the batch has, too."""
+    assert batch.boxes is not None
+    true_boxes, object_class = np.asarray(batch.boxes), np.asarray(batch.object_class)
     scored = np.array(batch.object_mask)
     scored[:, 0] = False  # __image__
     number = np.cumsum(scored).reshape(scored.shape) - 1
@@ -49,7 +51,7 @@ class ScoredBoxes:
     row, slot = np.nonzero(asked >= 0)
     subject, _, object_ = batch.triples[row, slot].T
     triples = np.stack([number[row, subject], asked[row, slot], number[row, object_]], -1)
-    return cls(batch.object_class[scored], np.asarray(boxes)[scored], batch.boxes[scored], triples)
+    return cls(object_class[scored], np.asarray(boxes)[scored], true_boxes[scored], triples)
 
   @classmethod
   def concatenate(cls, parts: Iterable['ScoredBoxes']) -> 'ScoredBoxes':
@@ -58,10 +60,9 @@ class ScoredBoxes:
     starts = np.cumsum([0] + [len(part.object_class) for part in parts])
     triples = [part.triples + [start, 0, start] for part, start in zip(parts, starts)]
     return cls(
-      *(
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ('object_class', 'boxes', 'true_boxes')
-      ),
+      np.concatenate([part.object_class for part in parts]),
+      np.concatenate([part.boxes for part in parts]),
+      np.concatenate([part.true_boxes for part in parts]),
       np.concatenate(triples),
     )
 

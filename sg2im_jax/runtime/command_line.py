@@ -37,7 +37,7 @@ def run_with_config(
   options_class: type[Options],
   main: Callable[[Options, ConfigDict], int | None],
   *,
-  doc: str | None | None,
+  doc: str | None,
 ) -> NoReturn:
   """Runs a command that has the flag --config beside its options; see `run`."""
   config_flag.define()

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
+from etils import epath
 
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import hosts, reporting
@@ -207,9 +208,12 @@ def load_generator(workdir: str | os.PathLike, step: int | None = None) -> Check
     try:
       # NumPy, because the devices that the arrays were saved from need not exist here.
       restore_args = jax.tree.map(
-        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(directory).tree
+        lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
+        handler.metadata(epath.Path(directory)).tree,
       )
-      return handler.restore(directory, args=ocp.args.PyTreeRestore(restore_args=restore_args))
+      return handler.restore(
+        epath.Path(directory), args=ocp.args.PyTreeRestore(restore_args=restore_args)
+      )
     finally:
       handler.close()
 
@@ -219,7 +223,7 @@ def load_generator(workdir: str | os.PathLike, step: int | None = None) -> Check
 def _restore(directory: pathlib.Path, abstract: Any) -> Any:
   handler = ocp.StandardCheckpointHandler()
   try:
-    return handler.restore(directory, args=ocp.args.StandardRestore(abstract))
+    return handler.restore(epath.Path(directory), args=ocp.args.StandardRestore(abstract))
   finally:
     handler.close()
 

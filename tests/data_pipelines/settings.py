@@ -11,7 +11,7 @@ from data_pipelines.settings.data_settings import DataSettings
 def data_settings(
   config: ConfigDict, *, options: Mapping[str, Any] | None = None, **changes: Any
 ) -> DataSettings:
-  """The settings of `config.data`, changed; `options` changes those options and keeps the others."""
+  """The settings of `config.data`, changed; options that are not named stay."""
   values = config.data.to_dict() | changes
   values['options'] |= options or {}
   return DataSettings.from_values(values, 'data')

@@ -1,9 +1,12 @@
+"""One evaluation in tables, and several of them side by side."""
+
 import json
 
 import pytest
 
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.evaluation import report
+from sg2im_jax.evaluation.comparison import comparison
 
 LAYOUT = {
   'num_objects': 20,
@@ -90,7 +93,8 @@ def test_the_layout_alone():
 def test_pictures_and_what_they_depend_on():
   text = report.markdown(_with_pictures())
   assert (
-    '| drawn | 60 | 5.50 ± 0.10 | 70.2 | 12.30 ± 0.40 | 50.0% | 25.0% | none |' in text.splitlines()
+    '| samples | 60 | 5.50 ± 0.10 | 70.2 | 12.30 ± 0.40 | 50.0% | 25.0% | none |'
+    in text.splitlines()
   )
   for fact in (
     'inception-2015',
@@ -109,7 +113,7 @@ def test_pictures_and_what_they_depend_on():
 def test_comparison_with_the_published_figures(tmp_path):
   full = _evaluated(tmp_path / 'full', _with_pictures())
   other = _evaluated(tmp_path / 'other', _with_pictures(seed=3))
-  text = report.comparison([full, other])
+  text = comparison([full, other])
   layouts, rest = text.split('## Images (paper table 1)')
   pictures, objects = rest.split('## Objects')
   assert f'| {full} | 0.424 | 50.0% | 25.0% | 0.100 | none | none |' in layouts.splitlines()
@@ -133,7 +137,7 @@ def test_comparison_with_the_published_figures(tmp_path):
 
 
 def test_comparison_of_unlike_evaluations(tmp_path):
-  text = report.comparison(
+  text = comparison(
     [
       _evaluated(tmp_path / 'a', _results(data='storybook')),
       _evaluated(tmp_path / 'b', _with_pictures(data='storybook')),
@@ -148,7 +152,7 @@ def test_comparison_of_unlike_evaluations(tmp_path):
 
 def test_what_cannot_be_compared(tmp_path):
   with pytest.raises(UserError, match='evaluate first'):
-    report.comparison([str(tmp_path)])
+    comparison([str(tmp_path)])
   old = _evaluated(tmp_path / 'old', {'step': 3})
   with pytest.raises(UserError, match='evaluate again'):
-    report.comparison([old])
+    comparison([old])

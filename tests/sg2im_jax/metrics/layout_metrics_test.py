@@ -5,7 +5,7 @@ import pytest
 
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
 from sg2im_jax.metrics import layout_metrics
-from sg2im_jax.metrics.layout_metrics import Layouts
+from sg2im_jax.metrics.layout_metrics import ScoredBoxes
 from sg2im_jax.scene_batch import SceneBatch
 
 VOCABULARY = Vocabulary(
@@ -35,19 +35,19 @@ def batch():
 
 
 def test_layouts_of_a_batch(batch):
-  layouts = Layouts.of_batch(batch.boxes + 1, batch, VOCABULARY)
+  layouts = ScoredBoxes.of_batch(batch.boxes + 1, batch, VOCABULARY)
   assert layouts.object_class.tolist() == [SKY, SHEEP, SHEEP]
   np.testing.assert_array_equal(layouts.boxes, batch.boxes[0, 1:4] + 1)
   np.testing.assert_array_equal(layouts.true_boxes, batch.boxes[0, 1:4])
   left_of, above = GEOMETRIC_PREDICATES.index('left of'), GEOMETRIC_PREDICATES.index('above')
   assert layouts.triples.tolist() == [[1, left_of, 2], [0, above, 1]]
-  twice = Layouts.concatenate([layouts, layouts])
+  twice = ScoredBoxes.concatenate([layouts, layouts])
   assert twice.triples.tolist() == [[1, left_of, 2], [0, above, 1], [4, left_of, 5], [3, above, 4]]
   assert twice.boxes.shape == (6, 4)
 
 
 def test_the_boxes_of_the_data(batch):
-  scores = layout_metrics.scores(Layouts.of_batch(batch.boxes, batch, VOCABULARY))
+  scores = layout_metrics.scores(ScoredBoxes.of_batch(batch.boxes, batch, VOCABULARY))
   assert scores.pop('sigma_x') == pytest.approx(
     0.3
   )  # the sheep are at 0.2 and 0.8; a lone sky has no spread
@@ -67,7 +67,7 @@ def test_boxes_that_are_off(batch):
   boxes = batch.boxes.copy()
   boxes[:, [2, 3]] = boxes[:, [3, 2]]  # the sheep change places
   boxes[:, 1] = [0, 0, 0.35, 0.4]  # of the sky 35 %
-  scores = layout_metrics.scores(Layouts.of_batch(boxes, batch, VOCABULARY))
+  scores = layout_metrics.scores(ScoredBoxes.of_batch(boxes, batch, VOCABULARY))
   assert scores['box_iou'] == pytest.approx(0.35 / 3)
   assert scores['recall_at_0.3'] == pytest.approx(1 / 3)
   assert scores['recall_at_0.5'] == 0
@@ -78,7 +78,7 @@ def test_boxes_that_are_off(batch):
 
 
 def test_nothing_to_score(batch):
-  empty = Layouts.of_batch(
+  empty = ScoredBoxes.of_batch(
     batch.boxes,
     batch.replace(object_mask=batch.object_mask & False, triple_mask=batch.triple_mask & False),
     VOCABULARY,
@@ -92,14 +92,16 @@ def test_spread_is_averaged_over_classes_not_objects():
   boxes = np.array(
     [[0, 0, 0.2, 1], [0.4, 0, 0.6, 1], [0, 0, 1, 0.1], [0, 0, 1, 0.5], [0, 0, 1, 0.3]], np.float32
   )
-  layouts = Layouts(np.array([SHEEP, SHEEP, TREE, TREE, TREE]), boxes, boxes, np.zeros((0, 3), int))
+  layouts = ScoredBoxes(
+    np.array([SHEEP, SHEEP, TREE, TREE, TREE]), boxes, boxes, np.zeros((0, 3), int)
+  )
   scores = layout_metrics.scores(layouts)
   assert scores['sigma_x'] == pytest.approx(0.2 / 2)
   assert scores['sigma_area'] == pytest.approx(np.std([0.1, 0.5, 0.3]) / 2)
 
 
 def test_mean_boxes(batch):
-  layouts = Layouts.of_batch(batch.boxes, batch, VOCABULARY)
+  layouts = ScoredBoxes.of_batch(batch.boxes, batch, VOCABULARY)
   mean_boxes = layout_metrics.mean_box_of_class(
     layouts.object_class, layouts.boxes, VOCABULARY.num_objects
   )
@@ -108,3 +110,20 @@ def test_mean_boxes(batch):
   np.testing.assert_allclose(
     mean_boxes[TREE], [0.2, 1 / 3, 0.8, 0.8], rtol=1e-6
   )  # never seen: the mean of all
+
+
+@pytest.mark.parametrize(
+  'box, other, expected',
+  [
+    ([0, 0, 1, 1], [0, 0, 1, 1], 1),
+    ([0, 0, 2, 1], [1, 0, 3, 1], 1 / 3),
+    ([0, 0, 1, 1], [2, 2, 3, 3], 0),
+    ([0, 0, 1, 1], [0.25, 0.25, 0.75, 0.75], 0.25),
+    ([1, 1, 0, 0], [0, 0, 1, 1], 0),  # corners swapped: no area
+    ([0, 0, 0, 0], [0, 0, 0, 0], 0),
+  ],
+)
+def test_box_iou(box, other, expected):
+  box, other = np.array(box, np.float32), np.array(other, np.float32)
+  np.testing.assert_allclose(layout_metrics.box_iou(box, other), expected, rtol=1e-6)
+  np.testing.assert_allclose(layout_metrics.box_iou(other, box), expected, rtol=1e-6)

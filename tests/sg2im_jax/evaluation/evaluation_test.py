@@ -1,9 +1,7 @@
-"""The command from a work directory to its files, with a backbone that is made up and quick."""
+"""From a model to the files of its evaluation, with a backbone that is made up and quick."""
 
-import dataclasses
 import json
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,12 +11,12 @@ from data_pipelines.configs import debug
 from data_pipelines.pipeline import prepared
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.storybook import builder as storybook
-from sg2im_jax import evaluate
-from sg2im_jax.evaluation import backbones, pictures, report, scores
+from sg2im_jax.evaluation import backbones, classification, pictures, report
 from sg2im_jax.evaluation.backbones import Activations
-from sg2im_jax.evaluation.protocol import Protocol
-from sg2im_jax.storage import checkpoints, work_directory
-from sg2im_jax.training.state import create_train_state
+from sg2im_jax.evaluation.evaluation import evaluate
+from sg2im_jax.evaluation.protocol import Protocol, load_image_ids
+from sg2im_jax.sampling.trained_model import TrainedModel
+from tests.training_runs import write_untrained
 
 PROTOCOL = Protocol(samples_per_graph=2, num_splits=2)
 
@@ -57,35 +55,36 @@ class FakeClassifier:
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory):
   """A work directory with an untrained model."""
-  directory, config = tmp_path_factory.mktemp('run'), debug.get_config()
+  config = debug.get_config()
   config.data.data_dir = str(tmp_path_factory.mktemp('data'))
   config.data.options.num_train, config.data.options.num_val = 6, 9
   config.model.gconv_num_layers, config.model.refinement_dims = 1, (8,)
   config.image_discriminator.enabled = config.object_discriminator.enabled = False
-  work_directory.save_config(directory, config)
-  work_directory.save_vocabulary(directory, storybook.VOCABULARY)
-  with checkpoints.Checkpoints(directory, keep=1) as saved:
-    saved.save(jax.jit(lambda: create_train_state(config, storybook.VOCABULARY))())
-    saved.wait()
-  return directory
+  return write_untrained(tmp_path_factory.mktemp('run'), config, storybook.VOCABULARY)
+
+
+@pytest.fixture(scope='module')
+def model(workdir):
+  """That model, whose programs are compiled once for all tests."""
+  return TrainedModel.load(workdir)
 
 
 @pytest.fixture
 def backbone(monkeypatch, tmp_path):
   fake = FakeBackbone()
   monkeypatch.setattr(backbones, 'load_backbone', lambda name, weights: fake)
-  monkeypatch.setattr(scores, 'Classifier', FakeClassifier)
+  monkeypatch.setattr(classification, 'Classifier', FakeClassifier)
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
   return fake
 
 
-@pytest.fixture
-def builder(workdir):
-  return preparation.prepare(work_directory.load_config(workdir).data)
+@pytest.fixture(scope='module')
+def builder(model):
+  return preparation.prepare(model.settings.data)
 
 
-def test_everything_is_written_and_comes_out_the_same_again(workdir, backbone, tmp_path):
-  results = evaluate.evaluate(workdir, PROTOCOL, output_dir=tmp_path)
+def test_everything_is_written_and_comes_out_the_same_again(workdir, model, backbone, tmp_path):
+  results = evaluate(workdir, PROTOCOL, output_dir=tmp_path)
   assert json.loads((tmp_path / 'evaluation.json').read_text()) == results
   assert (tmp_path / 'evaluation.md').read_text() == report.markdown(results)
   assert Image.open(tmp_path / 'evaluation.png').height > 9 * 128  # nine graphs
@@ -99,59 +98,55 @@ def test_everything_is_written_and_comes_out_the_same_again(workdir, backbone, t
     == 2 * results['layout']['predicted']['num_objects']
   )
   assert objects['drawn_to_real'] == 1.0
-  assert evaluate.evaluate(workdir, PROTOCOL, output_dir=tmp_path) == results
-  assert (
-    evaluate.evaluate(workdir, dataclasses.replace(PROTOCOL, seed=1), output_dir=tmp_path)
-    != results
-  )
+
+  again = evaluate(model, PROTOCOL)
+  assert results['model'] == {**again['model'], 'workdir': str(workdir)}
+  assert again == {**results, 'model': again['model']}
+  assert evaluate(model, PROTOCOL.replace(seed=1)) != again
 
 
-def test_every_image_once_and_real_ones_only_the_first_time(workdir, backbone, builder, tmp_path):
-  evaluate.evaluate(workdir, PROTOCOL, output_dir=tmp_path)
-  drawn, real, other = backbone.seen
-  assert len(drawn) == 18 and len(other) == 6
-  expected = [
-    scene.image for scene in prepared.SplitVisits(builder, 'val', 'mixed', 12, 24, 0).scenes()
-  ]
-  np.testing.assert_array_equal(real, expected)
+def test_every_image_once_and_real_ones_only_the_first_time(model, backbone, builder, tmp_path):
+  evaluate(model, PROTOCOL)
+  sampled, real, other = backbone.seen
+  assert len(sampled) == 18 and len(other) == 6
+  visits = prepared.SplitVisits(builder, 'val', 'mixed', 12, 24, 0)
+  np.testing.assert_array_equal(real, [scene.image for scene in visits.scenes()])
   backbone.seen.clear()
-  evaluate.evaluate(workdir, PROTOCOL, output_dir=tmp_path)
+  evaluate(model, PROTOCOL)
   assert [len(images) for images in backbone.seen] == [18]
   for path in (tmp_path / 'cache' / 'sg2im_jax' / 'real_images').iterdir():
     path.write_bytes(path.read_bytes()[:100])
-  evaluate.evaluate(workdir, PROTOCOL, output_dir=tmp_path)
+  evaluate(model, PROTOCOL)
   assert [len(images) for images in backbone.seen] == [18, 18, 9, 6]
 
 
-def test_chosen_images_are_drawn_as_when_all_are(workdir, backbone, builder, tmp_path):
-  evaluate.evaluate(workdir, PROTOCOL, output_dir=tmp_path)
+def test_chosen_images_are_sampled_as_when_all_are(model, backbone, builder):
+  evaluate(model, PROTOCOL)
   of_all = backbone.seen[0].reshape(9, 2, *backbone.seen[0].shape[1:])
   ids = list(prepared.image_ids(builder, 'val'))
-  chosen = dataclasses.replace(PROTOCOL, image_ids=tuple(ids[index] for index in (7, 2, 3, 5)))
+  chosen = PROTOCOL.replace(image_ids=tuple(ids[index] for index in (7, 2, 3, 5)))
   backbone.seen.clear()
-  results = evaluate.evaluate(workdir, chosen, output_dir=tmp_path)
+  results = evaluate(model, chosen)
   difference = backbone.seen[0].reshape(4, 2, *of_all.shape[2:]).astype(int) - of_all[[2, 3, 5, 7]]
   assert np.abs(difference).max() <= 1
   assert results['protocol']['image_ids_sha256'] is not None
 
 
-def test_ground_truth_layouts_and_sizes(workdir, backbone, tmp_path):
-  evaluate.evaluate(workdir, PROTOCOL, output_dir=tmp_path)
+def test_ground_truth_layouts_and_sizes(model, backbone):
+  evaluate(model, PROTOCOL)
   predicted = backbone.seen[0]
   backbone.seen.clear()
-  given = dataclasses.replace(
-    PROTOCOL, boxes='ground_truth', masks='ground_truth', image_size=(16, 48)
-  )
-  results = evaluate.evaluate(workdir, given, output_dir=tmp_path)
+  given = PROTOCOL.replace(boxes='ground_truth', masks='ground_truth', image_size=(16, 48))
+  results = evaluate(model, given)
   assert {images.shape[1:] for images in backbone.seen} == {(16, 48, 3)}
   assert np.abs(backbone.seen[0].astype(int) - pictures.resized(predicted, (16, 48))).max() > 20
-  assert 'drawn with ground-truth boxes and masks' in report.markdown(results)
+  assert 'sampled with ground-truth boxes and masks' in report.markdown(results)
   assert 'at 16 x 48 pixels' in report.markdown(results)
 
 
-def test_layout_alone_needs_no_backbone(workdir, monkeypatch, tmp_path):
+def test_layout_alone_needs_no_backbone(model, monkeypatch):
   monkeypatch.setattr(backbones, 'load_backbone', lambda *_: pytest.fail('a backbone is loaded'))
-  results = evaluate.evaluate(workdir, PROTOCOL, backbone='none', output_dir=tmp_path)
+  results = evaluate(model, PROTOCOL, backbone='none')
   assert 'images' not in results and '## Images' not in report.markdown(results)
 
 
@@ -164,20 +159,24 @@ def test_layout_alone_needs_no_backbone(workdir, monkeypatch, tmp_path):
     ({'split': 'tset'}, "no split 'tset'"),
   ],
 )
-def test_mistakes(workdir, tmp_path, changes, message):
+def test_mistakes(model, tmp_path, changes, message):
   with pytest.raises(UserError, match=message):
-    evaluate.evaluate(
-      workdir, dataclasses.replace(PROTOCOL, **changes), backbone='none', output_dir=tmp_path
-    )
+    evaluate(model, PROTOCOL.replace(**changes), backbone='none', output_dir=tmp_path)
   assert not list(tmp_path.iterdir())
+
+
+def test_files_that_cannot_be_written(model, tmp_path):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(UserError, match='output_dir is .*file, which cannot be written'):
+    evaluate(model, PROTOCOL, backbone='none', output_dir=tmp_path / 'file')
 
 
 def test_lists_of_ids(tmp_path):
   path = tmp_path / 'ids.txt'
   path.write_text('7\n000012\n')
-  assert evaluate.load_image_ids(path) == ('7', '000012')
+  assert load_image_ids(path) == ('7', '000012')
   path.write_text('\n')
   with pytest.raises(UserError, match='is empty'):
-    evaluate.load_image_ids(path)
+    load_image_ids(path)
   with pytest.raises(UserError, match='cannot be read'):
-    evaluate.load_image_ids(tmp_path / 'none.txt')
+    load_image_ids(tmp_path / 'none.txt')
