@@ -6,14 +6,16 @@ import pathlib
 import shutil
 from collections.abc import Callable
 
-import jaxtyping
-import pytest
-
 from tests import environment
-from tests.shape_checks import CHECKER
 
-# Both before anything of the package is imported.
 environment.set_up()
+
+import jaxtyping  # noqa: E402 - imports JAX, as the rest does
+import pytest  # noqa: E402
+
+from tests.shape_checks import CHECKER  # noqa: E402
+
+# Before anything of the package is imported.
 jaxtyping.install_import_hook(['sg2im_jax.models', 'sg2im_jax.scene_batch'], CHECKER)
 
 if 'PYTEST_XDIST_WORKER' not in os.environ:
