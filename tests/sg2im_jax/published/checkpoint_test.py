@@ -304,7 +304,7 @@ def set_key(section, key, value):
       set_key('model_kwargs', 'gconv_dim', 'wide'),
       r"""\["gconv_dim"\] is 'wide', expected something like 128""",
     ),
-    (set_key('model_kwargs', 'gconv_dim', -1), 'describes a model that cannot be built'),
+    (set_key('model_kwargs', 'gconv_dim', -1), 'model.gconv_dim is -1, expected 1 or more'),
     (
       set_key('model_kwargs', 'normalization', 'layer'),
       "model.normalization is 'layer', expected one of batch, instance, none",
