@@ -6,14 +6,17 @@ import pathlib
 import shutil
 from collections.abc import Callable
 
-import jaxtyping
 import pytest
 
 from tests import environment
-from tests.shape_checks import CHECKER
 
-# Both before anything of the package is imported.
-environment.set_up()
+environment.set_up()  # before JAX is imported, which shape_checks does
+
+import jaxtyping  # noqa: E402
+
+from tests.shape_checks import CHECKER  # noqa: E402
+
+# Before anything of the package is imported.
 jaxtyping.install_import_hook(['sg2im_jax.models', 'sg2im_jax.scene_batch'], CHECKER)
 
 if 'PYTEST_XDIST_WORKER' not in os.environ:
