@@ -116,7 +116,7 @@ class _Page(html.parser.HTMLParser):
 def test_the_files_are_written_and_the_page_needs_no_other(model, tmp_path, reported):
   written = draw_figures(model, tmp_path / 'out', num_graphs=1, samples_per_graph=2, seed=4)
   assert written == tmp_path / 'out/figures.html'
-  assert reported() == ''
+  assert reported() == f'split val, by the model of step 0: look at {written}\n'
   assert {path.name for path in (tmp_path / 'out').iterdir()} == {
     'examples.png',
     'progressions.png',
