@@ -28,7 +28,8 @@ class BrowseOptions(VisitOptions):
 
 def browse(options: BrowseOptions):
   """Writes the sheet of the first scenes and prints the statistics of all."""
-  from data_pipelines.drawing import browsing, prepared  # TensorFlow takes seconds
+  from data_pipelines.drawing import browsing  # TensorFlow takes seconds
+  from data_pipelines.pipeline import prepared
 
   visits = prepared.visits(options)
   for text in browsing.browse(visits, options.output, options.num_scenes):

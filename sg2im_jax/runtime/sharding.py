@@ -1,4 +1,4 @@
-"""The mesh and the shardings of data parallelism: batches sharded over "data", the rest replicated."""
+"""The mesh and the shardings of data parallelism: batches sharded, the rest replicated."""
 
 import collections
 from collections.abc import Sequence
