@@ -10,10 +10,12 @@ import jaxtyping
 import pytest
 
 from tests import environment
-from tests.shape_checks import CHECKER
 
-# Both before anything of the package is imported.
-environment.set_up()
+environment.set_up()  # before JAX is imported, as tests.shape_checks does
+
+from tests.shape_checks import CHECKER  # noqa: E402
+
+# Before anything of the package is imported.
 jaxtyping.install_import_hook(['sg2im_jax.models', 'sg2im_jax.scene_batch'], CHECKER)
 
 if 'PYTEST_XDIST_WORKER' not in os.environ:
