@@ -8,6 +8,7 @@ for all which checkpoints can be read and which is the best.
 """
 
 import contextlib
+import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -283,7 +284,8 @@ def _check_readable(directory: pathlib.Path):
 
 def _metrics_readable(checkpoint: pathlib.Path) -> bool:
   try:
-    ocp.Checkpointer(ocp.JsonCheckpointHandler(filename='metrics')).restore(checkpoint / 'metrics')
+    # Not through a Checkpointer, which is a collective: the first process alone comes here.
+    json.loads((checkpoint / 'metrics' / 'metrics').read_text())
   except FileNotFoundError:
     return True  # saved without
   except ValueError:

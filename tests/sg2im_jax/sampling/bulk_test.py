@@ -13,6 +13,7 @@ from data_pipelines.configs import debug
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import load_scene_graphs
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from data_pipelines.storybook import builder as storybook
 from sg2im_jax.runtime import reporting
 from sg2im_jax.sampling.bulk import sample_to_directory
 from sg2im_jax.sampling.graphs import check_graphs
@@ -375,7 +376,6 @@ def test_the_examples_are_known_to_the_published_visual_genome_models():
 
 @pytest.mark.parametrize('name, count', [('sheep', 7), ('storybook', 8)])
 def test_the_examples_are_known_to_the_storybook(name, count):
-  storybook = pytest.importorskip('data_pipelines.storybook')
   path = ROOT / 'examples' / f'{name}.json'
   graphs = load_scene_graphs(path)
   assert len(graphs) == count
