@@ -37,7 +37,7 @@ def convert(
   """
   with work_directory.locked(workdir):
     if checkpoints.steps(workdir):
-      raise UserError(f'{workdir} holds checkpoints already; choose another --workdir')
+      raise UserError(f'{workdir} holds checkpoints already; choose another work directory')
     published = checkpoint.read(path, align_corners)
     training = AdversarialTraining.build(published.settings, published.vocabulary)
     state = initial_state(published, training)

@@ -200,7 +200,7 @@ def test_stages_of_a_file_and_what_the_model_lacks(workdir, data_dir, tmp_path, 
   'settings, message',
   [
     ({'split': 'test'}, "no split 'test'; it has train, val$"),
-    ({'output_dir': 'file'}, 'cannot write to .*file: .*choose an --output_dir'),
+    ({'output_dir': 'file'}, 'cannot write to .*file: .*choose an output directory'),
     (
       {'scene_graphs': 'graphs.json'},
       'graphs.json: graph 0: object 0: unknown object name "gras".*"grass"',

@@ -270,7 +270,9 @@ def test_the_command(tmp_path):
   assert record['stretch'] is True  # as published pictures are
   again = run(f'--checkpoint={GOLDEN}/coco.pt', f'--workdir={workdir}')
   assert again.returncode == 2
-  assert again.stderr == f'error: {workdir} holds checkpoints already; choose another --workdir\n'
+  assert (
+    again.stderr == f'error: {workdir} holds checkpoints already; choose another work directory\n'
+  )
 
 
 def test_a_bad_checkpoint_is_one_line_and_writes_nothing(tmp_path):
