@@ -1,5 +1,6 @@
-"""What a compiled program sends between devices, read from its HLO text
-(`jax.stages.Compiled.as_text()`).
+"""Bytes that a compiled program sends between devices, from its HLO text.
+
+`jax.stages.Compiled.as_text()` gives the text.
 """
 
 import collections
@@ -15,8 +16,7 @@ _KINDS = (
   'collective-permute',
   'collective-broadcast',
 )
-# An asynchronous collective is two instructions, of which only `-done` has the shape of the result
-# alone.
+# An asynchronous collective is two instructions; only the type of `-done` is that of the result.
 _COLLECTIVE = re.compile(
   rf'^\s*(?:ROOT )?%?\S+ = (?P<result>.*?) (?P<kind>{"|".join(_KINDS)})(?:-done)?\(', re.M
 )
@@ -26,8 +26,7 @@ _ARRAY = re.compile(r'\b(?P<dtype>[a-z]+(?P<bits>\d*)\w*)\[(?P<shape>[\d,]*)\]')
 def collective_bytes(hlo_text: str) -> dict[str, int]:
   """Bytes of the results of all collectives of one device, by kind, such as {'all-reduce': 1234}.
 
-  An instruction counts once, however often a loop around it runs: for a scan over steps these are
-  the bytes of a step.
+  An instruction in a loop counts once: for a scan over steps these are the bytes of one step.
   """
   total = collections.Counter()
   for instruction in _COLLECTIVE.finditer(hlo_text):

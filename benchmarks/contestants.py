@@ -1,37 +1,38 @@
 """What is measured: training and sampling with this package, and their PyTorch counterparts."""
 
-import contextlib
 import dataclasses
-import io
 import itertools
 import time
+from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
-from benchmarks.measure import ContestantFailed, Entrant, Started, process_peak_memory
+from benchmarks.measure import ContestantFailed, ContestantProcess, Started, process_peak_memory
 from benchmarks.scenes import VOCABULARY, random_batch
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import compilation, sharding
-from sg2im_jax.sampling.sampler import DrawnBatch, Sampler
+from sg2im_jax.sampling.sampler import SampledBatch, Sampler
+from sg2im_jax.settings import Settings
 from sg2im_jax.training import dispatch
-from sg2im_jax.training.state import build_networks, create_train_state
+from sg2im_jax.training.adversarial import AdversarialTraining
 
-_NUM_BATCHES = 4  # of scenes, which are put on the devices one after another
+_NUM_BATCHES = 4  # of scenes, which are copied to the devices in turn
 
 
 @dataclasses.dataclass
 class _JaxContestant:
-  """Attributes:
-  config: sizes and settings.
-  cache_dir: where compiled programs are kept and found; None for nowhere.
-  full: whether scenes fill all slots, see `random_batch`.
-  num_devices: the first so many; None for all.
-  forced_host_devices: make a CPU of so many devices; None for what there is.
+  """What training and sampling with this package have in common.
+
+  Attributes:
+    settings: sizes and all else.
+    cache_dir: directory of the compilation cache; None for no cache.
+    full: whether scenes fill all slots, see `random_batch`.
+    num_devices: how many are used; None for all.
+    forced_host_devices: number of devices that the CPU is split into; None for the default.
   """
 
-  config: ConfigDict
+  settings: Settings
   cache_dir: str | None = None
   full: bool = False
   num_devices: int | None = None
@@ -45,38 +46,36 @@ class _JaxContestant:
     return sharding.make_mesh(jax.devices()[: self.num_devices])
 
   def peak_memory(self) -> int:
-    """Bytes of the first device; of the process where devices do not count them, as CPUs do not."""
+    """Bytes of the first device; of the process if the device does not count them, as CPUs."""
     statistics = jax.devices()[0].memory_stats()
     return statistics['peak_bytes_in_use'] if statistics else process_peak_memory()
 
 
 class JaxTraining(_JaxContestant):
-  """What the training loop does between two lines of its log; config.steps_per_dispatch steps are
-  one run.
-  """
+  """Training steps as in the training loop; settings.steps_per_dispatch steps are one run."""
 
   def start(self) -> Started:
-    config, mesh = self.config, self._mesh()
-    scenes = [vars(random_batch(config, seed, full=self.full)) for seed in range(_NUM_BATCHES)]
+    settings, mesh = self.settings, self._mesh()
+    training = AdversarialTraining.build(settings, VOCABULARY)
+    scenes = [
+      {name: array for name, array in vars(batch).items() if array is not None}
+      for batch in (random_batch(settings, seed, full=self.full) for seed in range(_NUM_BATCHES))
+    ]
     self._batches = dispatch.device_batches(
-      itertools.cycle(scenes), config.steps_per_dispatch, mesh
+      itertools.cycle(scenes), settings.steps_per_dispatch, mesh
     )
-    self._state = jax.jit(
-      lambda: create_train_state(config, VOCABULARY), out_shardings=sharding.replicated(mesh)
-    )()
+    self._state = jax.jit(training.init, out_shardings=sharding.replicated(mesh))()
     batch = next(self._batches)
     start = time.perf_counter()
-    with contextlib.redirect_stdout(
-      io.StringIO()
-    ):  # it says when it compiles, and a table is being printed
-      self._steps = dispatch.compile_steps(
-        config, VOCABULARY, self._state, batch, mesh, batch_norm_frozen=False
-      )
+    self._steps: Any = dispatch.compile_steps(
+      training, self._state, batch, mesh, batch_norm_frozen=False
+    )
     seconds = time.perf_counter() - start
     device = mesh.devices.flat[0]
-    return Started(device.platform, device.device_kind, seconds, config.steps_per_dispatch)
+    return Started(device.platform, device.device_kind, seconds, settings.steps_per_dispatch)
 
   def run(self, times: int):
+    metrics = None
     for _ in range(times):
       self._state, metrics = self._steps(self._state, next(self._batches))
     jax.block_until_ready((self._state, metrics))
@@ -87,58 +86,64 @@ class JaxTraining(_JaxContestant):
 
 
 class JaxSampling(_JaxContestant):
-  """Pictures of bare graphs, as `sample` draws them: noise, boxes, masks, pixels of 8 bits."""
+  """Samples of bare graphs as `sample` computes them: noise, boxes, masks, 8-bit pixels."""
 
   def start(self) -> Started:
-    config, mesh = self.config, self._mesh()
-    variables = jax.jit(lambda: create_train_state(config, VOCABULARY).generator.variables)()
-    self._sampler = Sampler(build_networks(config, VOCABULARY).generator, variables, mesh)
-    self._batch = random_batch(config, seed=0, full=self.full).replace(
-      boxes=None, masks=None, image=None
-    )
-    self._indices = np.arange(config.batch_size, dtype=np.int32)
+    settings, mesh = self.settings, self._mesh()
+    training = AdversarialTraining.build(settings, VOCABULARY)
+    variables = jax.jit(lambda: training.init().generator.variables)()
+    self._sampler = Sampler(training.networks.generator, variables, mesh)
+    batch = random_batch(settings, seed=0, full=self.full)
+    self._batch = batch.replace(boxes=None, masks=None, image=None)
+    self._indices = np.arange(settings.batch_size, dtype=np.int32)
     start = time.perf_counter()
-    jax.block_until_ready(self._draw())
+    jax.block_until_ready(self._sample())
     device = mesh.devices.flat[0]
     return Started(device.platform, device.device_kind, time.perf_counter() - start)
 
-  def _draw(self) -> DrawnBatch:
-    return self._sampler.draw(self._batch, 0, self._indices, self._indices, stretch=False)
+  def _sample(self) -> SampledBatch:
+    return self._sampler.sample(self._batch, 0, self._indices, self._indices, stretch=False)
 
   def run(self, times: int):
+    sampled = None
     for _ in range(times):
-      drawn = self._draw()
-    jax.block_until_ready(drawn)
+      sampled = self._sample()
+    jax.block_until_ready(sampled)
 
 
 @dataclasses.dataclass
 class TorchContestant:
-  """The plain PyTorch model; its batch is on the device already, as its user's DataLoader would be
-  other processes.
+  """The PyTorch model on a batch that is on its device already.
+
+  A user's DataLoader would prepare batches in other processes.
 
   Attributes:
-    config: sizes and settings.
+    settings: sizes and all else.
     action: train_step | sample, the method of the Peer.
     device: cpu | cuda.
     compiled: by torch.compile.
   """
 
-  config: ConfigDict
+  settings: Settings
   action: str
   device: str
   compiled: bool
 
   def start(self) -> Started:
-    import torch  # here, because only processes that measure it should pay for it
+    import torch  # here, because only processes that measure it need it
 
     from benchmarks.torch_peer import Peer
 
     if self.device == 'cuda' and not torch.cuda.is_available():
       raise RuntimeError('this PyTorch finds no GPU')
     self._peer = Peer(
-      self.config, VOCABULARY, device=self.device, dtype=self.config.dtype, compile=self.compiled
+      self.settings,
+      VOCABULARY,
+      device=self.device,
+      dtype=self.settings.dtype,
+      compile=self.compiled,
     )
-    batch = random_batch(self.config, seed=0)
+    batch = random_batch(self.settings, seed=0)
     if self.action == 'sample':
       batch = batch.replace(boxes=None, masks=None, image=None)
     self._peer.load_batch(batch)
@@ -162,7 +167,13 @@ class TorchContestant:
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-  """What JAX finds: cpu | gpu | tpu, the kind as JAX names it, how many."""
+  """The devices that JAX finds.
+
+  Attributes:
+    platform: cpu | gpu | tpu.
+    device_kind: as JAX names it.
+    count: how many.
+  """
 
   platform: str
   device_kind: str
@@ -170,19 +181,29 @@ class Devices:
 
 
 class _Probe:
-  """Touches the devices in a process that ends at once, so that none of their memory stays taken."""
+  """Looks at the devices; its process ends at once and so frees their memory."""
 
   def start(self) -> Started:
     device = jax.local_devices()[0]
     return Started(device.platform, device.device_kind)
+
+  def run(self, times: int):
+    pass
+
+  def peak_memory(self) -> int:
+    return 0
 
   def count(self) -> int:
     return jax.local_device_count()
 
 
 def find_devices() -> Devices:
-  """The devices of this machine, found without holding them."""
-  with Entrant(_Probe()) as probe:
+  """The devices of this machine, found without holding them.
+
+  Raises:
+    UserError: JAX cannot start.
+  """
+  with ContestantProcess(_Probe()) as probe:
     try:
       started = probe.started()
     except ContestantFailed as failure:

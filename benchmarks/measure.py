@@ -1,8 +1,8 @@
-"""Contestants in processes of their own, which take turns: one works while the others wait.
+"""Measures contestants in turns, each in a process of its own: one works while the others wait.
 
-So neither has the better minute of a shared machine, their thread pools never fight, and each has a
-peak of memory of its own. A contestant that fails, most likely for want of memory, leaves the
-others to go on.
+Turns spread the fluctuations of a shared machine over all contestants, thread pools do not compete,
+and each process has its own peak of memory. A contestant that fails, mostly for lack of memory,
+does not stop the others.
 """
 
 import dataclasses
@@ -16,23 +16,25 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from data_pipelines.scene_graphs.errors import UserError
 
 _WARM_UP_RUNS = 3
 _OUT_OF_MEMORY = 'out of memory'
 
+Key = TypeVar('Key')  # what a contestant is called in a comparison
+
 
 @dataclasses.dataclass(frozen=True)
 class Started:
-  """What a contestant says when it is ready.
+  """A contestant that is ready.
 
   Attributes:
     platform: cpu | gpu | tpu.
-    device_kind: as JAX or PyTorch names the device.
-    compile_seconds: spent on tracing and compiling; None where nothing is compiled ahead.
-    steps_per_run: steps that each run stands for.
+    device_kind: the device, as JAX or PyTorch names it.
+    compile_seconds: of tracing and compiling; None if nothing is compiled ahead of time.
+    steps_per_run: number of steps in a run.
   """
 
   platform: str
@@ -42,30 +44,31 @@ class Started:
 
 
 class Contestant(Protocol):
-  """What is measured. It is pickled before it starts, so what is heavy, or touches a device, waits
-  for `start`.
-  """
+  """What is measured. Pickled to its process, so arrays and devices are first used in `start`."""
 
   def start(self) -> Started:
-    """Makes and compiles everything."""
+    """Builds and compiles everything."""
+    ...
 
   def run(self, times: int):
-    """Returns when the device has done it all."""
+    """Runs so many times; returns when the device is done."""
+    ...
 
   def peak_memory(self) -> int:
-    """Bytes: of the device, or on a CPU of the process."""
+    """Bytes: of the device, on a CPU of the process."""
+    ...
 
 
 class ContestantFailed(Exception):
-  """Its text is one short line, fit for a table."""
+  """A contestant cannot start or run; its text is one short line that fits into a table."""
 
   @property
   def out_of_memory(self) -> bool:
     return str(self) == _OUT_OF_MEMORY
 
 
-class Entrant:
-  """A contestant in a process, which begins to start it at once; a context that ends the process."""
+class ContestantProcess:
+  """A process that starts a contestant at once and runs it on request; a context that ends it."""
 
   def __init__(self, contestant: Contestant):
     context = multiprocessing.get_context('spawn')  # neither JAX nor CUDA survives a fork
@@ -74,28 +77,38 @@ class Entrant:
     self._process.start()
     theirs.close()
     self._connection.send(('start',))
-    self._started = None
+    self._started: Started | None = None
+    self._failure: ContestantFailed | UserError | None = None  # of the start
 
   def started(self, deadline: float = math.inf) -> Started:
-    """Waits until it is ready, or to a time by time.monotonic().
+    """Waits until the contestant is ready.
+
+    Args:
+      deadline: when to give up, by time.monotonic().
 
     Raises:
       ContestantFailed: it could not start, or not in time.
-      UserError: what it was made from is at fault.
+      UserError: its settings are wrong.
     """
-    if self._started is None:
-      if deadline < math.inf and not self._connection.poll(max(deadline - time.monotonic(), 0)):
-        self.close()
-        raise ContestantFailed('not ready in time')
-      self._started, _ = self._answer()
+    if self._started is None and self._failure is None:
+      try:
+        if deadline < math.inf and not self._connection.poll(max(deadline - time.monotonic(), 0)):
+          self.close()
+          raise ContestantFailed('not ready in time')
+        self._started, _ = self._answer()
+      except (ContestantFailed, UserError) as failure:
+        self._failure = failure
+    if self._failure is not None:
+      raise self._failure
+    assert self._started is not None
     return self._started
 
   def seconds(self, runs: int) -> float:
-    """How long it takes for so many runs, by its own clock."""
+    """Time of so many runs, measured in the process of the contestant."""
     return self._ask('run', runs)[1]
 
   def call(self, method: str, *arguments) -> Any:
-    """What a method of the contestant returns; ContestantFailed or UserError if it raises."""
+    """Result of a method of the contestant; ContestantFailed or UserError if it raises."""
     return self._ask(method, *arguments)[0]
 
   def _ask(self, method: str, *arguments) -> tuple[Any, float]:
@@ -117,12 +130,13 @@ class Entrant:
     return value, seconds
 
   def close(self):
+    """Ends the process."""
     self._connection.close()
     self._process.join(0.5)
-    self._process.terminate()  # it may be compiling, or hold gigabytes that take long to tidy up
+    self._process.terminate()  # it may be compiling, or slow to free gigabytes
     self._process.join()
 
-  def __enter__(self) -> 'Entrant':
+  def __enter__(self) -> 'ContestantProcess':
     return self
 
   def __exit__(self, *exception):
@@ -131,10 +145,12 @@ class Entrant:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """Attributes:
-  step_seconds: the median over the rounds.
-  peak_memory: bytes.
-  compile_seconds: as in Started.
+  """What was measured of a contestant.
+
+  Attributes:
+    step_seconds: median over the rounds.
+    peak_memory: bytes.
+    compile_seconds: as in `Started`.
   """
 
   step_seconds: float
@@ -143,52 +159,63 @@ class Outcome:
 
 
 def take_turns(
-  entrants: Mapping[str, Entrant], *, rounds: int, turn_seconds: float, deadline: float = math.inf
-) -> dict[str, Outcome | ContestantFailed]:
-  """Measures all entrants, round after round; who fails is left out of what follows.
+  processes: Mapping[Key, ContestantProcess],
+  *,
+  rounds: int,
+  turn_seconds: float,
+  deadline: float = math.inf,
+) -> dict[Key, Outcome | ContestantFailed]:
+  """Measures all contestants, round after round; one that fails takes no further part.
 
   Args:
+    processes: of the contestants.
     rounds: turns of each.
-    turn_seconds: about how long a turn takes, at least one run.
-    deadline: by time.monotonic(), when who has not started yet has failed.
+    turn_seconds: approximate length of a turn, which is one run or more.
+    deadline: by time.monotonic(); a contestant that is not ready by then has failed.
+
+  Returns:
+    What was measured, in the order of `processes`.
   """
-  failures, runs, turns = {}, {}, {name: [] for name in entrants}
+  failures: dict[Key, ContestantFailed] = {}
+  runs: dict[Key, int] = {}
+  turns: dict[Key, list[float]] = {name: [] for name in processes}
 
-  def remaining():
-    return [(name, entrant) for name, entrant in entrants.items() if name not in failures]
+  def remaining() -> list[tuple[Key, ContestantProcess]]:
+    return [(name, process) for name, process in processes.items() if name not in failures]
 
-  for name, entrant in remaining():
+  for name, process in remaining():
     try:
-      entrant.started(deadline)
-      entrant.seconds(_WARM_UP_RUNS)
-      runs[name] = max(1, round(turn_seconds / entrant.seconds(1)))
+      process.started(deadline)
+      process.seconds(_WARM_UP_RUNS)
+      runs[name] = max(1, round(turn_seconds / process.seconds(1)))
     except ContestantFailed as failure:
       failures[name] = failure
+
   for _ in range(rounds):
-    for name, entrant in remaining():
+    for name, process in remaining():
       try:
-        turns[name].append(
-          entrant.seconds(runs[name]) / runs[name] / entrant.started().steps_per_run
-        )
+        seconds = process.seconds(runs[name]) / runs[name]
+        turns[name].append(seconds / process.started().steps_per_run)
       except ContestantFailed as failure:
         failures[name] = failure
-  outcomes = dict(failures)
-  for name, entrant in remaining():
+
+  outcomes: dict[Key, Outcome | ContestantFailed] = dict(failures)
+  for name, process in remaining():
     try:
       outcomes[name] = Outcome(
-        statistics.median(turns[name]),
-        entrant.call('peak_memory'),
-        entrant.started().compile_seconds,
+        step_seconds=statistics.median(turns[name]),
+        peak_memory=process.call('peak_memory'),
+        compile_seconds=process.started().compile_seconds,
       )
     except ContestantFailed as failure:
       outcomes[name] = failure
-  return {name: outcomes[name] for name in entrants}
+  return {name: outcomes[name] for name in processes}
 
 
 def process_peak_memory() -> int:
-  """Bytes that this process has had in memory at most."""
+  """The peak resident memory of this process in bytes."""
   status = pathlib.Path('/proc/self/status')
-  if status.exists():  # what getrusage says on Linux begins with the memory of the parent
+  if status.exists():  # getrusage on Linux starts from the memory of the parent
     peak = next(line for line in status.read_text().splitlines() if line.startswith('VmHWM'))
     return int(peak.split()[1]) * 1024
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
@@ -197,12 +224,13 @@ def process_peak_memory() -> int:
 
 
 def _serve(contestant: Contestant, connection):
-  """Answers (method, *arguments) with (exception or None, value, seconds) until the other side
-  hangs up.
+  """Answers (method, *arguments) with (exception or None, value, seconds), in a process.
+
+  Args:
+    contestant: whose methods are called.
+    connection: to the process that measures; ends this one when it is closed.
   """
-  signal.signal(
-    signal.SIGINT, signal.SIG_IGN
-  )  # the parent ends this process when it is interrupted itself
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process when interrupted
   os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'  # leave room for the others
   while True:
     try:
@@ -215,7 +243,7 @@ def _serve(contestant: Contestant, connection):
       value = getattr(contestant, method)(*arguments)
     except UserError as error:
       problem = error
-    except Exception as error:  # whatever goes wrong is its own affair
+    except Exception as error:  # of JAX, PyTorch, CUDA
       problem = ContestantFailed(_one_line(error))
     connection.send((problem, value, time.perf_counter() - start))
 

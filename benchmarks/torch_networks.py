@@ -1,7 +1,7 @@
-"""The networks of the PyTorch peer, see torch_peer.py. Modules are named as published, so that
-published weights load.
+"""The networks of the PyTorch peer, see torch_peer.py.
 
-Letters as in sg2im_jax/scene_batch.py, and N, R: objects and triples of the whole batch. Images are
+Modules have the published names, so that published weights load. Letters of shapes are those of
+sg2im_jax/scene_batch.py, and N, R for the objects and triples of the whole batch. Images are
 [B, 3, H, W].
 """
 
@@ -10,23 +10,28 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from ml_collections import ConfigDict
 from torch import nn
 
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.models.arch import parse_arch
+from sg2im_jax.settings import Settings
 
 
 class Scenes(NamedTuple):
   """A batch on the device, without padding.
 
   Attributes:
-    classes, image_of, slot_of: int64[N]; the image that an object belongs to and its slot there.
-    subjects, predicates, objects: int64[R]; subjects and objects are numbers among the N.
+    classes: int64[N].
+    image_of: int64[N], row of the object's image.
+    slot_of: int64[N], slot of the object in its image.
+    subjects: int64[R], indices among the N objects.
+    predicates: int64[R].
+    objects: int64[R], indices among the N objects.
     shape: B, O.
-    boxes, masks, image: float32 [N, 4], [N, M, M] and, normalised, [B, 3, H, W]; None where the
-    batch has none.
+    boxes: float32[N, 4]; None for bare graphs.
+    masks: float32[N, M, M]; None for bare graphs and data sets without masks.
+    image: float32[B, 3, H, W], normalised; None for bare graphs.
   """
 
   classes: torch.Tensor
@@ -51,20 +56,21 @@ def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
   )
 
 
-def _cnn(arch: str) -> nn.Sequential:
+def _cnn(arch: str) -> tuple[nn.Sequential, int]:
+  """The layers of an arch string and the channels of their output."""
   layers, channels = [], 3
   for kind, *arguments in parse_arch(arch):
     if kind != 'C':
       raise UserError(
-        f'arch {arch!r} has a token {kind}, the PyTorch peer knows Cw-c-s alone; take another '
+        f'arch {arch!r} has a token {kind}, the PyTorch peer knows Cw-c-s alone; benchmark another '
         'config'
       )
     width, features, *stride = arguments
     if layers:
       layers += [nn.BatchNorm2d(channels), _activation()]
-    layers.append(nn.Conv2d(channels, features, width, *stride))
+    layers.append(nn.Conv2d(channels, features, width, stride=stride[0] if stride else 1))
     channels = features
-  return nn.Sequential(*layers)
+  return nn.Sequential(*layers), channels
 
 
 def _kaiming(layer: nn.Module):
@@ -73,13 +79,13 @@ def _kaiming(layer: nn.Module):
 
 
 def _grid(across: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
-  """[N, W] and [N, H] coordinates in [-1, 1] -> [N, H, W, 2], as grid_sample takes them."""
+  """Coordinates in [-1, 1], [N, W] and [N, H], as the grid of grid_sample, [N, H, W, 2]."""
   shape = len(across), down.shape[1], across.shape[1]
   return torch.stack([across[:, None].expand(shape), down[..., None].expand(shape)], -1)
 
 
 class GraphConvolution(nn.Module):
-  """One layer; its outputs are as many for objects as for predicates."""
+  """A layer with as many output features for objects as for predicates."""
 
   def __init__(self, inputs: int, hidden: int, outputs: int):
     super().__init__()
@@ -88,10 +94,15 @@ class GraphConvolution(nn.Module):
     self.apply(_kaiming)
 
   def forward(self, vectors, predicate_vectors, scenes: Scenes, degrees):
-    """vectors [N, D], predicate_vectors [R, D]; degrees [N, 1], the triples of each object, at
-    least 1.
+    """New vectors of objects and of predicates.
+
+    Args:
+      vectors: [N, D].
+      predicate_vectors: [R, D].
+      scenes: the batch.
+      degrees: [N, 1], triples of each object, at least 1.
     """
-    # index_select, as its gradient is an index_add; that of vectors[index] sorts.
+    # The gradient of index_select is an index_add; that of vectors[index] sorts.
     ends = vectors.index_select(0, scenes.subjects), vectors.index_select(0, scenes.objects)
     subjects, predicates, objects = self.net1(
       torch.cat([ends[0], predicate_vectors, ends[1]], 1)
@@ -133,17 +144,18 @@ class RefinementNetwork(nn.Module):
     batch, _, height, width = pyramid[-1].shape
     x = layout.new_zeros(batch, 1, height // 2, width // 2)
     for module, pooled in zip(self.refinement_modules, reversed(pyramid)):
-      x = module['net'](torch.cat([pooled, F.interpolate(x, scale_factor=2, mode='nearest')], 1))
+      x = F.interpolate(x, scale_factor=2, mode='nearest')
+      x = module.get_submodule('net')(torch.cat([pooled, x], 1))
     return self.output_conv(x)
 
 
 class Generator(nn.Module):
   """Scene graph -> boxes and masks -> layout -> image."""
 
-  def __init__(self, config: ConfigDict, vocabulary: Vocabulary):
+  def __init__(self, settings: Settings, vocabulary: Vocabulary):
     super().__init__()
-    model = config.model
-    self.image_size, self.align_corners = tuple(config.data.image_size), model.align_corners
+    model = settings.model
+    self.image_size, self.align_corners = settings.data.image_size, model.align_corners
     embedding, features, hidden = model.embedding_dim, model.gconv_dim, model.gconv_hidden_dim
     self.obj_embeddings = nn.Embedding(vocabulary.num_objects + 1, embedding)
     self.pred_embeddings = nn.Embedding(vocabulary.num_predicates, embedding)
@@ -156,7 +168,7 @@ class Generator(nn.Module):
       }
     )
     self.box_net = _mlp(features, hidden, 4)
-    self.box_net[2].bias.data += model.initial_box
+    self.box_net.get_parameter('2.bias').data += model.initial_box
     self.rel_aux_net = _mlp(8 + 2 * embedding, hidden, vocabulary.num_predicates)
     self.mask_net = nn.Sequential()
     for _ in range(model.mask_size.bit_length() - 1):
@@ -170,24 +182,31 @@ class Generator(nn.Module):
       )
     self.mask_net.append(nn.Conv2d(features, 1, 1))
     self.refinement_net = RefinementNetwork(
-      features + model.layout_noise_dim, tuple(model.refinement_dims)
+      features + model.layout_noise_dim, model.refinement_dims
     )
 
   def forward(self, scenes: Scenes, noise, boxes=None, masks=None):
-    """Paints from `boxes` and `masks`, predicted ones where they are None.
+    """Generates images.
 
-    Returns float32 image, boxes [N, 4], mask logits [N, M, M] and predicate logits [R, P].
+    Args:
+      scenes: the batch.
+      noise: float32[B, C, H, W].
+      boxes: [N, 4] of the layout; None for predicted ones.
+      masks: [N, M, M] of the layout; None for predicted ones.
+
+    Returns:
+      Image [B, 3, H, W], predicted boxes [N, 4], mask logits [N, M, M] and predicate logits [R, P],
+      all float32.
     """
-    embeddings, predicates = (
-      self.obj_embeddings(scenes.classes),
-      self.pred_embeddings(scenes.predicates),
-    )
+    embeddings = self.obj_embeddings(scenes.classes)
+    predicates = self.pred_embeddings(scenes.predicates)
     ends = torch.cat([scenes.subjects, scenes.objects])
     degrees = embeddings.new_zeros(len(embeddings), 1).index_add_(
       0, ends, embeddings.new_ones(len(ends), 1)
     )
     vectors, degrees = embeddings, degrees.clamp_(min=1)
-    for layer in (self.gconv, *self.gconv_net['gconvs']):
+
+    for layer in (self.gconv, *self.gconv_net['gconvs'].children()):
       vectors, predicates = layer(vectors, predicates, scenes, degrees)
     predicted_boxes = self.box_net(vectors).float()
     mask_logits = self.mask_net(vectors[..., None, None]).squeeze(1).float()
@@ -209,12 +228,11 @@ class Generator(nn.Module):
     return image, predicted_boxes, mask_logits, self.rel_aux_net(relations).float()
 
   def _layout(self, scenes: Scenes, vectors, boxes, masks):
-    """The sum over an image's objects of vector times warped mask: [B, D, H, W], channels_last."""
+    """Sum over the objects of an image of vector times warped mask: [B, D, H, W], channels_last."""
     height, width = self.image_size
     start, extent = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
-    extent = torch.where(
-      extent == 0, 1e-6, extent
-    )  # a box of no extent is drawn, as one column at most
+    # A box of no extent covers one column of pixels at most.
+    extent = torch.where(extent == 0, 1e-6, extent)
     across, down = (
       (torch.linspace(0, 1, size, device=boxes.device) - start[:, axis, None])
       / extent[:, axis, None]
@@ -234,30 +252,29 @@ class Generator(nn.Module):
     return (canvases.mT @ vectors).unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
-def image_discriminator(config: ConfigDict) -> nn.Module:
-  """Image -> scores, every channel of the feature map."""
-  return nn.Sequential(OrderedDict(cnn=_cnn(config.image_discriminator.arch)))
+def image_discriminator(settings: Settings) -> nn.Module:
+  """Maps an image to a feature map, every channel of which is a score."""
+  return nn.Sequential(OrderedDict(cnn=_cnn(settings.image_discriminator.arch)[0]))
 
 
 class ObjectDiscriminator(nn.Module):
-  """Judges crops of objects and says what they show."""
+  """Scores crops of objects and classifies them."""
 
-  def __init__(self, config: ConfigDict, num_objects: int):
+  def __init__(self, settings: Settings, num_objects: int):
     super().__init__()
-    self.crop_size, self.align_corners = (
-      config.object_discriminator.crop_size,
-      config.model.align_corners,
-    )
-    cnn = _cnn(config.object_discriminator.arch)
+    self.crop_size = settings.object_discriminator.crop_size
+    self.align_corners = settings.model.align_corners
+    cnn, channels = _cnn(settings.object_discriminator.arch)
     self.cnn = nn.Sequential(
       cnn,
       nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-      nn.Linear(cnn[-1].out_channels, 1024),
+      nn.Linear(channels, 1024),
     )
     self.real_classifier, self.obj_classifier = nn.Linear(1024, 1), nn.Linear(1024, num_objects)
 
   def crop(self, image, scenes: Scenes):
-    """Cuts every object out by its box: [N, 3, S, S]."""
+    """Crops every object by its box: [N, 3, S, S]."""
+    assert scenes.boxes is not None  # a bare graph has nothing to crop
     start, end = scenes.boxes[:, :2, None] * 2 - 1, scenes.boxes[:, 2:, None] * 2 - 1
     steps = torch.linspace(0, 1, self.crop_size, device=image.device)
     across, down = (start * (1 - steps) + end * steps).unbind(1)

@@ -1,26 +1,27 @@
-"""The opponent of the benchmarks: the same networks and training step in plain PyTorch, written to
-be fast.
+"""What the benchmarks compare with: the same networks and training step in plain, fast PyTorch.
 
-It uses what PyTorch is good at: objects and triples are flat lists of real ones, without padding;
-images are channels_last; masks are warped alone and meet their vectors in one product; layouts are
-pooled level by level; the discriminators' weights get no gradient while the generator is updated;
-fakes, and crops of fakes, are made once a step; Adam is fused; nothing waits for the device.
+Written in ways that are fast in PyTorch: objects and triples are flat lists without padding; images
+are channels_last; masks are warped on their own and multiplied with the object vectors in one
+product; layouts are pooled level by level; the weights of the discriminators get no gradient while
+the generator is updated; images and their crops are generated once a step; Adam is fused; no
+operation waits for the device.
 """
 
 import functools
-import resource
-import sys
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from ml_collections import ConfigDict
 
+from benchmarks.measure import process_peak_memory
 from benchmarks.torch_networks import Generator, ObjectDiscriminator, Scenes, image_discriminator
-from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.models import pixels
 from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.settings import Settings
 
 _DISCRIMINATOR = {
   'enabled': True,
@@ -28,7 +29,7 @@ _DISCRIMINATOR = {
   'activation': 'leakyrelu-0.2',
   'padding': 'valid',
 }
-_SUPPORTED = {
+_SUPPORTED: dict[str, dict[str, Any]] = {
   'model': {
     'gconv_pooling': 'avg',
     'mlp_normalization': 'none',
@@ -42,56 +43,59 @@ _SUPPORTED = {
 }
 
 
-def _check(config: ConfigDict):
-  for group, settings in _SUPPORTED.items():
-    for name, value in settings.items():
-      if config[group][name] != value:
-        raise UserError(
-          f'config.{group}.{name} is {config[group][name]!r}, the PyTorch peer knows {value!r} '
-          'alone; '
-          'benchmark another config'
-        )
+def _faults(settings: Settings) -> Iterator[Fault]:
+  """The settings that the peer does not implement."""
+  for section, supported in _SUPPORTED.items():
+    for name, value in supported.items():
+      found = getattr(getattr(settings, section), name)
+      if found != value:
+        problem = f'is {found!r}, the PyTorch peer knows {value!r} alone'
+        yield Fault(f'{section}.{name}', problem, str(value))
   for name in ('mask_size', 'gconv_num_layers'):
-    if config.model[name] < 1:
-      raise UserError(
-        f'config.model.{name} is {config.model[name]}, the PyTorch peer needs 1 or more; benchmark '
-        'another config'
-      )
+    found = getattr(settings.model, name)
+    if found < 1:
+      yield Fault(f'model.{name}', f'is {found}, the PyTorch peer needs 1 or more')
 
 
 class Peer:
-  """The networks, their optimizers and one batch.
-
-  Args:
-    device: cpu | cuda.
-    dtype: float32 (on cuda with TF32, as JAX has it) | bfloat16 (torch.autocast).
-    compile: with torch.compile, on cuda with CUDA graphs; what a step returned is then gone when
-      the next one begins.
-
-  Raises:
-    UserError: the config asks for what no benchmark needs.
-  """
+  """The networks, their optimizers and one batch."""
 
   def __init__(
     self,
-    config: ConfigDict,
+    settings: Settings,
     vocabulary: Vocabulary,
     *,
     device: str,
     dtype: str = 'float32',
     compile: bool = False,
   ):
-    _check(config)
+    """Builds the networks with random weights.
+
+    Args:
+      settings: sizes and all else; its dtype is not used.
+      vocabulary: decides on the number of embeddings and classes.
+      device: cpu | cuda.
+      dtype: float32 (on cuda with TF32, as in JAX) | bfloat16 (torch.autocast).
+      compile: with torch.compile, on cuda with CUDA graphs; the next step then overwrites what a
+        step returned.
+
+    Raises:
+      SettingsError: names everything that the peer does not implement.
+      UserError: nor does it implement a token of an arch.
+    """
+    faults = list(_faults(settings))
+    if faults:
+      raise SettingsError(faults)
     if device == 'cuda':
       torch.backends.cudnn.benchmark = True
       torch.set_float32_matmul_precision('high')
-    torch.manual_seed(config.seed)
+    torch.manual_seed(settings.seed)
     self._device, self._compiled = device, compile
     self._autocast = functools.partial(
       torch.autocast, device, getattr(torch, dtype), dtype != 'float32'
     )
-    self._noise_shape = *config.data.image_size, config.model.layout_noise_dim
-    losses = config.losses
+    self._noise_shape = *settings.data.image_size, settings.model.layout_noise_dim
+    losses = settings.losses
     self._weights = {
       'l1_pixel': losses.l1_pixel_weight,
       'bbox': losses.bbox_weight,
@@ -101,26 +105,36 @@ class Peer:
       'auxiliary_class': losses.auxiliary_class_weight,
       'image_gan': losses.gan_weight * losses.image_gan_weight,
     }
-    self.generator = Generator(config, vocabulary)
-    self.object_discriminator = ObjectDiscriminator(config, vocabulary.num_objects)
-    self.image_discriminator = image_discriminator(config)
+    self.generator = Generator(settings, vocabulary)
+    self.object_discriminator = ObjectDiscriminator(settings, vocabulary.num_objects)
+    self.image_discriminator = image_discriminator(settings)
+    networks = self.generator, self.object_discriminator, self.image_discriminator
+    for network in networks:
+      # The annotations of PyTorch lack memory_format.
+      network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    adam = settings.optimizer
     self._optimizers = [
       torch.optim.Adam(
-        module.to(device, memory_format=torch.channels_last).parameters(),
+        module.parameters(),
         fused=True,
-        lr=config.optimizer.learning_rate,
-        betas=(config.optimizer.b1, config.optimizer.b2),
-        eps=config.optimizer.eps,
+        lr=adam.learning_rate,
+        betas=(adam.b1, adam.b2),
+        eps=adam.eps,
       )
-      for module in (self.generator, self.object_discriminator, self.image_discriminator)
+      for module in networks
     ]
     if compile:
-      for name in ('_paint', '_generator_losses', '_object_losses', '_image_losses'):
+      for name in ('_generate', '_generator_losses', '_object_losses', '_image_losses'):
         setattr(self, name, torch.compile(getattr(self, name), mode='reduce-overhead'))
 
   def load_batch(self, batch: SceneBatch):
-    """Keeps the batch for all that follows; every row has to be an image, boxes and image may be
-    None to sample.
+    """Puts the batch on the device for the following steps.
+
+    Args:
+      batch: every row is an image; boxes and image may be None to sample.
+
+    Raises:
+      UserError: a row is padding.
     """
     if not np.all(batch.example_mask):
       raise UserError(
@@ -130,36 +144,37 @@ class Peer:
     numbers = object_mask.cumsum().reshape(object_mask.shape) - 1
     rows, triples = np.nonzero(triple_mask)[0], np.asarray(batch.triples)[triple_mask]
 
-    def move(values, dtype=torch.float32):
-      return (
-        None if values is None else torch.from_numpy(np.asarray(values)).to(self._device, dtype)
-      )
+    def move(values: np.ndarray, dtype=torch.float32) -> torch.Tensor:
+      return torch.from_numpy(values).to(self._device, dtype)
 
-    def real(values):
+    def real(values) -> torch.Tensor | None:
       return None if values is None else move(np.asarray(values)[object_mask])
 
-    flat = (
-      np.asarray(batch.object_class)[object_mask],
-      *np.nonzero(object_mask),
-      numbers[rows, triples[:, 0]],
-      triples[:, 1],
-      numbers[rows, triples[:, 2]],
-    )
     image = None
     if batch.image is not None:
-      image = (move(batch.image) / 255 - move(pixels.MEAN)) / move(pixels.STD)
-      image = image.permute(0, 3, 1, 2)  # which makes it channels_last
+      normalized = (np.asarray(batch.image, np.float32) / 255 - pixels.MEAN) / pixels.STD
+      image = move(normalized).permute(0, 3, 1, 2)  # channels_last
+    image_of, slot_of = np.nonzero(object_mask)
     self.scenes = Scenes(
-      *(move(values, torch.int64) for values in flat),
-      object_mask.shape,
-      real(batch.boxes),
-      real(batch.masks),
-      image,
+      classes=move(np.asarray(batch.object_class)[object_mask], torch.int64),
+      image_of=move(image_of, torch.int64),
+      slot_of=move(slot_of, torch.int64),
+      subjects=move(numbers[rows, triples[:, 0]], torch.int64),
+      predicates=move(triples[:, 1], torch.int64),
+      objects=move(numbers[rows, triples[:, 2]], torch.int64),
+      shape=object_mask.shape,
+      boxes=real(batch.boxes),
+      masks=real(batch.masks),
+      image=image,
     )
 
   def train_step(self, noise: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-    """One step on the loaded batch, with fresh noise unless it is given; returns the unweighted
-    losses.
+    """A training step on the loaded batch; returns the unweighted losses.
+
+    If the generator's loss is not finite, no parameters are updated.
+
+    Args:
+      noise: float32[B, C, H, W]; None for new random noise.
     """
     if self._compiled:
       torch.compiler.cudagraph_mark_step_begin()
@@ -183,20 +198,20 @@ class Peer:
     optimizer = self._optimizers[network]
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    optimizer.grad_scale, optimizer.found_inf = (
-      None,
-      skip,
-    )  # as GradScaler does, to skip a step without waiting
+    # GradScaler sets these attributes of fused optimizers to skip a step without a synchronisation.
+    optimizer.grad_scale = None  # pyright: ignore[reportAttributeAccessIssue]
+    optimizer.found_inf = skip  # pyright: ignore[reportAttributeAccessIssue]
     optimizer.step()
 
-  def _generator_losses(self, scenes: Scenes, noise):
+  def _generator_losses(self, scenes: Scenes, noise: torch.Tensor):
+    assert scenes.image is not None and scenes.boxes is not None  # a step needs them
     with self._autocast():
       image, boxes, mask_logits, predicate_logits = self.generator(
         scenes, noise, scenes.boxes, scenes.masks
       )
       crops = self.object_discriminator.crop(image, scenes)
       scores, class_logits = self.object_discriminator(crops)
-      terms = {
+      terms: dict[str, Any] = {
         'l1_pixel': F.l1_loss(image, scenes.image),
         'bbox': F.mse_loss(boxes, scenes.boxes),
         'predicate': F.cross_entropy(predicate_logits, scenes.predicates),
@@ -213,13 +228,13 @@ class Peer:
       crops.detach(),
     )
 
-  def _object_losses(self, scenes: Scenes, fake_crops):
+  def _object_losses(self, scenes: Scenes, fake_crops: torch.Tensor):
     with self._autocast():
       fake_scores, fake_logits = self.object_discriminator(fake_crops)
       real_scores, real_logits = self.object_discriminator(
         self.object_discriminator.crop(scenes.image, scenes)
       )
-      terms = {
+      terms: dict[str, Any] = {
         'gan': F.softplus(-real_scores).mean() + F.softplus(fake_scores).mean(),
         'class_real': F.cross_entropy(real_logits, scenes.classes),
         'class_fake': F.cross_entropy(fake_logits, scenes.classes),
@@ -227,7 +242,7 @@ class Peer:
       terms['total'] = sum(terms.values())
     return {f'object_discriminator/{name}': term for name, term in terms.items()}
 
-  def _image_losses(self, scenes: Scenes, fake):
+  def _image_losses(self, scenes: Scenes, fake: torch.Tensor):
     with self._autocast():
       fake_scores = self.image_discriminator(fake).float()
       real_scores = self.image_discriminator(scenes.image).float()
@@ -237,17 +252,22 @@ class Peer:
 
   @torch.inference_mode()
   def sample(self, noise: torch.Tensor | None = None) -> torch.Tensor:
-    """Pictures of the loaded graphs by predicted boxes and masks, float32[B, 3, H, W],
-    ImageNet-normalised.
+    """Images of the loaded graphs from predicted boxes and masks.
+
+    Args:
+      noise: float32[B, C, H, W]; None for new random noise.
+
+    Returns:
+      float32[B, 3, H, W], ImageNet-normalised.
     """
     if self._compiled:
       torch.compiler.cudagraph_mark_step_begin()
     self.generator.eval()
-    image = self._paint(self.scenes, self._noise() if noise is None else noise)
+    image = self._generate(self.scenes, self._noise() if noise is None else noise)
     self.generator.train()
     return image
 
-  def _paint(self, scenes: Scenes, noise):
+  def _generate(self, scenes: Scenes, noise: torch.Tensor):
     with self._autocast():
       return self.generator(scenes, noise)[0]
 
@@ -262,9 +282,7 @@ class Peer:
       torch.cuda.synchronize()
 
   def peak_memory(self) -> int:
-    """Bytes: of the device where there is one, else of the whole process."""
+    """Bytes of the GPU, or of the process on a CPU."""
     if self._device == 'cuda':
       return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-      1 if sys.platform == 'darwin' else 1024
-    )
+    return process_peak_memory()

@@ -1,3 +1,1 @@
-"""From annotation files to padded batches of scenes: NumPy, tf.data and tensorflow-datasets, never
-jax.
-"""
+"""From annotation files to padded batches of scenes: NumPy and tf.data, never jax."""

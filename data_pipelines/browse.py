@@ -1,5 +1,4 @@
-"""Shows what a prepared data set holds: a sheet of its scenes, as a model gets them, and statistics
-of a split.
+"""Shows what a prepared data set holds: a sheet of scenes, as a model gets them, and statistics.
 
   python -m data_pipelines.browse --data_dir=datasets/prepared --split=val --output=sheet.png
 
@@ -29,7 +28,8 @@ class BrowseOptions(VisitOptions):
 
 def browse(options: BrowseOptions):
   """Writes the sheet of the first scenes and prints the statistics of all."""
-  from data_pipelines.drawing import browsing, prepared  # TensorFlow takes seconds
+  from data_pipelines.drawing import browsing  # TensorFlow takes seconds
+  from data_pipelines.pipeline import prepared
 
   visits = prepared.visits(options)
   for text in browsing.browse(visits, options.output, options.num_scenes):

@@ -19,7 +19,6 @@ largest difference.
 from pydantic import Field
 
 from data_pipelines.settings.section import Section
-from sg2im_jax.published import conversion
 from sg2im_jax.runtime import command_line
 
 
@@ -40,6 +39,8 @@ class ConvertOptions(Section):
 
 
 def convert(options: ConvertOptions):
+  from sg2im_jax.published import conversion  # its imports take seconds
+
   conversion.convert(
     options.checkpoint,
     options.workdir,

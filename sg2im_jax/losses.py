@@ -13,10 +13,11 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Bool, Float, Int, Real
 
 from data_pipelines.settings.section import Section
 from sg2im_jax.models import GeneratorOutputs
-from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.scene_batch import Array, SceneBatch
 
 GanType = Literal['gan', 'lsgan', 'wgan']
 
@@ -41,80 +42,96 @@ class LossSettings(Section):
   auxiliary_class_weight: float
 
 
-def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
-  """Mean of float32[mask.shape + ...] over the entries whose mask is True; 0 if there is none."""
+def masked_mean(values: Float[Array, '...'], mask: Bool[Array, '...']) -> Float[jax.Array, '']:
+  """Mean of values[mask.shape + ...] over the entries whose mask is True; 0 if there is none."""
   mask = mask.reshape(mask.shape + (1,) * (values.ndim - mask.ndim))
   count = jnp.broadcast_to(mask, values.shape).sum()
   return jnp.where(mask, values, 0).sum() / jnp.maximum(count, 1)
 
 
-def l1_pixel(image: jax.Array, target: jax.Array, example_mask: jax.Array) -> jax.Array:
-  """Mean absolute error of the pixels: float32[B, H, W, 3] twice, bool[B]."""
+def l1_pixel(
+  image: Float[Array, 'B H W 3'], target: Float[Array, 'B H W 3'], example_mask: Bool[Array, ' B']
+) -> Float[jax.Array, '']:
+  """Mean absolute error of the pixels."""
   return masked_mean(jnp.abs(image - target), example_mask)
 
 
-def bbox(boxes: jax.Array, target: jax.Array, object_mask: jax.Array) -> jax.Array:
-  """Mean squared error of the four coordinates: float32[B, O, 4] twice, bool[B, O]. `__image__`
-  counts too.
-  """
+def bbox(
+  boxes: Float[Array, 'B O 4'], target: Float[Array, 'B O 4'], object_mask: Bool[Array, 'B O']
+) -> Float[jax.Array, '']:
+  """Mean squared error of the four coordinates; `__image__` counts, too."""
   return masked_mean(jnp.square(boxes - target), object_mask)
 
 
-def mask(mask_logits: jax.Array, target: jax.Array, object_mask: jax.Array) -> jax.Array:
-  """Binary cross-entropy a texel: float32[B, O, M, M], uint8[B, O, M, M], bool[B, O]."""
-  return masked_mean(
-    optax.sigmoid_binary_cross_entropy(mask_logits, target.astype(mask_logits.dtype)), object_mask
-  )
+def mask(
+  mask_logits: Float[Array, 'B O M M'],
+  target: Real[Array, 'B O M M'],
+  object_mask: Bool[Array, 'B O'],
+) -> Float[jax.Array, '']:
+  """Binary cross-entropy of the texels."""
+  target = jnp.asarray(target, mask_logits.dtype)
+  return masked_mean(optax.sigmoid_binary_cross_entropy(mask_logits, target), object_mask)
 
 
-def predicate(predicate_logits: jax.Array, triples: jax.Array, triple_mask: jax.Array) -> jax.Array:
-  """Cross-entropy of the auxiliary relation head: float32[B, T, P], int32[B, T, 3], bool[B, T]."""
+def predicate(
+  predicate_logits: Float[Array, 'B T P'],
+  triples: Int[Array, 'B T 3'],
+  triple_mask: Bool[Array, 'B T'],
+) -> Float[jax.Array, '']:
+  """Cross-entropy of the auxiliary relation head."""
   return masked_mean(
     optax.softmax_cross_entropy_with_integer_labels(predicate_logits, triples[..., 1]), triple_mask
   )
 
 
-def object_class(class_logits: jax.Array, classes: jax.Array, object_mask: jax.Array) -> jax.Array:
-  """Cross-entropy of the classes of objects: float32[B, O, V], int32[B, O], bool[B, O]."""
+def object_class(
+  class_logits: Float[Array, 'B O V'], classes: Int[Array, 'B O'], object_mask: Bool[Array, 'B O']
+) -> Float[jax.Array, '']:
+  """Cross-entropy of the classes of objects."""
   return masked_mean(
     optax.softmax_cross_entropy_with_integer_labels(class_logits, classes), object_mask
   )
 
 
-def generator_gan(gan_type: GanType, fake_scores: jax.Array, mask: jax.Array) -> jax.Array:
+def generator_gan(
+  gan_type: GanType, fake_scores: Float[Array, '...'], mask: Bool[Array, '...']
+) -> Float[jax.Array, '']:
   """The generator's adversarial loss.
 
   Args:
     gan_type: see `LossSettings`.
-    fake_scores: float32[B, ...], the discriminator's scores of generated images or objects.
-    mask: bool[B] or bool[B, O], True where a score is not of padding.
+    fake_scores: [B, ...], the discriminator's scores of generated images or objects.
+    mask: [B] or [B, O], True where a score is not of padding.
   """
   return masked_mean(_gan_distance(gan_type, fake_scores, 1.0), mask)
 
 
 def discriminator_gan(
-  gan_type: GanType, real_scores: jax.Array, fake_scores: jax.Array, mask: jax.Array
-) -> jax.Array:
+  gan_type: GanType,
+  real_scores: Float[Array, '...'],
+  fake_scores: Float[Array, '...'],
+  mask: Bool[Array, '...'],
+) -> Float[jax.Array, '']:
   """The discriminator's adversarial loss; arguments as for `generator_gan`."""
   return masked_mean(_gan_distance(gan_type, real_scores, 1.0), mask) + masked_mean(
     _gan_distance(gan_type, fake_scores, 0.0), mask
   )
 
 
-def _gan_distance(gan_type: GanType, scores: jax.Array, target: float) -> jax.Array:
+def _gan_distance(gan_type: GanType, scores: Array, target: float) -> jax.Array:
   """How far each score is from `target`, 1 for real and 0 for fake."""
   if gan_type == 'gan':
     return optax.sigmoid_binary_cross_entropy(scores, jnp.full_like(scores, target))
   if gan_type == 'lsgan':
     return jnp.square(jax.nn.sigmoid(scores) - target)
-  return scores * (1 - 2 * target)
+  return jnp.asarray(scores) * (1 - 2 * target)
 
 
 class ObjectJudgement(flax.struct.PyTreeNode):
-  """The object discriminator's output: scores float32[B, O] and class logits float32[B, O, V]."""
+  """The object discriminator's output."""
 
-  scores: jax.Array
-  class_logits: jax.Array
+  scores: Float[Array, 'B O']
+  class_logits: Float[Array, 'B O V']
 
 
 class GeneratorPass(flax.struct.PyTreeNode):
@@ -123,19 +140,19 @@ class GeneratorPass(flax.struct.PyTreeNode):
   Attributes:
     settings: config.losses.
     batch: the scenes, with zeros in the padding.
-    target: float32[B, H, W, 3], their images, normalised.
+    target: their images, normalised.
     outputs: of the generator.
     objects: the object discriminator's judgement of the generated images; None without one, and in
       validation.
-    image_scores: float32[B, h, w, c], likewise of the image discriminator.
+    image_scores: likewise of the image discriminator.
   """
 
   settings: LossSettings = flax.struct.field(pytree_node=False)
   batch: SceneBatch
-  target: jax.Array
+  target: Float[Array, 'B H W 3']
   outputs: GeneratorOutputs
   objects: ObjectJudgement | None = None
-  image_scores: jax.Array | None = None
+  image_scores: Float[Array, 'B ...'] | None = None
 
 
 class DiscriminatorPass(flax.struct.PyTreeNode):

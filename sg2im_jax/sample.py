@@ -38,8 +38,6 @@ from pydantic import Field
 from data_pipelines.scene_graphs.graph import load_scene_graphs
 from data_pipelines.settings.section import PositiveInt, Seed
 from sg2im_jax.runtime import command_line, hosts, reporting
-from sg2im_jax.sampling.bulk import MOST_GRAPHS_WITH_DRAWINGS, sample_to_directory
-from sg2im_jax.sampling.trained_model import TrainedModel
 
 
 class SampleOptions(hosts.HostOptions):
@@ -64,11 +62,14 @@ class SampleOptions(hosts.HostOptions):
   pictures: Literal['all', 'samples'] | None = Field(
     None,
     description='What to write of each graph: all, or the samples and graph.json alone. By default '
-    f'all of up to {MOST_GRAPHS_WITH_DRAWINGS} graphs.',
+    'all of up to 100 graphs.',
   )
 
 
 def sample(options: SampleOptions):
+  from sg2im_jax.sampling.bulk import sample_to_directory  # its imports take most of a second
+  from sg2im_jax.sampling.trained_model import TrainedModel
+
   graphs = load_scene_graphs(options.scene_graphs)
   model = TrainedModel.load(options.workdir)
   written = sample_to_directory(

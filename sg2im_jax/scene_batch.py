@@ -34,7 +34,8 @@ class SceneBatch(flax.struct.PyTreeNode, kw_only=True):
     triple_mask: True where the slot holds a triple.
     boxes: x0, y0, x1, y1 in [0, 1] with the origin at the top left; None for a bare graph.
     masks: 0 or 1, each in the frame of its box; None for a bare graph or a data set without masks.
-    image: RGB; None for a bare graph.
+      The pipelines write uint8, recordings of the published code hold floats.
+    image: RGB in [0, 255], in the dtypes of masks; None for a bare graph.
   """
 
   object_class: Int[Array, 'B O']
@@ -42,8 +43,8 @@ class SceneBatch(flax.struct.PyTreeNode, kw_only=True):
   triples: Int[Array, 'B T 3']
   triple_mask: Bool[Array, 'B T']
   boxes: Float[Array, 'B O 4'] | None = None
-  masks: UInt8[Array, 'B O M M'] | None = None
-  image: UInt8[Array, 'B H W 3'] | None = None
+  masks: UInt8[Array, 'B O M M'] | Float[Array, 'B O M M'] | None = None
+  image: UInt8[Array, 'B H W 3'] | Float[Array, 'B H W 3'] | None = None
 
   @property
   def example_mask(self) -> Bool[Array, ' B']:

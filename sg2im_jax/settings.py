@@ -18,49 +18,14 @@ from data_pipelines.settings.section import NonNegativeInt, PositiveInt, Section
 from sg2im_jax import models
 from sg2im_jax.losses import LossSettings
 from sg2im_jax.metrics import best_metric
+from sg2im_jax.models.settings import (
+  ImageDiscriminatorSettings,
+  ModelSettings,
+  ObjectDiscriminatorSettings,
+)
 
 PositiveFloat = Annotated[float, pydantic.Field(gt=0)]
 Beta = Annotated[float, pydantic.Field(ge=0, lt=1)]
-
-
-class ModelSettings(Section):
-  """The generator: config.model."""
-
-  embedding_dim: PositiveInt
-  gconv_dim: PositiveInt
-  gconv_hidden_dim: PositiveInt
-  gconv_num_layers: NonNegativeInt
-  gconv_pooling: Literal['avg', 'sum']
-  mlp_normalization: Literal['none', 'batch']
-  initial_box: float
-  mask_size: NonNegativeInt
-  align_corners: bool
-  layout_noise_dim: NonNegativeInt
-  refinement_dims: tuple[PositiveInt, ...]
-  normalization: Literal['batch', 'instance', 'none']
-  activation: str
-
-
-class DiscriminatorSettings(Section):
-  """What both discriminators have."""
-
-  enabled: bool
-  arch: str
-  normalization: Literal['batch', 'instance', 'none']
-  activation: str
-  padding: Literal['valid', 'same']
-
-
-class ImageDiscriminatorSettings(DiscriminatorSettings):
-  """config.image_discriminator."""
-
-  classifier: bool
-
-
-class ObjectDiscriminatorSettings(DiscriminatorSettings):
-  """config.object_discriminator."""
-
-  crop_size: Annotated[int, pydantic.Field(ge=2)]
 
 
 class SamplingSettings(Section):
@@ -142,7 +107,11 @@ class Settings(Section):
 def _mismatches(settings: Settings) -> Iterator[Fault]:
   """What is wrong with settings that are right one by one."""
   yield from models.faults(settings)
-  yield from best_metric.faults(settings)
+  yield from best_metric.faults(
+    settings.best_metric,
+    has_backbone=settings.eval_backbone != 'none',
+    has_masks=settings.model.mask_size > 0,
+  )
   dispatch = settings.steps_per_dispatch
   for name in (
     'num_steps',

@@ -38,8 +38,6 @@ from ml_collections import ConfigDict
 from pydantic import Field
 
 from sg2im_jax.runtime import command_line, hosts
-from sg2im_jax.training import loop
-from sg2im_jax.training.stop_request import StopRequest
 
 
 class TrainOptions(hosts.HostOptions):
@@ -49,6 +47,9 @@ class TrainOptions(hosts.HostOptions):
 
 
 def train(options: TrainOptions, config: ConfigDict) -> int:
+  from sg2im_jax.training import loop  # TensorFlow takes seconds
+  from sg2im_jax.training.stop_request import StopRequest
+
   with StopRequest() as stop:
     loop.train(config, options.workdir, stop=stop)
   return stop.exit_status

@@ -6,13 +6,12 @@ import pathlib
 import shutil
 from collections.abc import Callable
 
+import jaxtyping
 import pytest
 
 from tests import environment
 
-environment.set_up()  # before JAX is imported, which shape_checks does
-
-import jaxtyping  # noqa: E402
+environment.set_up()  # before JAX is imported, as tests.shape_checks does
 
 from tests.shape_checks import CHECKER  # noqa: E402
 

@@ -13,15 +13,14 @@ def workdir(finished_run, tmp_path):
   return shutil.copytree(finished_run.workdir, tmp_path / 'run')
 
 
-def run(directory, module, *arguments):
-  process = start(module, *arguments, directory=directory)
+def run(module, *arguments):
+  process = start(module, *arguments)
   printed, errors = process.communicate(timeout=300)
   return process.returncode, printed, errors
 
 
-def test_sample(workdir, directory, tmp_path):
+def test_sample(workdir, tmp_path):
   status, _, errors = run(
-    directory,
     'sample',
     f'--workdir={workdir}',
     f'--scene_graphs={ROOT / "examples/sheep.json"}',
@@ -33,9 +32,8 @@ def test_sample(workdir, directory, tmp_path):
   assert (tmp_path / 'pictures/graph_000/sample_1.png').exists()
 
 
-def test_evaluate(workdir, directory):
+def test_evaluate(workdir):
   status, printed, errors = run(
-    directory,
     'evaluate',
     f'--workdir={workdir}',
     '--split=val',
@@ -54,22 +52,21 @@ def test_evaluate(workdir, directory):
   )
   assert f'| predicted | {predicted["box_iou"]:.3f} |' in printed
   other = shutil.copytree(workdir, workdir.parent / 'other')
-  status, printed, errors = run(directory, 'evaluate', '--compare', str(workdir), str(other))
+  status, printed, errors = run('evaluate', '--compare', str(workdir), str(other))
   assert (status, errors) == (0, '')
   for row in (workdir, other):
     assert f'| {row} | {predicted["box_iou"]:.3f} |' in printed
-  status, _, errors = run(directory, 'evaluate', '--compare')
+  status, _, errors = run('evaluate', '--compare')
   assert (status, errors.split(';')[0]) == (2, 'error: --compare is followed by nothing')
-  status, _, errors = run(directory, 'evaluate', str(workdir))
+  status, _, errors = run('evaluate', str(workdir))
   assert (status, errors.split(';')[0]) == (2, f"error: unexpected argument '{workdir}'")
 
 
-def test_a_mistake_is_one_line(workdir, directory):
-  status, printed, errors = run(directory, 'evaluate', f'--workdir={directory / "missing"}')
+def test_a_mistake_is_one_line(workdir, tmp_path):
+  status, printed, errors = run('evaluate', f'--workdir={tmp_path / "missing"}')
   assert (status, printed, len(errors.splitlines())) == (2, '', 1)
-  assert errors.startswith(f'error: {directory / "missing"} is not a work directory')
+  assert errors.startswith(f'error: {tmp_path / "missing"} is not a work directory')
   status, printed, errors = run(
-    directory,
     'train',
     '--config=configs/debug.py',
     f'--workdir={workdir}',
@@ -78,5 +75,5 @@ def test_a_mistake_is_one_line(workdir, directory):
   assert (status, printed) == (2, '')
   assert (
     errors
-    == 'error: configs/debug.py has no key "modle.gconv_dim"; the nearest is --config.model.gconv_dim\n'
+    == 'error: the config has no key "modle.gconv_dim"; the nearest is --config.model.gconv_dim\n'
   )

@@ -7,6 +7,7 @@ JAX and XLA read these variables when they are imported: `set_up` comes before t
 """
 
 import os
+import sys
 import tempfile
 
 _XLA_FLAGS = (
@@ -18,6 +19,7 @@ _XLA_FLAGS = (
 
 def set_up():
   """Sets the variables that are not set; a process that pytest-xdist starts inherits them."""
+  assert 'jax' not in sys.modules, 'JAX has been imported and has read its variables already'
   os.environ.setdefault('XLA_FLAGS', ' '.join(_XLA_FLAGS))
   os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:

@@ -37,8 +37,9 @@ def checked(function):
   @functools.wraps(function)
   def wrapper(*args, **kwargs):
     for name, value in signature.bind(*args, **kwargs).arguments.items():
-      # jaxtyping passes a result as another argument, which it annotates with Any.
-      is_result = signature.parameters[name].annotation is typing.Any
+      # jaxtyping passes a result as another argument: by keyword only, annotated with Any.
+      parameter = signature.parameters[name]
+      is_result = parameter.kind is parameter.KEYWORD_ONLY and parameter.annotation is typing.Any
       with jaxtyping.jaxtyped('context') if is_result else contextlib.nullcontext():
         _check_fields(name, value)
     return typed(*args, **kwargs)

@@ -37,7 +37,7 @@ def test_arguments_that_do_not_fit_each_other(boxes, masks):
   'spoil',
   [
     lambda batch: {'boxes': batch.boxes[:, :-1]},
-    lambda batch: {'masks': batch.masks.astype(np.float32)},
+    lambda batch: {'masks': batch.masks.astype(np.int32)},
     lambda batch: {'triples': batch.triples[..., :2]},
     lambda batch: {'object_mask': batch.object_mask.astype(np.int32)},
   ],

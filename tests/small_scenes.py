@@ -1,5 +1,8 @@
 """Random padded batches and a tiny model of them, for tests of the networks and of the step."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +11,7 @@ from ml_collections import ConfigDict
 from data_pipelines.configs import coco64
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.settings import Settings
 
 VOCABULARY = Vocabulary(('__image__', 'sheep', 'grass', 'sky', 'tree'), COCO_PREDICATES)
 
@@ -28,6 +32,13 @@ def tiny_config() -> ConfigDict:
   config.object_discriminator.crop_size = 8
   config.losses.predicate_weight = 0.1
   return config
+
+
+def tiny_settings(values: Mapping[str, Any] | None = None) -> Settings:
+  """The settings of tiny_config, with other values by dotted name."""
+  config = tiny_config()
+  config.update_from_flattened_dict(values or {})
+  return Settings.from_config(config)
 
 
 def random_batch(

@@ -1,6 +1,4 @@
-"""COCO's annotation files: which images and objects are kept, their boxes and masks, and what was
-wrong in them.
-"""
+"""COCO's annotation files: the images and objects that are kept, their boxes, masks and faults."""
 
 import collections
 import contextlib
@@ -25,18 +23,23 @@ OTHER = 'other'  # the stuff class of everything that no other class describes
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AnnotatedObject:
+  """An object that is kept.
+
+  Attributes:
+    category_id: COCO's.
+    box: float32[4] x0, y0, x1, y1 in [0, 1].
+    segmentation: polygons, or RLE with counts as a list or compressed as text; the id of a panoptic
+      segment.
+  """
+
   category_id: int
-  box: np.ndarray  # float32[4] x0, y0, x1, y1 in [0, 1]
-  segmentation: (
-    list | dict | int
-  )  # polygons, RLE with counts as a list or compressed as text; id of a segment
+  box: np.ndarray
+  segmentation: list | dict | int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AnnotatedImage:
-  """An image and those of its objects that pass the filter: things first, then stuff, in the order
-  of the files.
-  """
+  """An image and those of its objects that are kept: things, then stuff, each in file order."""
 
   image_id: int
   file_name: str
@@ -49,18 +52,15 @@ class AnnotatedImage:
     runs: Any = object_.segmentation
     try:
       if isinstance(runs, list):
-        polygons = [
-          polygon for polygon in runs if len(polygon) >= 6
-        ]  # three points; pycocotools takes four numbers
-        if not polygons:  # for a box
+        # Of at least three points, as pycocotools takes four numbers for a box.
+        polygons = [polygon for polygon in runs if len(polygon) >= 6]
+        if not polygons:
           return np.zeros((self.height, self.width), bool)
         runs = coco_mask.merge(coco_mask.frPyObjects(polygons, self.height, self.width))
       elif isinstance(runs['counts'], list):
         runs = coco_mask.frPyObjects(runs, self.height, self.width)
       return coco_mask.decode(runs).astype(bool)
-    except (
-      Exception
-    ) as error:  # pycocotools raises whatever its C code meets, down to a bare Exception
+    except Exception as error:  # pycocotools raises anything, down to a bare Exception
       raise UserError(
         f'image {self.image_id}: the segmentation {_describe_segmentation(object_.segmentation)} '
         'of its '
@@ -88,6 +88,8 @@ class Faults:
 
 @dataclasses.dataclass(frozen=True)
 class Annotations:
+  """What one part of COCO holds: kept images, the names of all classes, faults counted by kind."""
+
   images: list[AnnotatedImage]
   vocabulary: Vocabulary
   faults: collections.Counter[str]
@@ -179,7 +181,7 @@ def expect_coco(path: str) -> Iterator[None]:
 
 
 def unique(entries: Iterable[dict], key: str, kind: str, faults: Faults) -> Iterator[dict]:
-  """The entries without those whose key an earlier one has; entries without the key are all kept."""
+  """The entries whose key no earlier one has; those without the key are all kept."""
   seen = set()
   for entry in entries:
     value = entry.get(key)
@@ -227,10 +229,9 @@ def passing_box(
 ) -> np.ndarray | None:
   """float32[4] x0, y0, x1, y1 of an object that is kept, as shares of the image; None for others.
 
-  The box passes or fails with the size that it is annotated with, and one that leaves the frame by
-  less than a pixel stays as it is: so all of COCO's own, whose boxes are rounded to hundredths of a
-  pixel, comes out as it does of the published code. What leaves the frame by more is clipped to it,
-  afterwards.
+  The area is that of the annotated box. A box that leaves the frame by less than a pixel stays as
+  it is; one that leaves it by more is then clipped. So all of COCO's own boxes, which are rounded
+  to hundredths of a pixel, are those of the published code.
   """
   left, top, width, height = annotation['bbox']
   if width <= 0 or height <= 0:
@@ -265,18 +266,19 @@ def passing_box(
 
 
 def has_right_count(image: AnnotatedImage, options: CocoOptions) -> bool:
+  """Whether the image has as many objects as the options ask for."""
   return options.min_objects <= len(image.objects) <= options.max_objects
 
 
 def category_names(categories: Iterable[dict]) -> dict[int, str]:
+  """By category id."""
   return {category['id']: category['name'] for category in categories}
 
 
 def chosen_categories(
   categories: Iterable[dict], options: CocoOptions, is_things: bool
 ) -> dict[int, bool]:
-  """By category id, whether the options let the category pass; of the categories of things or of
-  stuff.
+  """By category id, whether the options keep the category; of things or of stuff.
 
   Raises:
     SettingsError: the whitelist has a name that none of them has.

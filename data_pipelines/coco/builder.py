@@ -31,8 +31,8 @@ from data_pipelines.scene_graphs.graph import describe
 from data_pipelines.settings.data_settings import DataSettings
 
 TRAIN, VAL = 'train2017', 'val2017'  # COCO's names of its parts
-# The images that had stuff annotations in 2017, when the paper was written; in the archive since
-# those of 2018.
+# The images that had stuff annotations in 2017, when the paper was written. The lists are in the
+# archive of 2018 and later.
 STUFF_40K_LISTS = {
   TRAIN: 'annotations/deprecated-challenge2017/train-ids.txt',
   VAL: 'annotations/deprecated-challenge2017/val-ids.txt',
@@ -45,9 +45,7 @@ Builder = TypeVar('Builder', bound='CocoBuilder')
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class CocoConfig(tfds.core.BuilderConfig):
-  """What the records depend on; `name` spells it out, so that other values make another prepared
-  data set.
-  """
+  """What the records depend on; `name` spells it out, so other values make another data set."""
 
   source_dir: str
   image_size: tuple[int, int]  # H, W
@@ -59,7 +57,7 @@ class CocoConfig(tfds.core.BuilderConfig):
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-  """What has become of one image: its record, or in words why it has none."""
+  """The record of one image, or the reason why it has none."""
 
   record: dict | None
   reason: str = ''
@@ -76,16 +74,16 @@ class CocoBuilder(tfds.core.GeneratorBasedBuilder):
   def read_annotations(
     self, source: Source, part: str, image_ids: frozenset[int] | None
   ) -> coco_annotations.Annotations:
-    """The images and objects of a part that pass the filters of the config, out of `image_ids`
-    (None: of all).
-    """
+    """The images and objects of a part that the options keep, of `image_ids` (None: of all)."""
 
   @abc.abstractmethod
   def read_masks(
     self, source: Source, part: str, image: coco_annotations.AnnotatedImage
   ) -> list[np.ndarray]:
-    """bool[height, width] of each object; called by several threads. UnreadableImage or OSError
-    where it cannot.
+    """bool[height, width] of each object; called by several threads.
+
+    Raises:
+      UnreadableImage, OSError: the masks cannot be read.
     """
 
   @classmethod

@@ -1,9 +1,8 @@
-"""COCO's panoptic annotations as a tensorflow-datasets builder: every pixel belongs to one thing or
-one kind of stuff.
+"""COCO's panoptic annotations, in which every pixel belongs to one thing or one kind of stuff.
 
-A JSON file lists the segments of each image with category and box, and a PNG says of which segment
-each pixel is. Some kinds of stuff are merged there ("tree-merged"), with ids and names of their
-own, and these are the class ids and names here.
+A JSON file lists the segments of each image with category and box; a PNG holds the segment id of
+each pixel. Some kinds of stuff are merged ("tree-merged") and have ids and names of their own,
+which are the class ids and names here.
 """
 
 import io
@@ -127,7 +126,5 @@ def read_segments(file: io.BufferedIOBase) -> np.ndarray:
 
 
 def _segment_folders(part: str) -> tuple[str, str]:
-  """With the folder of the archive of PNGs within the official archive, and as that archive is
-  unpacked by itself.
-  """
+  """Where the PNGs lie: in the unpacked official archive, or unpacked from the one within it."""
   return f'annotations/panoptic_{part}', f'panoptic_{part}'

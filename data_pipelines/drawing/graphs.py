@@ -1,8 +1,7 @@
-"""A scene graph as a picture: objects are boxes in the colour of their class, predicates are labels
-on arrows.
+"""A scene graph as a picture: objects are boxes in the colour of their class, predicates labels.
 
-Graphviz (bundled with pygraphviz) places nodes and bends arrows; Pillow draws them, so that the
-picture needs no font of the system and looks alike on every machine.
+Graphviz (bundled with pygraphviz) places nodes and arrows. Pillow draws them, so that the picture
+needs no font of the system and is the same on every machine.
 """
 
 import dataclasses
@@ -38,20 +37,19 @@ _ARROW = (150, 150, 162)
 _ARROW_WIDTH = 2
 _CURVE_STEPS = 16
 _MARGIN = 12
-_POINTS_PER_INCH = (
-  72  # Graphviz gives positions in points and takes sizes in inches; here a point is a pixel
-)
+# Graphviz returns positions in points and takes sizes in inches; here a point is a pixel.
+_POINTS_PER_INCH = 72
 
 
 @dataclasses.dataclass(frozen=True)
 class PlacedNode:
-  """A name in a drawn graph: where its centre is and how large it is, in pixels from the top left."""
+  """A name in a drawn graph, with its centre and size in pixels from the top left."""
 
   name: str
   x: float
   y: float
-  width: float
-  height: float
+  width: int
+  height: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Arrow:
 
 @dataclasses.dataclass(frozen=True)
 class PlacedGraph:
-  """A graph with places for everything in it, for whoever draws it.
+  """The positions of everything in a drawn graph.
 
   Attributes:
     width: of the whole drawing in pixels.
@@ -88,7 +86,7 @@ class PlacedGraph:
 
 
 def place_graph(graph: SceneGraph) -> PlacedGraph:
-  """Gives every object and predicate its place, and every arrow its bends."""
+  """The positions of objects, predicates and arrows."""
   placed = _place(graph)
   left, bottom, right, top = (float(number) for number in placed.graph_attr['bb'].split(','))
 
@@ -174,20 +172,16 @@ def _place(graph: SceneGraph) -> pygraphviz.AGraph:
 
 
 def _attributes(item: Any) -> Mapping[str, str]:
-  """Graphviz's attributes of a node or an edge, which pygraphviz declares as a string or a tuple."""
+  """Graphviz's attributes of a node or edge, which pygraphviz declares as a string or tuple."""
   return item.attr
 
 
 def _arrow(spline: str, to_pixels: Callable[[str], Point]) -> Arrow:
-  """From Graphviz's description of an edge: "[s,x,y] [e,x,y] point (point point point)*", cubic
-  Bezier curves.
-  """
+  """The arrow of Graphviz's spline: "[s,x,y] [e,x,y] point (point point point)*", cubic Beziers."""
   curve = tuple(to_pixels(part) for part in spline.split() if part[0] not in 'se')
   heads = []
   for part in spline.split():
-    if (
-      part[0] in 'se'
-    ):  # the tip of a head at the start or the end; the curve stops at the head's base
+    if part[0] in 'se':  # the tip of a head at the start or end; the curve stops at its base
       (tip_x, tip_y), (x, y) = to_pixels(part[2:]), curve[0 if part[0] == 's' else -1]
       side_x, side_y = 0.42 * (tip_y - y), 0.42 * (x - tip_x)
       heads.append(((tip_x, tip_y), (x + side_x, y + side_y), (x - side_x, y - side_y)))

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Shaped
 from PIL import Image, ImageDraw
 
 from data_pipelines.drawing.style import class_color, font, ink_on, text_size
@@ -16,14 +17,17 @@ PixelBox = tuple[int, int, int, int]  # x0, y0, x1, y1
 
 
 def draw_layout(
-  names: Sequence[str], boxes: np.ndarray, masks: np.ndarray | None, size: tuple[int, int]
+  names: Sequence[str],
+  boxes: Float[np.ndarray, 'O 4'],
+  masks: Shaped[np.ndarray, 'O M M'] | None,
+  size: tuple[int, int],
 ) -> Image.Image:
   """Draws the mask, box and name of each object in the colour of its class, large ones first.
 
   Args:
-    names: N object names; `__image__` is left out of the picture.
-    boxes: float32[N, 4] x0, y0, x1, y1 in [0, 1]; what sticks out is cut off.
-    masks: float32[N, M, M] in [0, 1], each in the frame of its box; None draws boxes alone.
+    names: O object names; `__image__` is left out of the picture.
+    boxes: float32[O, 4] x0, y0, x1, y1 in [0, 1]; what sticks out is cut off.
+    masks: float32[O, M, M] in [0, 1], each in the frame of its box; None draws boxes alone.
     size: height and width of the picture in pixels.
 
   Returns:
@@ -38,7 +42,9 @@ def draw_layout(
   return draw_boxes(picture, names, boxes)
 
 
-def draw_boxes(picture: Image.Image, names: Sequence[str], boxes: np.ndarray) -> Image.Image:
+def draw_boxes(
+  picture: Image.Image, names: Sequence[str], boxes: Float[np.ndarray, 'O 4']
+) -> Image.Image:
   """The RGB picture with each object's box and name on it; arguments as of `draw_layout`."""
   picture = picture.copy()
   height, width = picture.height, picture.width
@@ -53,7 +59,7 @@ def draw_boxes(picture: Image.Image, names: Sequence[str], boxes: np.ndarray) ->
   return picture
 
 
-def mask_opacity(mask: np.ndarray | None) -> Image.Image:
+def mask_opacity(mask: Shaped[np.ndarray, 'M M'] | None) -> Image.Image:
   """The opacity with which a layout paints an object's box.
 
   Args:
@@ -85,7 +91,7 @@ class PlacedObject:
 
 
 def place_objects(
-  names: Sequence[str], boxes: np.ndarray, size: tuple[int, int]
+  names: Sequence[str], boxes: Float[np.ndarray, 'O 4'], size: tuple[int, int]
 ) -> list[PlacedObject]:
   """The places of all objects but `__image__`, large ones first; arguments as of `draw_layout`."""
   corners = _large_first(names, boxes, size)
@@ -111,7 +117,7 @@ def _large_first(
 
 
 def _pixel_box(box: np.ndarray, size: tuple[int, int]) -> PixelBox:
-  """Whole pixels x0, y0, x1, y1; the right way round, at least 3 of them in the picture each way."""
+  """x0, y0, x1, y1 in whole pixels, ordered; at least 3 of them each way are in the picture."""
   height, width = size
   x0, x1 = sorted(np.clip(np.nan_to_num(box[[0, 2]]), -3, 4) * width)
   y0, y1 = sorted(np.clip(np.nan_to_num(box[[1, 3]]), -3, 4) * height)
@@ -132,7 +138,7 @@ def _overlap(one: PixelBox, other: PixelBox) -> int:
 def _place_label(
   name: str, box: PixelBox, size: tuple[int, int], taken: Sequence[PixelBox]
 ) -> PixelBox:
-  """The frame for a name where it covers the least of the frames that are `taken`."""
+  """The frame for a name that covers the least of the `taken` frames."""
   text_width, text_height = text_size(name, LABEL_TEXT)
   width, height = text_width + 8, text_height + 2
   x0, y0, x1, y1 = box

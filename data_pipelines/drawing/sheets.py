@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from data_pipelines.drawing.style import BACKGROUND, INK, font, text_size
@@ -15,14 +16,14 @@ _MAX_COLUMNS = 8  # of samples in a sheet
 _GRAPH_PANEL = (480, 400)  # width, height into which an overview shrinks a graph
 
 
-def enlarge(image: np.ndarray, side: int = _PICTURE_SIDE) -> Image.Image:
+def enlarge(image: UInt8[np.ndarray, 'H W 3'], side: int = _PICTURE_SIDE) -> Image.Image:
   """A picture uint8[H, W, 3], enlarged by a whole number to about `side` pixels."""
   picture = Image.fromarray(np.asarray(image))
   factor = max(1, round(side / max(picture.size)))
   return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.BICUBIC)
 
 
-def image_grid(images: np.ndarray, columns: int) -> Image.Image:
+def image_grid(images: UInt8[np.ndarray, 'N H W 3'], columns: int) -> Image.Image:
   """Enlarged pictures row by row.
 
   Args:
@@ -35,7 +36,9 @@ def image_grid(images: np.ndarray, columns: int) -> Image.Image:
   )
 
 
-def contact_sheet(graph: Image.Image, layout: Image.Image, samples: np.ndarray) -> Image.Image:
+def contact_sheet(
+  graph: Image.Image, layout: Image.Image, samples: UInt8[np.ndarray, 'N H W 3']
+) -> Image.Image:
   """The sheet of one graph: the drawn graph, the layout and the samples, in rows as high as it.
 
   Args:
@@ -52,7 +55,7 @@ def contact_sheet(graph: Image.Image, layout: Image.Image, samples: np.ndarray) 
 def overview(
   graphs: Sequence[Image.Image],
   layouts: Sequence[Image.Image],
-  samples: Sequence[np.ndarray],
+  samples: Sequence[UInt8[np.ndarray, 'N H W 3']],
   titles: Sequence[str],
 ) -> Image.Image:
   """Many graphs, one a row: title, graph, layout and first samples.
@@ -74,11 +77,11 @@ def overview(
 
 
 def training_grid(
-  ground_truth: np.ndarray,
-  from_gt_boxes_and_masks: np.ndarray,
-  from_gt_boxes: np.ndarray,
-  predicted: np.ndarray,
-) -> np.ndarray:
+  ground_truth: UInt8[np.ndarray, 'N H W 3'],
+  from_gt_boxes_and_masks: UInt8[np.ndarray, 'N H W 3'],
+  from_gt_boxes: UInt8[np.ndarray, 'N H W 3'],
+  predicted: UInt8[np.ndarray, 'N H W 3'],
+) -> UInt8[np.ndarray, 'height width 3']:
   """The picture that training logs: one scene a row, a column for each source of the layout.
 
   Args:

@@ -1,6 +1,4 @@
-"""A folder of a user's own scenes as a tensorflow-datasets builder; `scenes_file` says what lies in
-the folder.
-"""
+"""A folder of a user's own scenes as a tensorflow-datasets builder; see `scenes_file`."""
 
 import collections
 import dataclasses
@@ -46,17 +44,16 @@ class Selection:
 
 
 def select(scenes: Iterable[SceneDescription], options: OwnScenesOptions) -> Selection:
-  """Applies the options until every object name that is left is common enough in the training
-  scenes that are left.
+  """Applies the options, repeatedly, until every remaining name is common enough.
+
+  Dropping a scene can make a name rare, and dropping a name can make a scene too small.
   """
   kept = [
     _keep_objects(scene, [_is_large(object_, scene, options) for object_ in scene.objects])
     for scene in scenes
   ]
   before, object_names = None, {}
-  while (
-    kept != before
-  ):  # a scene that goes can make a name rare, and a name that goes can leave a scene too small
+  while kept != before:
     before = kept
     object_names = _common_names(
       (object_.name for scene in before if scene.split == 'train' for object_ in scene.objects),
@@ -81,8 +78,8 @@ def select(scenes: Iterable[SceneDescription], options: OwnScenesOptions) -> Sel
     (attribute for scene in train for object_ in scene.objects for attribute in object_.attributes),
     options.min_attribute_instances,
   )
-  # Geometric predicates are always there, so that relations can be drawn from the boxes, too. A
-  # stored relation of the same name is the same predicate.
+  # Geometric predicates are always there, for random relations. A stored relation of the same name
+  # has the same predicate.
   predicate_names = (
     *COCO_PREDICATES,
     *(name for name in stored_names if name not in COCO_PREDICATES),
@@ -123,7 +120,7 @@ def _keep_objects(scene: SceneDescription, is_kept: Sequence[bool]) -> SceneDesc
 
 
 def _common_names(names: Iterable[str], min_instances: int) -> dict[str, int]:
-  """Those that occur often enough and their places: most common first, equally common ones by name."""
+  """Names that occur often enough, by rank: most common first, equally common ones by name."""
   counts = collections.Counter(names)
   common = sorted(
     (name for name in counts if counts[name] >= min_instances),
@@ -134,9 +131,7 @@ def _common_names(names: Iterable[str], min_instances: int) -> dict[str, int]:
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class ScenesConfig(tfds.core.BuilderConfig):
-  """What the records depend on; `name` spells it out, so that other values make another prepared
-  data set.
-  """
+  """What the records depend on; `name` spells it out, so other values make another data set."""
 
   source_dir: str
   image_size: tuple[int, int]  # H, W
@@ -205,7 +200,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
     }
 
   def _report(self, reading: Reading, selection: Selection):
-    """A line for each line of the file that is not used, then the counts."""
+    """Logs every line of the file that is not used, then the counts."""
     for number, (first, *others) in reading.faults.items():
       more = f' (and {len(others)} more)' if others else ''
       logging.warning('Skipped %s:%d: %s%s', scenes_file.FILE_NAME, number, first, more)
@@ -328,7 +323,5 @@ def make_builder(settings: DataSettings) -> Scenes:
 
 
 def _has_masks(content: bytes) -> bool:
-  """Whether some object has a mask; a name cannot look like this, as JSON escapes the quotation
-  marks in it.
-  """
+  """Whether some object has a mask; JSON escapes the quotation marks of names, so none matches."""
   return re.search(rb'"mask"\s*:', content) is not None

@@ -1,29 +1,29 @@
-"""A folder of a user's own scenes: images, and `scenes.jsonl` that says what is in them; read and
-checked.
+"""A folder of a user's own scenes: images, and `scenes.jsonl`, which describes them.
 
 One JSON object a line:
 
   {"file": "images/a.jpg", "split": "train",
-   "objects": [{"name": "dog", "box": [12, 30, 85.5, 96], "mask": "masks/a-dog.png", "attributes":
-   ["brown"]},
+   "objects": [{"name": "dog", "box": [12, 30, 85.5, 96], "mask": "masks/a-dog.png",
+                "attributes": ["brown"]},
                {"name": "grass", "box": [0, 60, 128, 96]}],
    "relationships": [[0, "on", 1]]}
 
-`file`           the image: a path in the folder, with "/" between its parts; images may also lie in zip archives there
+`file`           the image: a path in the folder, with "/" between its parts; images may also lie
+                 in zip archives there
 `split`          "train" (the default), "val" or "test"
 `objects`        at least one
-  `name`         a word or several; blanks around it do not count, upper and lower case do
-  `box`          [x0, y0, x1, y1], the left, top, right and bottom edge in pixels of the image as it is stored, counted
-                 from its left and top edge: 0 <= x0 < x1 <= width, 0 <= y0 < y1 <= height;
-                 fractions are fine
-  `mask`         optional, where in the image the object is, as one of
-                   the path of an image of the same size in which the object is not black polygons
-                   [[x, y, x, y, ...], ...] in pixels COCO's run lengths {"size": [height, width],
-                   "counts": a list, or compressed as text}
+  `name`         one or more words, case-sensitive; blanks around it are stripped
+  `box`          [x0, y0, x1, y1], the left, top, right and bottom edge in pixels of the image as
+                 it is stored, counted from its left and top edge: 0 <= x0 < x1 <= width,
+                 0 <= y0 < y1 <= height; fractions are fine
+  `mask`         optional, the object's pixels, as one of
+                   the path of an image of the same size, black outside the object
+                   polygons [[x, y, x, y, ...], ...] in pixels
+                   COCO's run lengths {"size": [height, width], "counts": a list, or text}
   `attributes`   optional, a list of names
-`relationships`  optional, [subject, "predicate", object] with places in `objects`, from 0
+`relationships`  optional, [subject, "predicate", object] with indices into `objects`, from 0
 
-Blank lines are skipped; keys of other names are mistakes.
+Blank lines are skipped. Keys of other names are faults.
 """
 
 import collections
@@ -54,16 +54,7 @@ EXAMPLE = '{"file": "images/a.jpg", "objects": [{"name": "dog", "box": [12, 30, 
 SPLITS = ('train', 'val', 'test')
 NEEDED_SPLITS = ('train', 'val')  # training validates on `val`
 _RESERVED_NAMES = (IMAGE_OBJECT, IN_IMAGE_PREDICATE, UNUSED_NAME)
-_MASK_MODES = (
-  '1',
-  'L',
-  'P',
-  'I',
-  'I;16',
-  'I;16B',
-  'F',
-  'RGB',
-)  # Pillow's modes without transparency
+_MASK_MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16B', 'F', 'RGB')  # without transparency
 _EXIF_ORIENTATION, _UPRIGHT = 0x0112, 1
 
 
@@ -110,9 +101,7 @@ class SceneDescription:
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-  """What a file holds: the scenes of its good lines in their order, and the faults of the others by
-  line number.
-  """
+  """The scenes of the good lines in their order, and the faults of the others by line number."""
 
   scenes: list[SceneDescription]
   faults: dict[int, list[str]]
@@ -222,9 +211,7 @@ def read_mask(source: Source, mask: Any, width: int, height: int) -> np.ndarray:
 
 
 class _Line:
-  """One line while it is checked: `faults` collects all that is wrong, `scene` is there if nothing
-  is.
-  """
+  """One line, checked: `faults` holds all that is wrong; `scene` is None if there are any."""
 
   def __init__(self, source: Source, line: bytes):
     self._source = source
@@ -333,10 +320,7 @@ def _load(line: bytes) -> dict:
     raise LineFault(
       f'not JSON: {error.msg} at column {error.colno}; expected one object a line, like {EXAMPLE}'
     ) from None
-  except (
-    RecursionError,
-    ValueError,
-  ) as error:  # nested too deep; a number with thousands of digits
+  except (RecursionError, ValueError) as error:  # too deeply nested; a number of too many digits
     raise LineFault(
       f'not usable JSON ({error}); expected one object a line, like {EXAMPLE}'
     ) from None
@@ -372,7 +356,7 @@ def _name(what: str, value) -> str:
 
 
 def _path(key: str, value) -> str:
-  """The path in its shortest spelling, so that two spellings of one file are found out."""
+  """The normalised path, so that two spellings of one file are equal."""
   if not isinstance(value, str) or not value.strip():
     raise LineFault(f'"{key}" is {describe(value)}; expected the path of an image in the folder')
   path = pathlib.PurePosixPath(value)
@@ -407,9 +391,7 @@ def _open_image(source: Source, key: str, path: str) -> PIL.Image.Image:
 
 
 def _check_upright(image: PIL.Image.Image, path: str):
-  """Viewers turn such photographs, other programs do not: nobody can say which pixels the boxes
-  mean.
-  """
+  """Viewers rotate such photographs, other programs do not, so boxes would be ambiguous."""
   orientation = image.getexif().get(_EXIF_ORIENTATION, _UPRIGHT)
   if orientation != _UPRIGHT:
     raise LineFault(
@@ -528,9 +510,7 @@ def _polygon_mask(polygons: list, width: int, height: int) -> np.ndarray:
 
 
 def _run_length_mask(runs: dict, width: int, height: int) -> np.ndarray:
-  """Decoded here, because pycocotools returns whatever lies in memory when the runs do not fill the
-  image.
-  """
+  """Decoded here, as pycocotools returns uninitialised memory where the runs are too short."""
   if set(runs) != {'size', 'counts'}:
     raise LineFault(
       f'"mask" is {describe(runs)}; expected {{"size": [height, width], "counts": ...}}'
@@ -557,8 +537,8 @@ def _run_length_mask(runs: dict, width: int, height: int) -> np.ndarray:
 
 
 def _decompress(text: str) -> list[int]:
-  """COCO's compressed run lengths: five bits a character, lowest first, from the fourth on as
-  differences.
+  """COCO's compressed run lengths: five bits a character, lowest first; differences from the fourth
+  on.
   """
   counts, value, shift = [], 0, 0
   for character in text:

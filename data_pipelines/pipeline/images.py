@@ -14,8 +14,8 @@ def read_image(file: io.BufferedIOBase, image_size: tuple[int, int]) -> np.ndarr
   """The image in RGB, resized bilinearly (with anti-aliasing), ignoring its aspect.
 
   Args:
-    file: of any format that Pillow reads, grey, CMYK and palettes too; what is transparent becomes
-    white.
+    file: of any format that Pillow reads, including grey, CMYK and palettes; transparent pixels
+      become white.
     image_size: H, W.
 
   Returns:

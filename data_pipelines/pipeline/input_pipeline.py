@@ -146,7 +146,7 @@ def evaluation_batches(
   shard_index: int = 0,
   num_shards: int = 1,
 ) -> Iterator[dict[str, np.ndarray]]:
-  """Every example of a split once, in the order of the files, with random numbers of the seed alone.
+  """Every example of a split once, in the order of the files.
 
   Args:
     builder: from `prepare`.

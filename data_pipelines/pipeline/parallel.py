@@ -14,14 +14,13 @@ Result = TypeVar('Result')
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-  """function(item) of each item, in order, computed by a thread a core; only a few items at a time
-  are in memory.
+  """Yields function(item) in order, computed by one thread per core, a few items ahead.
 
-  What `function` raises is raised here, in the item's turn; what has not begun by then, or when the
-  caller stops early, is not computed.
+  An exception of `function` is raised in the item's turn; items that have not started by then, or
+  when the caller stops early, are cancelled.
 
-  Threads, because decoding, resizing and drawing of images release the interpreter; processes would
-  import this program's main module again.
+  Threads, as decoding and resizing of images release the GIL; processes would import the main
+  module again.
   """
   num_threads = os.cpu_count() or 1
   pool = concurrent.futures.ThreadPoolExecutor(num_threads)

@@ -96,9 +96,7 @@ def open_data_set(data_dir: str, name: str | None = None) -> tfds.core.DatasetBu
 
 
 def _newest_versions(root: pathlib.Path) -> dict[str, pathlib.Path]:
-  """The prepared directories by their path in `root`, which leaves out the version unless `root` is
-  that itself.
-  """
+  """The prepared directories by their path in `root`, without the version."""
   if (root / _INFO_FILE).is_file():
     return {root.name: root}
   found = {}
@@ -117,8 +115,9 @@ def _newest_versions(root: pathlib.Path) -> dict[str, pathlib.Path]:
 def whole_slots(
   builder: tfds.core.DatasetBuilder, relations: str, max_objects: int | None = None
 ) -> tuple[int, int]:
-  """The fewest max_objects and max_triples that no scene of any split exceeds, once cut to
-  `max_objects` if given.
+  """The least max_objects and max_triples that hold every scene of every split.
+
+  Scenes are cut to `max_objects` first, if given.
   """
   num_objects, num_stored = (
     records.metadata_of(builder)[key] for key in ('max_objects', 'max_relations')
@@ -170,7 +169,7 @@ class SplitVisits:
     )
 
   def scenes(self, num_scenes: int | None = None) -> Iterator[PreparedScene]:
-    """The scenes as `input_pipeline.evaluation_batches` gives them; the first `num_scenes`, or all."""
+    """The first `num_scenes` scenes, or all, as in `input_pipeline.evaluation_batches`."""
     # Subsampling changes no scene that fits the slots.
     settings = VisitSettings.from_values(
       {
@@ -196,7 +195,7 @@ class SplitVisits:
       for batch in batches
       for row in range(_BATCH_SIZE)
     )
-    # The ids end first, where the last batch is filled up with rows of zeros.
+    # There are fewer ids than rows, as the last batch is filled up with rows of zeros.
     for image_id, row in zip(
       itertools.islice(image_ids(self.builder, self.split), num_scenes), rows, strict=False
     ):
@@ -204,7 +203,7 @@ class SplitVisits:
 
 
 def image_ids(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[str]:
-  """The ids of a split's images in the order of the files, which is that of `evaluation_batches`."""
+  """The ids of a split's images in the order of the files, as in `evaluation_batches`."""
   paths = [str(path) for path in builder.info.splits[split].filepaths]
   feature = {'image_id': tf.io.FixedLenFeature([], tf.string)}
   ids = tf.data.TFRecordDataset(paths).map(

@@ -1,6 +1,4 @@
-"""Files of a data set as it is distributed: lying in a directory, or still in the zip archives
-there.
-"""
+"""Files of a data set as it is distributed: unpacked in a directory, or in zip archives there."""
 
 import dataclasses
 import io
@@ -20,21 +18,19 @@ from absl import logging
 
 from data_pipelines.scene_graphs.errors import UserError
 
-_LOCAL_HEADER = struct.Struct(
-  '<4s22xHH'
-)  # what precedes a member: signature, lengths of its name and of extra fields
+# Of the header before a member: signature, lengths of its name and of extra fields.
+_LOCAL_HEADER = struct.Struct('<4s22xHH')
 _SIGNATURE = b'PK\x03\x04'
 
 
 class Source:
-  """The files under a directory and in the zip archives that lie in it; safe to read from several
-  threads.
+  """The files under a directory and in the zip archives in it; thread-safe.
 
-  A file that lies unpacked comes before one of the same path in an archive. Archives are looked for
-  in the directory itself and in its folder `annotations`. What an archive in a folder holds is
-  found with that folder before its path and without it, as it may have been unpacked in either
-  place. An archive FOLDER.zip inside an archive, which is how COCO distributes its panoptic masks,
-  is searched for the files of FOLDER.
+  An unpacked file precedes one of the same path in an archive. Archives are searched for in the
+  directory itself and in its folder `annotations`. A member of an archive in a folder is found with
+  and without that folder before its path, as the archive may have been unpacked in either place. An
+  archive FOLDER.zip inside an archive, as in COCO's panoptic annotations, is searched for the files
+  of FOLDER.
   """
 
   def __init__(self, directory: str | os.PathLike):
@@ -44,7 +40,7 @@ class Source:
     self._lock = threading.RLock()
 
   def find(self, *paths: str) -> str | None:
-    """The first of the relative paths that there is, None if there is none of them."""
+    """The first of the relative paths that exists; None if none does."""
     return next(
       (path for path in paths if (self.directory / path).is_file() or self._locate(path)), None
     )
@@ -58,10 +54,11 @@ class Source:
     return member.file_size
 
   def open(self, path: str) -> io.BufferedIOBase:
-    """The file, to be read; from an archive, its sum is checked when its end is reached.
+    """The file, opened for reading; in an archive, its checksum is verified at its end.
 
-    Raises FileNotFoundError if there is no such file, zipfile.BadZipFile, zlib.error or OSError,
-    here or in reading, if it cannot be read.
+    Raises:
+      FileNotFoundError: there is no such file.
+      zipfile.BadZipFile, zlib.error, OSError: it cannot be read; also raised while reading.
     """
     unpacked = self.directory / path
     if unpacked.is_file():
@@ -78,7 +75,7 @@ class Source:
     return sorted(name for name in found if name and '/' not in name)
 
   def missing(self, paths: Iterable[str]) -> list[str]:
-    """Those of the relative paths that there are not."""
+    """Those of the relative paths that do not exist."""
     return [path for path in paths if self.find(path) is None]
 
   def _member(self, path: str) -> tuple['_Archive', zipfile.ZipInfo]:
@@ -97,9 +94,7 @@ class Source:
     return None
 
   def _archives_of(self, path: str) -> Iterator['_Archive']:
-    """The archives that may hold the path; those within others come last, as opening them may take
-    seconds.
-    """
+    """The archives that may hold the path; nested ones last, as opening them may take seconds."""
     archives = self._opened()
     yield from archives
     for archive in archives:
@@ -136,9 +131,7 @@ class Source:
       return self._nested[key]
 
   def _unpack(self, archive: '_Archive', member: zipfile.ZipInfo, name: str) -> '_Region':
-    """The member in a temporary file that goes with this object: one cannot jump to and fro in
-    compressed bytes.
-    """
+    """The member, which is not seekable, in a temporary file that is deleted with this object."""
     logging.info('%s: unpacking %.1f MB, for the time of this run.', name, member.file_size / 1e6)
     directory = tempfile.mkdtemp()
     weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
@@ -158,9 +151,7 @@ class Source:
 
 
 class _Archive:
-  """What one zip archive holds. Every reader opens the file anew, so that threads do not wait for
-  one another.
-  """
+  """The members of one zip archive; every reader opens the file again, so threads do not wait."""
 
   def __init__(self, region: '_Region', folder: str, name: str):
     self.name = name
@@ -193,7 +184,7 @@ class _Archive:
       raise
 
   def region_of(self, member: zipfile.ZipInfo) -> '_Region':
-    """Where the bytes of a member lie that is stored as it is."""
+    """Where the bytes of an uncompressed member are."""
     with self._region.open() as file:
       return _Region(
         self._region.path, self._region.start + self._data_start(file, member), member.file_size

@@ -1,6 +1,4 @@
-"""What a split consists of, counted over its scenes, and how much of a padded batch would be
-padding.
-"""
+"""Statistics of a split: objects, relations, areas, and the share of padding in a batch."""
 
 import collections
 import dataclasses
@@ -79,19 +77,22 @@ def count(scenes: Iterable[PreparedScene]) -> SplitStatistics:
 
 
 def smallest_slots(needed: np.ndarray, share: float) -> int:
-  """The fewest slots that hold at least `share` of the scenes, which need int[S] `needed` slots
-  each.
+  """The fewest slots that hold at least `share` of the scenes.
+
+  Args:
+    needed: int[S], the slots that each scene needs.
+    share: in (0, 1].
   """
   return int(np.sort(needed)[math.ceil(share * len(needed)) - 1])
 
 
 def padding_share(needed: np.ndarray, num_slots: int) -> float:
-  """The share of `num_slots` slots a scene that holds padding; larger scenes count as cut to them."""
+  """The mean share of padding among `num_slots` slots; larger scenes are cut to them."""
   return 1 - float(np.minimum(needed, num_slots).mean()) / num_slots
 
 
 def report(statistics: SplitStatistics, visits: SplitVisits) -> str:
-  """The statistics of these visits as text to read, many lines."""
+  """The statistics of these visits as text of many lines."""
   vocabulary = visits.vocabulary
   num_scenes, num_objects = len(statistics.num_objects), len(statistics.areas)
   num_classes = len(set(vocabulary.object_names) - {UNUSED_NAME, IMAGE_OBJECT})
@@ -141,7 +142,7 @@ def _histogram(values: np.ndarray) -> list[str]:
 
 
 def _common(counts: collections.Counter[str]) -> list[str]:
-  """The names with their counts in two columns, most and least common; in one where they are few."""
+  """Names and counts in two columns, the most and the least common; in one if they are few."""
   ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
   total = counts.total()
   entries = [f'{name:24} {number:8d} {_percent(number / total):>7}' for name, number in ordered]

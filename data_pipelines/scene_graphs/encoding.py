@@ -1,13 +1,18 @@
-"""From one scene to arrays of fixed shapes: cropped masks and padded graphs, in NumPy."""
+"""One scene as arrays of fixed shapes: cropped masks and padded graphs, in NumPy."""
+
+from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Bool, Float, Shaped, UInt8
 
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 
 
-def crop_mask(mask: np.ndarray, box: np.ndarray, mask_size: int) -> np.ndarray:
+def crop_mask(
+  mask: Bool[np.ndarray, 'H W'], box: Float[np.ndarray, '4'], mask_size: int
+) -> UInt8[np.ndarray, 'M M']:
   """The part of a mask that lies in a box, resized to a square.
 
   The box is rounded to whole pixels and is at least one pixel wide and high; the crop is resampled
@@ -35,7 +40,7 @@ def crop_mask(mask: np.ndarray, box: np.ndarray, mask_size: int) -> np.ndarray:
 def _resample_rows(values: np.ndarray, size: int) -> np.ndarray:
   """[H, W] -> float32[size, W]: bilinear, each from the two nearest rows; those outside are zeros.
 
-  No matrix product, though it is one: BLAS would start threads of its own in each of those that
+  Not written as a matrix product: BLAS would start threads of its own in each of the threads that
   prepare images.
   """
   length = len(values)
@@ -52,7 +57,7 @@ def _resample_rows(values: np.ndarray, size: int) -> np.ndarray:
 
 def pad_scene_graph(
   graph: SceneGraph, vocabulary: Vocabulary, max_objects: int, max_triples: int, where: str
-) -> dict[str, np.ndarray]:
+) -> Mapping[str, Shaped[np.ndarray, '...']]:
   """One graph as the arrays of a `SceneBatch` without the batch axis.
 
   Slot 0 is `__image__`, the graph's objects follow in their order; its relationships come first

@@ -45,6 +45,10 @@ class SettingsError(UserError):
     self.source = source
     super().__init__(self.text(lambda name: name))
 
+  def __reduce__(self):
+    # By default exceptions are pickled by their message alone, which is no argument of this class.
+    return type(self), (self.faults, self.source)
+
   def text(self, spell: Callable[[str], str]) -> str:
     """All faults in one line, each setting as `spell` writes it."""
     lines = [fault.text(spell) for fault in self.faults]

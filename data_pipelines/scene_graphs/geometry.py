@@ -3,16 +3,22 @@
 The rule, for a subject s and an object o (origin at the top left, so y grows downwards): if the box
 of s strictly contains that of o, s is "surrounding" o; if it lies strictly inside, "inside";
 otherwise the direction from the centre of o to the centre of s decides among "right of" (from -45
-degrees, excluding 45), "below" (from 45, excluding 135), "left of" (from 135 to -135, both included)
-and "above" (the rest). A centre is the mean position of the mask's pixels.
+degrees, excluding 45), "below" (from 45, excluding 135), "left of" (from 135 to -135, both
+included) and "above" (the rest). A centre is the mean position of the mask's pixels.
 
 `pipeline/relation_ops.py` computes the same with TensorFlow.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from jaxtyping import Float32, Int, Shaped
 
 
-def mask_centres(boxes: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def mask_centres(
+  boxes: Float32[np.ndarray, '*N 4'], masks: Shaped[np.ndarray, '*N M M']
+) -> Float32[np.ndarray, '*N 2']:
   """Mean position of the mask's pixels in the image; the middle of the box where a mask is empty.
 
   Args:
@@ -22,26 +28,26 @@ def mask_centres(boxes: np.ndarray, masks: np.ndarray) -> np.ndarray:
   Returns:
     float32[..., 2] x, y.
   """
-  masks = np.asarray(masks, np.float32)
-  position = np.arange(masks.shape[-1], dtype=np.float32)
-  extent = masks.sum((-2, -1))[..., None] * max(masks.shape[-1] - 1, 1)
+  weights = np.asarray(masks, np.float32)
+  position = np.arange(weights.shape[-1], dtype=np.float32)
+  extent = weights.sum((-2, -1))[..., None] * max(weights.shape[-1] - 1, 1)
   # Sums of whole numbers are exact in any order, so TensorFlow arrives at the same centres.
-  moments = np.stack([masks.sum(-2) @ position, masks.sum(-1) @ position], -1)
+  moments = np.stack([weights.sum(-2) @ position, weights.sum(-1) @ position], -1)
   share = np.where(extent > 0, moments / np.maximum(extent, 1), np.float32(0.5))
   return boxes[..., :2] + share * (boxes[..., 2:] - boxes[..., :2])
 
 
 def geometric_predicate(
-  subject_box: np.ndarray,
-  object_box: np.ndarray,
-  subject_centre: np.ndarray,
-  object_centre: np.ndarray,
-) -> np.ndarray:
+  subject_box: Float32[np.ndarray, '*N 4'],
+  object_box: Float32[np.ndarray, '*N 4'],
+  subject_centre: Float32[np.ndarray, '*N 2'],
+  object_centre: Float32[np.ndarray, '*N 2'],
+) -> Int[np.ndarray, '*N']:
   """The geometric relation of subject to object.
 
   Args:
-    subject_box, object_box: [..., 4] x0, y0, x1, y1.
-    subject_centre, object_centre: [..., 2] x, y, see `mask_centres`.
+    subject_box, object_box: float32[..., 4] x0, y0, x1, y1.
+    subject_centre, object_centre: float32[..., 2] x, y, see `mask_centres`.
 
   Returns:
     int64[...]: the index into `vocabulary.GEOMETRIC_PREDICATES`.
@@ -58,9 +64,10 @@ def geometric_predicate(
   return np.select([is_outer, is_inner], [5, 4], direction)
 
 
-def contains(outer, inner, all_along):
-  """bool[...]: whether box [..., 4] `outer` strictly contains `inner` (arrays or tensors, with
-  their `all`).
+def contains(outer: Any, inner: Any, all_along: Callable[[Any, int], Any]) -> Any:
+  """bool[...]: whether boxes [..., 4] `outer` strictly contain `inner`.
+
+  Arrays with `np.all`, or tensors with `tf.reduce_all`.
   """
   return all_along(outer[..., :2] < inner[..., :2], -1) & all_along(
     outer[..., 2:] > inner[..., 2:], -1

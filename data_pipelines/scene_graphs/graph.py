@@ -1,6 +1,4 @@
-"""Scene graphs as people write them: names in JSON, checked strictly, every fault named in one
-line.
-"""
+"""Scene graphs as people write them: names in JSON, checked strictly."""
 
 import dataclasses
 import json
@@ -10,10 +8,8 @@ from collections.abc import Sequence
 from data_pipelines.scene_graphs.errors import UserError
 
 EXAMPLE = '{"objects": ["sky", "grass"], "relationships": [[0, "above", 1]]}'
-IMAGE_OBJECT = (
-  '__image__'  # the object that stands for the whole image; every graph gets one, with id 0
-)
-IN_IMAGE_PREDICATE = '__in_image__'  # joins every object to it, with id 0
+IMAGE_OBJECT = '__image__'  # stands for the whole image; every graph gets one, with id 0
+IN_IMAGE_PREDICATE = '__in_image__'  # relates every object to `__image__`; id 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,10 +60,7 @@ def parse_scene_graphs(text: str, source: str) -> list[SceneGraph]:
       f'{source}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}; '
       f'expected a scene graph like {EXAMPLE}'
     ) from None
-  except (
-    RecursionError,
-    ValueError,
-  ) as error:  # nested too deep; a number with thousands of digits
+  except (RecursionError, ValueError) as error:  # too deeply nested; a number of too many digits
     raise UserError(
       f'{source}: not usable JSON ({error}); expected a scene graph like {EXAMPLE}'
     ) from None
@@ -84,7 +77,7 @@ def to_json(graphs: Sequence[SceneGraph]) -> str:
 
 
 def describe(value) -> str:
-  """The value as a message shows it: JSON on one line, shortened."""
+  """The value for a message: JSON on one line, shortened."""
   text = json.dumps(value, ensure_ascii=False)
   return text if len(text) <= 60 else text[:57] + '...'
 

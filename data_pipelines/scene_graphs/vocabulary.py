@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Vocabulary:
           'model: '
           f'{shown}{", ..." if len(missing) > 5 else ""}; use the data set that it was trained '
           'with, or '
-          'train another --workdir'
+          'train into another work directory'
         )
       return np.array([known.get(name, 0) for name in names], np.int32)
 
@@ -91,7 +92,7 @@ class Vocabulary:
     }
 
   @classmethod
-  def from_dict(cls, values: Mapping[str, Sequence[str] | Mapping[str, int]]) -> 'Vocabulary':
+  def from_dict(cls, values: Mapping[str, Any]) -> 'Vocabulary':
     """From the published format; the lists by id decide."""
     for key, first in (
       ('object_idx_to_name', IMAGE_OBJECT),

@@ -29,9 +29,7 @@ FIRST_VAL_INDEX = 2**31  # so the val pictures stay the same when there are more
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class StorybookConfig(tfds.core.BuilderConfig):
-  """What the records depend on; `name` spells it out, so that other values make another prepared
-  data set.
-  """
+  """What the records depend on; `name` spells it out, so other values make another data set."""
 
   image_size: tuple[int, int]  # H, W; H == W
   mask_size: int  # M
@@ -41,9 +39,8 @@ class StorybookConfig(tfds.core.BuilderConfig):
 class Storybook(tfds.core.GeneratorBasedBuilder):
   """Pictures of meadows, shores, snow and roads with exact boxes, masks and relations."""
 
-  VERSION = tfds.core.Version(
-    '2.0.0'
-  )  # raise it whenever a picture changes: it keeps old prepared records apart
+  # To be raised whenever a picture changes, so that old records are not used.
+  VERSION = tfds.core.Version('2.0.0')
   RELEASE_NOTES = {'2.0.0': 'Records have attributes.'}
   builder_config: StorybookConfig  # pyright: ignore[reportIncompatibleMethodOverride]
 
@@ -70,8 +67,7 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
 
   def _generate_examples(self, indices: range) -> Iterator[tuple[int, dict]]:
     config, metadata = self.builder_config, metadata_of(self)
-    # One process: a worker would import its parent's main module, all of JAX perhaps, to save
-    # seconds of drawing.
+    # One process: workers would import the main module, perhaps all of JAX, to save seconds.
     for index in indices:
       scene = draw_scene(config.options.scene_seed, index, config.image_size[0])
       metadata['max_objects'] = max(metadata['max_objects'], len(scene.names))

@@ -1,6 +1,4 @@
-"""How the storybook draws living things and those that look like them; each function draws one pose
-from `rng`.
-"""
+"""Figures of people, animals and snowmen; each function makes one random pose."""
 
 import numpy as np
 

@@ -1,6 +1,4 @@
-"""How the storybook draws things of the sky, plants, buildings and toys; each function draws one
-variant from `rng`.
-"""
+"""Figures of the sky, plants, buildings and toys; each function makes one random variant."""
 
 import itertools
 

@@ -1,6 +1,4 @@
-"""The grounds and skies of the storybook: how they divide the picture, and where on them things may
-stand.
-"""
+"""The grounds and skies of the storybook, and the zones on them where things may stand."""
 
 import dataclasses
 from collections.abc import Callable
@@ -53,9 +51,7 @@ COLOURS = {
 
 @dataclasses.dataclass(frozen=True)
 class Zone:
-  """A trapezoid where feet may stand: x from `left` to `right`, given at the heights `top` and
-  `bottom`.
-  """
+  """A trapezoid where feet may stand: x from `left` to `right`, each at `top` and `bottom`."""
 
   top: float
   bottom: float
@@ -70,7 +66,7 @@ class Zone:
 
 @dataclasses.dataclass(frozen=True)
 class Ground:
-  """A ground or sky: a polygon filled by a vertical gradient, with details that are clipped to it."""
+  """A ground or sky: a polygon with a vertical gradient, and details that are clipped to it."""
 
   name: str
   outline: np.ndarray  # float64[n, 2] in the picture's frame
@@ -86,9 +82,7 @@ class Ground:
 
 @dataclasses.dataclass(frozen=True)
 class Landscape:
-  """Grounds from back to front, the sky first, and how they stand to each other as (index,
-  predicate, index).
-  """
+  """Grounds from back to front, the sky first, and relations (index, predicate, index) of them."""
 
   grounds: tuple[Ground, ...]
   relations: tuple[tuple[int, str, int], ...]

@@ -1,4 +1,4 @@
-"""Decides what a picture of the storybook shows and finds places for it."""
+"""Chooses the things of a storybook picture at random and places them."""
 
 import dataclasses
 
@@ -27,9 +27,7 @@ class Thing:
 
 
 def wishes(rng: np.random.Generator, landscape: Landscape, most: int) -> list[tuple[str, int]]:
-  """What should be in the picture: at most `most` pairs of a kind and the index of the ground that
-  carries it.
-  """
+  """At most `most` random pairs of a kind and the index of the ground that carries it."""
   names = [ground.name for ground in landscape.grounds]
   count = min(most, 1 + rng.choice(6, p=(0.02, 0.08, 0.2, 0.28, 0.26, 0.16)))
   carriers = [index for index, ground in enumerate(landscape.grounds) if ground.zones]
@@ -84,7 +82,7 @@ def _surprise(rng: np.random.Generator, names: list[str], wish: tuple[str, int])
 def place_things(
   rng: np.random.Generator, landscape: Landscape, wanted: list[tuple[str, int]]
 ) -> list[Thing]:
-  """Places for what is wanted, as far as there is room."""
+  """Random places for what is wanted, as far as there is room."""
   scale = 1 - 0.05 * max(0, len(wanted) - 2)  # the more, the smaller
   placed = []
   for name, ground in wanted:
@@ -201,9 +199,7 @@ def _place_on_ground(
   neighbour: Thing | None,
   hiding: bool,
 ) -> Placement | None:
-  """A random place in one of the ground's zones, or one that is next to or, if `hiding`, behind a
-  neighbour.
-  """
+  """A random place in a zone of the ground; next to a neighbour, or behind it if `hiding`."""
   kind, carrier, horizon = (
     KINDS[candidate.name],
     landscape.grounds[candidate.ground],
@@ -241,7 +237,7 @@ def _place_on_ground(
 
 
 def _hidden_share(thing: Thing, other: Thing) -> float:
-  """How much of the extent of whichever is farther away lies behind the other one."""
+  """The share of the farther thing's extent that is behind the nearer one."""
   width = min(thing.extent[2], other.extent[2]) - max(thing.extent[0], other.extent[0])
   height = min(thing.extent[3], other.extent[3]) - max(thing.extent[1], other.extent[1])
   if width <= 0 or height <= 0:

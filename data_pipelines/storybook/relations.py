@@ -1,6 +1,4 @@
-"""How the things of a storybook picture stand to each other, known exactly because the picture was
-composed.
-"""
+"""The relations in a storybook picture, which follow exactly from its composition."""
 
 import numpy as np
 
@@ -18,9 +16,7 @@ Layers = list[Ground | Thing]
 def relations_of(
   rng: np.random.Generator, landscape: Landscape, layers: Layers
 ) -> tuple[Relation, ...]:
-  """True relations between layers, at most MAX_RELATIONS: what carries each thing, and a choice of
-  the others.
-  """
+  """At most MAX_RELATIONS true relations: those to what carries each thing, and random others."""
   ground_layer = [index for index, layer in enumerate(layers) if isinstance(layer, Ground)]
   grounds = [layer for layer in layers if isinstance(layer, Ground)]
   carried = [(index, layer) for index, layer in enumerate(layers) if isinstance(layer, Thing)]

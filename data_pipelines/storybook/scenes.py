@@ -1,6 +1,4 @@
-"""Composes and draws the pictures of the storybook: an image, exact masks and boxes, and true
-relations.
-"""
+"""Composes and draws the storybook's scenes: image, exact masks and boxes, true relations."""
 
 import dataclasses
 import itertools
@@ -15,9 +13,7 @@ from data_pipelines.storybook.relations import Layers, relations_of
 from data_pipelines.storybook.things import BEHIND_MOUNTAINS, KINDS
 
 MAX_OBJECTS = 9
-COMPOSITION_SIZE = (
-  64  # what can be seen well enough is decided at this size, so every size shows the same objects
-)
+COMPOSITION_SIZE = 64  # visibility is decided at this size, so every size shows the same objects
 LEAST_AREA = 0.01  # share of the picture that an object must show,
 LEAST_SIDE = 5  # pixels at the composition size of either side of its box, and
 LEAST_VISIBLE = 0.35  # the share of a thing that must not be hidden
@@ -45,9 +41,7 @@ class StorybookScene:
 
 
 def draw_scene(seed: int, index: int, size: int = 64) -> StorybookScene:
-  """Picture `index` of the storybook `seed`: the same at every call, and the same composition at
-  every size.
-  """
+  """Scene `index` of the storybook `seed`; its composition is the same at every size."""
   rng = np.random.default_rng((seed, index))
   while True:
     landscape = random_landscape(rng)
@@ -74,9 +68,7 @@ def tight_box(mask: np.ndarray) -> np.ndarray:
 
 
 def _in_paint_order(landscape: Landscape, placed: list[Thing]) -> Layers:
-  """The sky and what shines or drifts behind mountains, the other grounds, what flies, what stands:
-  far before near.
-  """
+  """Far before near: sky, what is behind mountains, the other grounds, what flies, what stands."""
   behind = [thing for thing in placed if thing.name in BEHIND_MOUNTAINS]
   flying = [
     thing for thing in placed if not KINDS[thing.name].sits and thing.name not in BEHIND_MOUNTAINS
@@ -89,7 +81,7 @@ def _in_paint_order(landscape: Landscape, placed: list[Thing]) -> Layers:
 
 
 def _keep_visible(layers: Layers) -> Layers | None:
-  """The layers that can be seen well enough; None if a ground is hidden or nothing is left."""
+  """The layers that are visible enough; None if a ground is hidden or no thing is left."""
   free = np.ones((COMPOSITION_SIZE, COMPOSITION_SIZE), np.float32)
   kept = []
   for layer in reversed(layers):
@@ -113,9 +105,7 @@ def _keep_visible(layers: Layers) -> Layers | None:
 
 
 def _silhouettes(layers: Layers, size: int) -> np.ndarray:
-  """bool[N, size, size] where each layer covers more than half of a pixel, less the grounds in
-  front of it.
-  """
+  """bool[N, size, size]: each layer's pixels that it covers by half, less the grounds in front."""
   free = np.ones((size, size), np.float32)
   masks = []
   for layer in reversed(layers):

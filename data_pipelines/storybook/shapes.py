@@ -1,5 +1,4 @@
-"""Vector shapes of the storybook: filled polygons that are painted in colour and, in white, give an
-object's coverage.
+"""Vector shapes of the storybook: filled polygons, which give pixels and coverage.
 
 Figures are described in their own frame: x to the right of the figure's middle, y *up* from its
 foot, one unit = the figure's nominal height. A `Placement` puts them into the picture, whose frame
@@ -39,9 +38,7 @@ Figure = tuple[Shape, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-  """Where a figure's foot stands in the picture, and how large: `height` is the length of one
-  figure unit.
-  """
+  """The position of a figure's foot in the picture; `height` is the length of a figure unit."""
 
   x: float
   y: float
@@ -60,6 +57,7 @@ class Placement:
 
 
 def place(figure: Figure, placement: Placement) -> Figure:
+  """The figure in the picture's frame."""
   points = placement.apply(np.concatenate([shape.points for shape in figure]))
   ends = np.cumsum([len(shape.points) for shape in figure])
   return tuple(

@@ -1,4 +1,4 @@
-"""What may be in a storybook picture: every kind of thing, how large it is and where it is at home."""
+"""The kinds of things in storybook pictures: their figures, sizes and habitats."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,10 +14,10 @@ class Kind:
   """A class of things.
 
   Attributes:
-    draw: one variant of it.
+    draw: makes the figure of one variant.
     heights: least and greatest length of a figure unit, a share of the picture, at a middle
-    distance.
-    predicate: how it stands to the ground that carries it.
+      distance.
+    predicate: its relation to the ground that carries it.
     flock: the chance that a picture about it shows several.
     sits: whether feet stand on the ground, so that distance makes it smaller.
     swims: whether it is in the water rather than on it.
@@ -128,18 +128,11 @@ STORIES = (
 STORY_CHANCE = 0.6
 BEHIND_MOUNTAINS = ('sun', 'moon', 'star', 'cloud')
 ONE_OF_A_KIND = ('sun', 'moon', 'lighthouse')
-HIDING_PLACES = (
-  'tree',
-  'pine',
-  'house',
-  'bush',
-  'rock',
-  'lighthouse',
-)  # likely to stand behind somebody
+HIDING_PLACES = ('tree', 'pine', 'house', 'bush', 'rock', 'lighthouse')  # often behind somebody
 
 
 def support_predicate(kind: str, ground: str) -> str:
-  """How a thing stands to what carries it: a boat is in the sea and on the grass."""
+  """The relation of a thing to what carries it: a boat is in the sea, but on the grass."""
   if ground in ('sea', 'sky', 'night sky'):
     return 'in'
   predicate = KINDS[kind].predicate

@@ -1,8 +1,7 @@
-"""Visual Genome's annotation files: which images, objects and relations are kept, and under which
-names.
+"""Visual Genome's annotation files: the images, objects and relations that are kept.
 
-Everything here follows the preprocessing of the published code, its oddities included, because the
-published models were trained on what it makes; comments name the oddities.
+Everything here follows the preprocessing of the published code, oddities included, as the published
+models were trained on its output; comments name the oddities.
 """
 
 import collections
@@ -35,7 +34,7 @@ SPLIT_FILES = ('splits.json', 'vg_splits.json')  # the first one that there is
 SPLITS = ('train', 'val', 'test')
 MAX_ATTRIBUTES = 30  # of one object; further ones are dropped
 
-# All that is read of the JSON objects; the rest of a gigabyte is dropped while it is parsed.
+# The keys that are read; all others are dropped while a gigabyte is parsed.
 _KEYS = frozenset(
   (
     'image_id',
@@ -61,16 +60,25 @@ _KEYS = frozenset(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ObjectAnnotation:
+  """An object that is kept.
+
+  Attributes:
+    object_id: Visual Genome's.
+    class_id: of the vocabulary.
+    box: left, top, width, height in pixels; may reach out of the image.
+    attribute_ids: at most MAX_ATTRIBUTES.
+  """
+
   object_id: int
   class_id: int
-  box: tuple[
-    int, int, int, int
-  ]  # left, top, width, height in pixels, which may reach out of the image
+  box: tuple[int, int, int, int]
   attribute_ids: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RelationAnnotation:
+  """A relation that is kept."""
+
   relationship_id: int
   subject: int  # index into the scene's objects, as is `object`
   predicate_id: int
@@ -79,7 +87,7 @@ class RelationAnnotation:
 
 @dataclasses.dataclass(frozen=True)
 class ImageAnnotation:
-  """An image with those of its objects and relations that are kept, in the order of the files."""
+  """An image with those of its objects and relations that are kept, in file order."""
 
   image_id: int
   path: str  # relative, such as VG_100K/1.jpg
@@ -121,13 +129,13 @@ class Annotations:
   _known_objects: Mapping[int, _KnownObject]  # by object id
   _object_ids: Mapping[int, list[int]]  # by image id, as the following
   _attribute_ids: Mapping[int, Mapping[int, tuple[int, ...]]]  # by object id in turn
-  _relationships: Mapping[
-    int, list[tuple[int, int, str, int]]
-  ]  # relationship, subject, predicate name, object
+  # Ids of relationship and subject, name of the predicate, id of the object.
+  _relationships: Mapping[int, list[tuple[int, int, str, int]]]
 
   def scenes(self, split: str) -> Iterator[ImageAnnotation]:
-    """The scenes of a split with as many objects and relations as the options ask for, in the order
-    of its file.
+    """The images of a split that have as many objects and relations as the options ask for.
+
+    They come in the order of the split file.
     """
     options = self._options
     for image_id in self._image_ids[split]:
@@ -183,7 +191,7 @@ def split_file(source: Source) -> str:
 
 
 def read(source: Source, options: VisualGenomeOptions) -> Annotations:
-  """Reads all annotation files, one at a time: parsed, the largest takes gigabytes.
+  """Reads all annotation files, one at a time, as the largest takes gigabytes once parsed.
 
   Raises:
     UserError: a file is cut off or not in Visual Genome's format.
@@ -309,9 +317,7 @@ def _read_relationships(
   all_ids: set[int],
   known_objects: Mapping[int, _KnownObject],
 ) -> tuple[tuple[str, ...], dict[int, list[tuple[int, int, str, int]]]]:
-  """The names by predicate id, and the relationships between known objects by image id, whatever
-  their predicate.
-  """
+  """The names by predicate id, and all relationships between known objects by image id."""
   aliases = _read_aliases(source, RELATIONSHIP_ALIASES)
   entries = _read_entries(source, RELATIONSHIPS, 'relationships', all_ids)
   with _expecting(
@@ -357,7 +363,7 @@ def _of_images(entries: Mapping[int, list[dict]], image_ids: set[int]) -> Iterat
 
 
 def _count_names(named: Iterable[Iterable[str]]) -> collections.Counter:
-  """How many of the things have a name, first seen first; a thing that has it twice counts once."""
+  """In how many things each name occurs, in order of first occurrence."""
   counts = collections.Counter()
   for names in named:
     counts.update(dict.fromkeys(names, 1))
@@ -378,7 +384,7 @@ def _known_objects(
   class_ids: Mapping[str, int],
   min_object_size: int,
 ) -> dict[int, _KnownObject]:
-  """The objects that are large enough, each with the class of the first of its names that has one."""
+  """The objects that are large enough, with the class of the first name that has one."""
   known, ids = {}, []
   for object_ in objects:
     names = (aliases.get(name, name) for name in object_['names'])
@@ -474,9 +480,7 @@ def _warn_of_repeated(ids: Iterable[int], what: str):
 
 @contextlib.contextmanager
 def _expecting(source: Source, file: str, expected: str) -> Iterator[None]:
-  """A UserError that names the file and its format in the place of what entries of another format
-  lead to.
-  """
+  """Turns what entries of another format raise into a UserError that names file and format."""
   try:
     yield
   except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

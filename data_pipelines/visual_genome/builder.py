@@ -1,6 +1,4 @@
-"""Visual Genome 1.4 as a tensorflow-datasets builder: from its own files to records at training
-size.
-"""
+"""Visual Genome 1.4 as a tensorflow-datasets builder: records at training size."""
 
 import dataclasses
 import zipfile
@@ -19,17 +17,13 @@ from data_pipelines.settings.data_settings import DataSettings
 from data_pipelines.visual_genome import annotations as visual_genome_annotations
 from data_pipelines.visual_genome.options import VisualGenomeOptions
 
-IMAGE_FOLDERS = {
-  'VG_100K': 'images.zip',
-  'VG_100K_2': 'images2.zip',
-}  # with the archives that hold them
+# With the archives that hold them.
+IMAGE_FOLDERS = {'VG_100K': 'images.zip', 'VG_100K_2': 'images2.zip'}
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class VisualGenomeConfig(tfds.core.BuilderConfig):
-  """What the records depend on; `name` spells it out, so that other values make another prepared
-  data set.
-  """
+  """What the records depend on; `name` spells it out, so other values make another data set."""
 
   source_dir: str
   image_size: tuple[int, int]  # H, W
@@ -117,7 +111,7 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
 
 
 def encode_scene(scene: visual_genome_annotations.ImageAnnotation) -> dict:
-  """All features of a record but the image; see `record.record_features`."""
+  """All features of a record but the image; see `records.record_features`."""
   boxes = np.array([object_.box for object_ in scene.objects], np.float64).reshape(-1, 2, 2)
   boxes[:, 1] += boxes[:, 0]  # from left, top, width, height to x0, y0, x1, y1
   # The published loader leaves the parts of boxes outside of the image; records hold boxes in [0,
@@ -180,7 +174,7 @@ def make_builder(settings: DataSettings) -> VisualGenome:
 
 
 def _missing(source: Source, with_images: bool) -> list[str]:
-  """What there is not of the files, by name."""
+  """The names of the files that are missing."""
   annotations, aliases = visual_genome_annotations.ANNOTATIONS, visual_genome_annotations.ALIASES
   missing = [f'{file} ({file}.zip)' for file in source.missing(annotations)] + source.missing(
     aliases

@@ -2,15 +2,11 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from data_pipelines.scene_graphs.errors import Fault
 from sg2im_jax.losses import GENERATOR_TERMS
 from sg2im_jax.metrics.image_metrics import KID
 from sg2im_jax.metrics.layout_metrics import LAYOUT_METRICS
-
-if TYPE_CHECKING:
-  from sg2im_jax.settings import Settings
 
 # Of every metric that can tell it: whether higher is better. Spreads have no better direction.
 HIGHER_IS_BETTER: dict[str, bool] = {
@@ -23,14 +19,19 @@ HIGHER_IS_BETTER: dict[str, bool] = {
 }
 
 
-def faults(settings: 'Settings') -> Iterator[Fault]:
-  """The fault of a best_metric that validation will not give."""
-  name = settings.best_metric
+def faults(name: str, *, has_backbone: bool, has_masks: bool) -> Iterator[Fault]:
+  """The fault of a best_metric that validation will not give.
+
+  Args:
+    name: settings.best_metric.
+    has_backbone: validation computes KID.
+    has_masks: the model predicts masks.
+  """
   if name not in HIGHER_IS_BETTER:
     yield Fault('best_metric', f'is {name!r}, expected one of {", ".join(HIGHER_IS_BETTER)}')
-  if name == KID.name and settings.eval_backbone == 'none':
+  if name == KID.name and not has_backbone:
     yield Fault('best_metric', 'is kid, which needs an eval_backbone, such as efficientnet-lite0')
-  if name == 'mask' and settings.model.mask_size == 0:
+  if name == 'mask' and not has_masks:
     yield Fault('best_metric', 'is mask, but this model predicts no masks; choose another')
 
 

@@ -3,14 +3,12 @@
 Nothing is checked here: `Settings.from_config` has done that, with `checks.faults`.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.models.discriminators import ImageDiscriminator, ObjectDiscriminator
 from sg2im_jax.models.generator import Generator
-
-if TYPE_CHECKING:
-  from sg2im_jax.settings import Settings
+from sg2im_jax.models.settings import NetworkSettings
 
 
 class Networks(NamedTuple):
@@ -21,7 +19,7 @@ class Networks(NamedTuple):
   object_discriminator: ObjectDiscriminator | None
 
 
-def build_networks(settings: 'Settings', vocabulary: Vocabulary) -> Networks:
+def build_networks(settings: NetworkSettings, vocabulary: Vocabulary) -> Networks:
   """All networks that the settings describe."""
   return Networks(
     build_generator(settings, vocabulary),
@@ -30,7 +28,7 @@ def build_networks(settings: 'Settings', vocabulary: Vocabulary) -> Networks:
   )
 
 
-def build_generator(settings: 'Settings', vocabulary: Vocabulary) -> Generator:
+def build_generator(settings: NetworkSettings, vocabulary: Vocabulary) -> Generator:
   """The generator that the settings describe."""
   model = settings.model
   return Generator(
@@ -55,7 +53,7 @@ def build_generator(settings: 'Settings', vocabulary: Vocabulary) -> Generator:
   )
 
 
-def _build_image_discriminator(settings: 'Settings') -> ImageDiscriminator | None:
+def _build_image_discriminator(settings: NetworkSettings) -> ImageDiscriminator | None:
   """The image discriminator that the settings describe; None if it is ablated."""
   discriminator = settings.image_discriminator
   if not discriminator.enabled:
@@ -71,7 +69,7 @@ def _build_image_discriminator(settings: 'Settings') -> ImageDiscriminator | Non
 
 
 def _build_object_discriminator(
-  settings: 'Settings', vocabulary: Vocabulary
+  settings: NetworkSettings, vocabulary: Vocabulary
 ) -> ObjectDiscriminator | None:
   """The object discriminator that the settings describe; None if it is ablated."""
   discriminator = settings.object_discriminator

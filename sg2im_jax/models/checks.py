@@ -1,15 +1,11 @@
 """Settings that are right one by one but describe networks that cannot be built."""
 
-from typing import TYPE_CHECKING
-
 from data_pipelines.scene_graphs.errors import Fault, UserError
 from sg2im_jax.models import arch
-
-if TYPE_CHECKING:
-  from sg2im_jax.settings import DiscriminatorSettings, Settings
+from sg2im_jax.models.settings import DiscriminatorSettings, NetworkSettings
 
 
-def faults(settings: 'Settings') -> list[Fault]:
+def faults(settings: NetworkSettings) -> list[Fault]:
   """Every fault of the networks; those of discriminators that are not enabled do not count."""
   model = settings.model
   found = []
@@ -46,7 +42,7 @@ def _activation(setting: str, value: str) -> list[Fault]:
 
 
 def _discriminator(
-  name: str, settings: 'DiscriminatorSettings', input_size: tuple[int, int]
+  name: str, settings: DiscriminatorSettings, input_size: tuple[int, int]
 ) -> list[Fault]:
   """The faults that both discriminators can have; `input_size` is H, W of their input."""
   found = _activation(f'{name}.activation', settings.activation)

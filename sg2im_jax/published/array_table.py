@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sg2im_jax.models.arch import parse_arch
-from sg2im_jax.settings import DiscriminatorSettings, Settings
+from sg2im_jax.models.settings import DiscriminatorSettings
+from sg2im_jax.settings import Settings
 
 
 class Row(NamedTuple):

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -12,7 +13,7 @@ from sg2im_jax.published.checkpoint import PublishedCheckpoint
 from sg2im_jax.runtime import reporting
 from sg2im_jax.storage import checkpoints, work_directory
 from sg2im_jax.training.adversarial import AdversarialTraining
-from sg2im_jax.training.state import NetworkState, TrainState, to_items
+from sg2im_jax.training.state import TrainState, to_items
 
 
 def convert(
@@ -36,7 +37,7 @@ def convert(
   """
   with work_directory.locked(workdir):
     if checkpoints.steps(workdir):
-      raise UserError(f'{workdir} holds checkpoints already; choose another --workdir')
+      raise UserError(f'{workdir} holds checkpoints already; choose another work directory')
     published = checkpoint.read(path, align_corners)
     training = AdversarialTraining.build(published.settings, published.vocabulary)
     state = initial_state(published, training)
@@ -67,12 +68,12 @@ def convert(
 
 def initial_state(published: PublishedCheckpoint, training: AdversarialTraining) -> TrainState:
   """The state that training continues from: the published arrays and fresh optimizers."""
-
-  def network(name: str) -> NetworkState | None:
-    variables = published.variables.get(name)
-    return None if variables is None else training.network_state(variables)
-
+  networks: dict[str, Any] = {
+    name: training.network_state(variables) for name, variables in published.variables.items()
+  }
   return TrainState(
-    jnp.int32(published.step),
-    *(network(name) for name in ('generator', 'image_discriminator', 'object_discriminator')),
+    step=jnp.int32(published.step),
+    generator=networks['generator'],
+    image_discriminator=networks.get('image_discriminator'),
+    object_discriminator=networks.get('object_discriminator'),
   )

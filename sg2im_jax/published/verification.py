@@ -43,7 +43,7 @@ from sg2im_jax.models.generator import BOX_TEXTURE_SIZE, GeneratorOutputs
 from sg2im_jax.models.warping import crop_objects, object_canvases
 from sg2im_jax.published import array_table
 from sg2im_jax.sampling.sampler import Sampler
-from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.scene_batch import Array, SceneBatch
 from sg2im_jax.settings import Settings
 from sg2im_jax.training.adversarial import AdversarialTraining
 from sg2im_jax.training.state import TrainState
@@ -187,11 +187,11 @@ class Recording:
     """Values of each recorded object [N, ...] -> [B, O, ...]."""
     return _scatter(values, *self._object_slots, self._shape)
 
-  def objects(self, values: jax.Array) -> np.ndarray:
+  def objects(self, values: Array) -> np.ndarray:
     """[B, O, ...] -> values of each object, in the recorded order."""
     return np.asarray(values)[self._object_slots]
 
-  def triples(self, values: jax.Array) -> np.ndarray:
+  def triples(self, values: Array) -> np.ndarray:
     """[B, T, ...] -> values of each triple, in the recorded order."""
     return np.asarray(values)[self._triple_slots]
 
@@ -223,7 +223,7 @@ class Recording:
       triple_mask=_scatter(np.ones(len(triples), bool), *self._triple_slots, shape),
       boxes=self.scatter(arrays['in/boxes']),
       masks=self.scatter(arrays['in/masks'].astype(np.float32)) if self.settings['masks'] else None,
-      image=(image * np.float32(pixels.STD) + np.float32(pixels.MEAN)) * 255,
+      image=(image * np.array(pixels.STD, np.float32) + np.array(pixels.MEAN, np.float32)) * 255,
     )
 
 
@@ -287,6 +287,7 @@ def _compare_weights(
 
 def _compare_operators(recording: Recording, settings: Settings) -> Iterator[Comparison]:
   batch, align_corners = recording.batch, settings.model.align_corners
+  assert batch.image is not None and batch.boxes is not None
   if 'ops/crops' in recording:
     expected = recording['ops/crops']
     crops = crop_objects(
@@ -360,8 +361,11 @@ def _compare_generator_outputs(
 def _compare_scores(
   recording: Recording, networks: models.Networks, state: TrainState
 ) -> Iterator[Comparison]:
-  batch, image = recording.batch, pixels.normalize(recording.batch.image)
-  if networks.object_discriminator is not None and 'eval/d_obj/scores' in recording:
+  batch = recording.batch
+  assert batch.image is not None
+  image = pixels.normalize(batch.image)
+  if state.object_discriminator is not None and 'eval/d_obj/scores' in recording:
+    assert networks.object_discriminator is not None
     scores, class_logits = jax.jit(
       functools.partial(networks.object_discriminator.apply, train=False)
     )(state.object_discriminator.variables, image, batch.boxes, batch.object_mask)
@@ -377,7 +381,8 @@ def _compare_scores(
       recording['eval/d_obj/ac_loss'],
       OUTPUT_TOLERANCE,
     )
-  if networks.image_discriminator is not None and 'eval/d_img/scores' in recording:
+  if state.image_discriminator is not None and 'eval/d_img/scores' in recording:
+    assert networks.image_discriminator is not None
     scores = jax.jit(functools.partial(networks.image_discriminator.apply, train=False))(
       state.image_discriminator.variables, image, batch.example_mask
     )
@@ -436,8 +441,8 @@ def _compare_step(
   training = dataclasses.replace(
     training,
     settings=training.settings.replace(losses=loss_settings),
-    networks=models.Networks(
-      *(network and network.clone(dtype=dtype) for network in training.networks)
+    networks=training.networks._make(
+      network and network.clone(dtype=dtype) for network in training.networks
     ),
   )
   on_cpu = jax.default_device(jax.local_devices(backend='cpu')[0])  # TPUs have no float64

@@ -5,6 +5,7 @@ import pathlib
 import re
 import runpy
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -116,11 +117,11 @@ def _nearest(asked: str, names: Sequence[str]) -> str:
 
 
 def _check_tuples(original: ConfigDict, config: ConfigDict):
-  """config_flags takes any text for a tuple: `--config.data.image_size=64x64` would be the tuple
-  ('64x64',).
+  """Checks the types in tuples, which config_flags does not: `--config.data.image_size=64x64` would
+  be the tuple ('64x64',).
   """
   for name in _names(original):
-    before, after = (_value(tree, name) for tree in (original, config))
+    before, after = _value(original, name), _value(config, name)
     if isinstance(before, tuple) and before and {type(item) for item in after} != {type(before[0])}:
       raise UserError(
         f'--config.{name}={after}: expected values of type {type(before[0]).__name__}, such as '
@@ -128,7 +129,8 @@ def _check_tuples(original: ConfigDict, config: ConfigDict):
       )
 
 
-def _value(config: ConfigDict, name: str):
+def _value(config: ConfigDict, name: str) -> Any:
+  value: Any = config
   for key in name.split('.'):
-    config = config[key]
-  return config
+    value = value[key]
+  return value

@@ -1,8 +1,8 @@
-"""The mesh and the shardings of data parallelism: batches sharded over "data", the rest replicated."""
+"""The mesh and the shardings of data parallelism: batches sharded, the rest replicated."""
 
 import collections
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ from data_pipelines.scene_graphs.errors import UserError
 Tree = TypeVar('Tree')
 
 
-def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
   """A mesh of one axis, "data".
 
   The devices of a process are adjacent, and the processes in order, so that process k reads the
@@ -32,8 +32,8 @@ def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
   counts = collections.Counter(device.process_index for device in devices)
   if len(set(counts.values())) > 1:
     raise UserError(
-      f'the processes have {", ".join(map(str, counts.values()))} devices; expected the same number '
-      'in each; choose them with CUDA_VISIBLE_DEVICES'
+      f'the processes have {", ".join(map(str, counts.values()))} devices; expected the same '
+      'number in each; choose them with CUDA_VISIBLE_DEVICES'
     )
   return Mesh(np.asarray(devices), ('data',))
 

@@ -110,7 +110,7 @@ class OutputDirectory:
         (
           _read(folder / 'graph.png'),
           _read(folder / 'layout.png'),
-          np.stack([_read(folder / name) for name in self._samples()]),
+          np.stack([np.asarray(_read(folder / name)) for name in self._samples()]),
         )
         for folder in folders
       ]

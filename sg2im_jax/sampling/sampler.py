@@ -59,7 +59,7 @@ class Sampler:
       variables, batch, seed, graph_indices, sample_indices, stretch, use_boxes, use_masks
     ):
       noise = jax.vmap(random_noise, (None, 0, 0))(seed, graph_indices, sample_indices)
-      outputs = apply(variables, batch, noise, use_boxes=use_boxes, use_masks=use_masks)
+      outputs: Any = apply(variables, batch, noise, use_boxes=use_boxes, use_masks=use_masks)
       return SampledBatch(pixels.denormalize(outputs.image, stretch), outputs.boxes, outputs.masks)
 
     self._apply = jax.jit(apply, static_argnames=('use_boxes', 'use_masks'))

@@ -72,7 +72,7 @@ class TrainedModel:
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for path, array in jax.tree_util.tree_leaves_with_path(self.variables):
       digest.update(f'{jax.tree_util.keystr(path)} {array.dtype} {array.shape}'.encode())
-      digest.update(np.ascontiguousarray(array))
+      digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
 
   @functools.cached_property

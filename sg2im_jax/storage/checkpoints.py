@@ -8,6 +8,7 @@ for all which checkpoints can be read and which is the best.
 """
 
 import contextlib
+import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
+from etils import epath
 
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import hosts, reporting
@@ -206,9 +208,12 @@ def load_generator(workdir: str | os.PathLike, step: int | None = None) -> Check
     try:
       # NumPy, because the devices that the arrays were saved from need not exist here.
       restore_args = jax.tree.map(
-        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(directory).tree
+        lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
+        handler.metadata(epath.Path(directory)).tree,
       )
-      return handler.restore(directory, args=ocp.args.PyTreeRestore(restore_args=restore_args))
+      return handler.restore(
+        epath.Path(directory), args=ocp.args.PyTreeRestore(restore_args=restore_args)
+      )
     finally:
       handler.close()
 
@@ -218,7 +223,7 @@ def load_generator(workdir: str | os.PathLike, step: int | None = None) -> Check
 def _restore(directory: pathlib.Path, abstract: Any) -> Any:
   handler = ocp.StandardCheckpointHandler()
   try:
-    return handler.restore(directory, args=ocp.args.StandardRestore(abstract))
+    return handler.restore(epath.Path(directory), args=ocp.args.StandardRestore(abstract))
   finally:
     handler.close()
 
@@ -236,7 +241,7 @@ def _newest_readable(
       if step == found[0]:
         raise UserError(
           f'{problem} and there is no older one; restore it from a copy, or train into another '
-          '--workdir'
+          'work directory'
         ) from error
       reporting.warning(f'{problem}; going back to the one before it')
       damaged.append(step)
@@ -279,7 +284,8 @@ def _check_readable(directory: pathlib.Path):
 
 def _metrics_readable(checkpoint: pathlib.Path) -> bool:
   try:
-    ocp.Checkpointer(ocp.JsonCheckpointHandler(filename='metrics')).restore(checkpoint / 'metrics')
+    # Not through a Checkpointer, which is a collective: the first process alone comes here.
+    json.loads((checkpoint / 'metrics' / 'metrics').read_text())
   except FileNotFoundError:
     return True  # saved without
   except ValueError:

@@ -1,8 +1,5 @@
-"""Every command at the size of configs/debug.py, with one short turn; what is measured here means
-nothing.
-"""
+"""Every command with a tiny model and one short turn; what is measured here means nothing."""
 
-import os
 import re
 import subprocess
 import sys
@@ -10,14 +7,43 @@ import time
 
 import numpy as np
 import pytest
+from absl import flags
 
-from benchmarks import comparison, gpu, growth, scaling
+from benchmarks import comparison, features, gpu, growth, precision, sampling, scaling, train_step
 from benchmarks.contestants import Devices
 from benchmarks.measure import ContestantFailed, Outcome
+from data_pipelines import command_line
 from data_pipelines.configs import coco64, debug
-from tests.training_runs import ENVIRONMENT, ROOT, small_settings
+from data_pipelines.scene_graphs.errors import UserError
+from sg2im_jax.settings import Settings
+from tests.training_runs import ENVIRONMENT, ROOT
 
-BRIEF = ('--config=configs/debug.py', '--rounds=1', '--turn_seconds=0')
+BRIEF = {'rounds': 1, 'turn_seconds': 0.0}
+# Of configs/debug.py: as little to compile as the PyTorch peer allows.
+TINY = {
+  'data.max_objects': 5,
+  'data.max_triples': 8,
+  'data.mask_size': 1,
+  'model.gconv_num_layers': 1,
+  'model.mask_size': 1,
+  'model.refinement_dims': (8,),
+  'image_discriminator.arch': 'C4-8-2',
+  'object_discriminator.arch': 'C4-8-2',
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+  """Of the processes that contestants run in. More threads would take longer for so little."""
+  for name, value in {**ENVIRONMENT, 'OMP_NUM_THREADS': '1'}.items():
+    monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def config():
+  config = debug.get_config()
+  config.update_from_flattened_dict(TINY)
+  return config
 
 
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess:
@@ -27,21 +53,49 @@ def run(module: str, *arguments: str) -> subprocess.CompletedProcess:
     text=True,
     capture_output=True,
     timeout=300,
-    env={**os.environ, **ENVIRONMENT},
   )
 
 
-def small(directory) -> list[str]:
-  return [
-    f'--config.{name}={value}'
-    for name, value in small_settings(directory).items()
-    if 'data' not in name
-  ]
+@pytest.mark.parametrize(
+  'options_class, defaults',
+  [
+    (
+      comparison.ComparisonOptions,
+      {'peer': False, 'batch_sizes': None, 'dtypes': None, 'image_sizes': None},
+    ),
+    (scaling.ScalingOptions, {'devices': None}),
+    (growth.GrowthOptions, {'output': 'benchmarks/growth.png'}),
+    (
+      features.FeaturesOptions,
+      {
+        'backbone': 'efficientnet-lite0',
+        'weights': None,
+        'num_images': 32,
+        'image_size': 64,
+        'torch_batch_size': 4,
+      },
+    ),
+    (precision.PrecisionOptions, {'seeds': 3, 'workdir': 'runs/precision'}),
+    (gpu.GpuOptions, {'output': 'benchmarks/RESULTS.md', 'minutes': 7.5}),
+  ],
+)
+def test_flags_and_their_defaults(options_class, defaults):
+  values = flags.FlagValues()
+  command_line.define_flags(options_class, values)
+  if issubclass(options_class, comparison.TurnOptions):
+    defaults = {'rounds': 5, 'turn_seconds': 5, **defaults}
+  assert {name: values[name].default for name in values} == defaults
 
 
-def test_train_step_with_the_peer(tmp_path):
+def test_train_step_with_the_peer():
   pytest.importorskip('torch')
-  done = run('train_step', *BRIEF, '--peer', *small(tmp_path))
+  done = run(
+    'train_step',
+    '--config=configs/debug.py',
+    '--peer',
+    *(f'--{name}={value}' for name, value in BRIEF.items()),
+    *(f'--config.{name}={value}' for name, value in TINY.items()),
+  )
   assert done.returncode == 0, done.stderr
   rows = [line.split('  ') for line in done.stdout.splitlines()]
   ours, eager = (
@@ -56,26 +110,25 @@ def test_train_step_with_the_peer(tmp_path):
   assert re.search(r'sg2im_jax is \d+\.\d\d times as fast as PyTorch eager', done.stdout)
 
 
-def test_sampling_at_another_size(tmp_path):
-  done = run('sampling', *BRIEF, '--batch_sizes=3', '--image_sizes=16', *small(tmp_path))
-  assert done.returncode == 0, done.stderr
+def test_sampling_at_another_size(config, capsys):
+  config.image_discriminator.enabled = config.object_discriminator.enabled = False
+  config.model.mask_size = 0
+  options = comparison.ComparisonOptions(batch_sizes=(3,), image_sizes=(16,), **BRIEF)
+  sampling.measure(options, config)
   assert [
-    line.split()[2:4] for line in done.stdout.splitlines() if line.startswith('sg2im_jax')
+    line.split()[2:4]
+    for line in capsys.readouterr().out.splitlines()
+    if line.startswith('sg2im_jax')
   ] == [['3', '16']]
 
 
-def test_scaling_reduces_gradients_over_forced_devices(tmp_path):
-  done = run(
-    'scaling',
-    *BRIEF,
-    '--devices=2',
-    '--noconfig.image_discriminator.enabled',
-    '--noconfig.object_discriminator.enabled',
-    *small(tmp_path),
-  )
-  assert done.returncode == 0, done.stderr
-  row = done.stdout.splitlines()[-1].split()
-  assert 'share its cores' in done.stdout and row[:2] == ['2', '8']
+def test_scaling_reduces_gradients_over_forced_devices(config, capsys):
+  config.image_discriminator.enabled = config.object_discriminator.enabled = False
+  config.model.mask_size, config.model.gconv_hidden_dim = 0, 128
+  scaling.measure(scaling.ScalingOptions(devices=(2,), **BRIEF), config)
+  printed = capsys.readouterr().out
+  row = printed.splitlines()[-1].split()
+  assert 'share its cores' in printed and row[:2] == ['2', '8']
   assert float(row[5]) > 0.1  # MB: the gradients alone are more
   assert list(scaling._doublings(6)) == [1, 2, 4, 6] and list(scaling._doublings(1)) == [1]
 
@@ -83,9 +136,12 @@ def test_scaling_reduces_gradients_over_forced_devices(tmp_path):
 @pytest.mark.parametrize(
   'module, arguments, message',
   [
-    ('train_step', (*BRIEF, '--batch_sizes=0'), '--batch_sizes=0: expected whole numbers'),
+    (
+      'train_step',
+      ('--config=configs/debug.py', '--batch_sizes=0'),
+      '--batch_sizes=0: expected whole numbers',
+    ),
     ('gpu', ('--output=somewhere/RESULTS.md',), 'there is no directory somewhere'),
-    ('gpu', (), 'JAX finds no GPU, only 1 x cpu'),
   ],
 )
 def test_mistakes_are_one_line(module, arguments, message):
@@ -95,10 +151,38 @@ def test_mistakes_are_one_line(module, arguments, message):
   assert (ROOT / 'benchmarks/RESULTS.md').read_text() == before
 
 
+def test_the_gpu_s_command_without_a_gpu():
+  before = (ROOT / 'benchmarks/RESULTS.md').read_text()
+  with pytest.raises(UserError, match='JAX finds no GPU, only 1 x cpu') as refused:
+    gpu.measure(gpu.GpuOptions())
+  assert '\n' not in str(refused.value)
+  assert (ROOT / 'benchmarks/RESULTS.md').read_text() == before
+
+
+@pytest.mark.parametrize(
+  'values, message',
+  [
+    ({'image_sizes': (0,)}, '--image_sizes=0: expected whole numbers above 0'),
+    ({'dtypes': ('float16',)}, '--dtypes=float16: expected float32, bfloat16 or both'),
+  ],
+)
+def test_sizes_are_checked_before_anything_starts(values, message, config):
+  with pytest.raises(UserError, match=message):
+    train_step.measure(comparison.ComparisonOptions(**values), config)
+
+
+def test_sizes_are_checked_with_all_other_settings(config):
+  settings = Settings.from_config(config)
+  with pytest.raises(UserError, match='num_steps is 20, expected a multiple'):
+    comparison.resized(settings, steps_per_dispatch=3)
+  with pytest.raises(UserError, match='data.image_size is 15x15, expected multiples of 2'):
+    comparison.resized(settings, **{'data.image_size': (15, 15)})
+
+
 def test_the_gpu_s_table_goes_on_where_a_contestant_fails(monkeypatch, tmp_path):
   raced = []
 
-  def race(contestants, entrants, deadline):
+  def race(contestants, processes, deadline):
     raced.append(set(contestants))
     return {
       name: ContestantFailed('out of memory')
@@ -117,12 +201,15 @@ def test_the_gpu_s_table_goes_on_where_a_contestant_fails(monkeypatch, tmp_path)
     def __exit__(self, *exception):
       pass
 
-  monkeypatch.setattr(gpu, 'Entrant', NoProcess)
+  monkeypatch.setattr(gpu, 'ContestantProcess', NoProcess)
   monkeypatch.setattr(gpu, '_race', race)
   lines = []
   groups = list(
     gpu.groups(
-      debug.get_config(), image_sizes=(32,), dtypes=('bfloat16', 'float32'), batch_sizes=(4, 8)
+      Settings.from_config(debug.get_config()),
+      image_sizes=(32,),
+      dtypes=('bfloat16', 'float32'),
+      batch_sizes=(4, 8),
     )
   )
   gpu.measure_all(groups, Devices('gpu', 'NVIDIA H200', 1), time.monotonic() + 60, lines.append)
@@ -160,15 +247,15 @@ def test_a_contestant_that_finds_no_memory_beside_others_is_tried_alone(monkeypa
     def __exit__(self, *exception):
       pass
 
-  monkeypatch.setattr(gpu, 'Entrant', Sized)
+  monkeypatch.setattr(gpu, 'ContestantProcess', Sized)
   monkeypatch.setattr(
     gpu,
     'take_turns',
-    lambda entrants, **_: {
+    lambda processes, **_: {
       name: ContestantFailed('out of memory')
-      if entrant.contestant + len(entrants) > 3
+      if process.contestant + len(processes) > 3
       else Outcome(1, 1, None)
-      for name, entrant in entrants.items()
+      for name, process in processes.items()
     },
   )
   contestants = {'small': 1, 'large': 2, 'too large': 3}
@@ -194,7 +281,7 @@ def test_growth_fits_what_it_draws(tmp_path):
 
 
 def test_growth_sweeps_one_size_at_a_time():
-  sweeps = growth.sweeps(coco64.get_config())
+  sweeps = growth.sweeps(Settings.from_config(coco64.get_config()))
   sizes = {
     name: {
       (c.data.max_objects, c.data.max_triples, c.data.image_size, c.batch_size)

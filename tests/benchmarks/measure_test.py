@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from benchmarks.measure import ContestantFailed, Entrant, Outcome, Started, take_turns
-from data_pipelines.scene_graphs.errors import UserError
+from benchmarks.measure import ContestantFailed, ContestantProcess, Outcome, Started, take_turns
+from data_pipelines.scene_graphs.errors import Fault, SettingsError
 
 
 @dataclasses.dataclass
@@ -21,7 +21,7 @@ class Sleeper:
     if self.fails == 'start':
       raise RuntimeError('RESOURCE_EXHAUSTED: Out of memory\nwhile trying to allocate 9 bytes')
     if self.fails == 'mistake':
-      raise UserError('the config is at fault')
+      raise SettingsError(Fault('batch_size', 'is 0, expected 1 or more', '1'))
     if self.fails == 'late':
       time.sleep(60)
     return Started('cpu', 'cpu', compile_seconds=1.5, steps_per_run=2)
@@ -38,12 +38,12 @@ class Sleeper:
 
 
 def race(*sleepers, **options):
-  entrants = {sleeper.name: Entrant(sleeper) for sleeper in sleepers}
+  processes = {sleeper.name: ContestantProcess(sleeper) for sleeper in sleepers}
   try:
-    return take_turns(entrants, rounds=3, turn_seconds=0, **options)
+    return take_turns(processes, rounds=3, turn_seconds=0, **options)
   finally:
-    for entrant in entrants.values():
-      entrant.close()
+    for process in processes.values():
+      process.close()
 
 
 def test_contestants_take_turns_and_failures_stop_nobody(tmp_path):
@@ -69,5 +69,17 @@ def test_who_is_not_ready_in_time_has_failed(tmp_path):
 
 
 def test_a_mistake_of_the_user_is_reported_as_such(tmp_path):
-  with pytest.raises(UserError, match='the config is at fault'):
+  with pytest.raises(SettingsError, match='batch_size is 0, expected 1 or more') as raised:
     race(Sleeper('a', str(tmp_path / 'log'), 'mistake'))
+  # A command can still spell the setting as its flag.
+  flag = raised.value.text(lambda name: f'--config.{name}')
+  assert flag.endswith('set --config.batch_size=1')
+
+
+def test_a_failed_start_is_remembered(tmp_path):
+  with ContestantProcess(Sleeper('a', str(tmp_path / 'log'), 'start')) as process:
+    for _ in range(2):
+      with pytest.raises(ContestantFailed, match='out of memory'):
+        process.started()
+    with pytest.raises(ContestantFailed, match='out of memory'):
+      process.call('peak_memory')

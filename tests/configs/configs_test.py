@@ -1,6 +1,7 @@
 """The full-size configs are the published models."""
 
 import importlib
+import json
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +10,12 @@ import pytest
 from ml_collections import ConfigDict
 
 from data_pipelines.configs import ablations, of_workdir
-from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 from data_pipelines.storybook.builder import VOCABULARY as STORYBOOK
 from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.settings import Settings
 from sg2im_jax.storage import work_directory
-from sg2im_jax.training.state import create_train_state
-from sg2im_jax.training.step import make_train_step
+from sg2im_jax.training.adversarial import AdversarialTraining
 
 COCO = Vocabulary(('__image__', *(f'class {i}' for i in range(1, 184))), COCO_PREDICATES)
 VISUAL_GENOME = Vocabulary(
@@ -26,6 +26,10 @@ VISUAL_GENOME = Vocabulary(
 
 def config_named(name: str) -> ConfigDict:
   return importlib.import_module(f'data_pipelines.configs.{name}').get_config()
+
+
+def settings_named(name: str) -> Settings:
+  return Settings.from_config(config_named(name))
 
 
 def num_parameters(network) -> int:
@@ -42,9 +46,9 @@ def num_parameters(network) -> int:
   ],
 )
 def test_full_size_models_initialise(name, vocabulary, size):
-  config = config_named(name)
-  assert config.data.image_size == size
-  state = jax.jit(lambda: create_train_state(config, vocabulary))()
+  settings = settings_named(name)
+  assert settings.data.image_size == size
+  state = jax.jit(AdversarialTraining.build(settings, vocabulary).init)()
   if vocabulary is COCO:
     assert num_parameters(state.generator) == pytest.approx(28.16e6, abs=5e3)
     assert num_parameters(state.object_discriminator) == pytest.approx(1.11e6, abs=5e3)
@@ -94,50 +98,88 @@ def test_ablations_change_what_they_name(prefix, base, row):
       name: ('stored', 'none') if name == 'data.relations' else values
       for name, values in full.items()
     }
-  config = ablations.get_config(prefix + row)
-  assert work_directory.changed_settings(config_named(base), config) == full
+  settings = Settings.from_config(ablations.get_config(prefix + row))
+  assert work_directory.changed_settings(settings_named(base), settings) == full
 
 
 @pytest.mark.parametrize('row', ablations.ROWS)
 def test_ablations_build_their_training_step(row):
-  config, vocabulary = ablations.get_config(row), COCO
-  state = jax.eval_shape(lambda: create_train_state(config, vocabulary))
+  settings = Settings.from_config(ablations.get_config(row))
+  training = AdversarialTraining.build(settings, COCO)
+  state = jax.eval_shape(training.init)
   assert (state.object_discriminator is None) == (
     row in ('no_discriminators', 'no_object_discriminator')
   )
   assert (state.image_discriminator is None) == (
     row in ('no_discriminators', 'no_image_discriminator')
   )
-  batch = jax.eval_shape(lambda: scenes(config))
-  _, metrics = jax.eval_shape(make_train_step(config, vocabulary), state, batch, jax.random.key(0))
+  batch = jax.eval_shape(lambda: scenes(settings))
+  _, metrics = jax.eval_shape(training.train_step, state, batch, jax.random.key(0))
   assert ('generator/object_gan' in metrics) == (state.object_discriminator is not None)
   assert ('generator/image_gan' in metrics) == (state.image_discriminator is not None)
 
 
-def scenes(config) -> SceneBatch:
-  """Two padded scenes as the config has them."""
-  slots, triples, size = config.data.max_objects, config.data.max_triples, config.data.mask_size
+def scenes(settings: Settings) -> SceneBatch:
+  """Two padded scenes as the settings have them."""
+  data = settings.data
+  slots, size = data.max_objects, data.required_mask_size()
   return SceneBatch(
     object_class=jnp.zeros((2, slots), jnp.int32),
     object_mask=jnp.ones((2, slots), bool),
-    triples=jnp.zeros((2, triples, 3), jnp.int32),
-    triple_mask=jnp.ones((2, triples), bool),
+    triples=jnp.zeros((2, data.max_triples, 3), jnp.int32),
+    triple_mask=jnp.ones((2, data.max_triples), bool),
     boxes=jnp.zeros((2, slots, 4)),
     masks=jnp.ones((2, slots, size, size), jnp.uint8),
-    image=jnp.zeros((2, *config.data.image_size, 3), jnp.uint8),
+    image=jnp.zeros((2, *data.image_size, 3), jnp.uint8),
   )
 
 
 @pytest.mark.parametrize('name', ['', 'no_gcon', 'vg64_', 'coco64_no_gconv'])
 def test_unknown_rows_of_the_table(name):
-  with pytest.raises(UserError, match='name one of no_gconv, no_relationships, '):
+  with pytest.raises(ValueError, match='name one of no_gconv, no_relationships, '):
     ablations.get_config(name)
 
 
 def test_the_config_of_a_work_directory(tmp_path):
-  config = config_named('debug')
-  work_directory.save_config(tmp_path, config)
-  assert of_workdir.get_config(str(tmp_path)).to_dict() == config.to_dict()
+  settings = settings_named('debug')
+  work_directory.save(tmp_path, settings, STORYBOOK)
+  config = of_workdir.get_config(str(tmp_path))
+  assert config.to_dict() == config_named('debug').to_dict()
+  assert Settings.from_config(config) == settings
+
+
+def test_keys_that_a_work_directory_lacks_are_backward_compatible():
+  values = json.loads(config_named('debug').to_json_best_effort())
+  del values['sampling'], values['optimizer']['schedule'], values['data']['flip']
+  config = of_workdir.from_json(values)
+  assert config.to_dict() == config_named('debug').to_dict()
+  assert config.is_locked
+  del values['data']['options']['scene_seed']  # has no default: each data set has its own options
+  assert 'scene_seed' not in of_workdir.from_json(values).data.options
+
+
+@pytest.mark.parametrize(
+  ('text', 'expected'),
+  [
+    (
+      None,
+      'is not a work directory: it has no config.json; train first: python -m sg2im_jax.train',
+    ),
+    ('{', 'config.json is not JSON: .*; restore it, or train into another work directory'),
+    ('[1]', 'config.json holds a list; expected a JSON object'),
+  ],
+)
+def test_work_directories_that_cannot_be_read(tmp_path, text, expected):
+  if text is not None:
+    (tmp_path / 'config.json').write_text(text)
+  with pytest.raises(ValueError, match=expected):
+    of_workdir.get_config(str(tmp_path))
+
+
+def test_a_config_file_that_cannot_be_opened(tmp_path):
+  (tmp_path / 'config.json').mkdir()
+  with pytest.raises(ValueError, match='cannot read .*config.json: Is a directory'):
+    of_workdir.get_config(str(tmp_path))
 
 
 def test_published_hyper_parameters():
@@ -169,4 +211,4 @@ def test_published_hyper_parameters():
 
 
 def test_the_storybook_config_fits_its_vocabulary():
-  assert make_train_step(config_named('storybook'), STORYBOOK)
+  assert AdversarialTraining.build(settings_named('storybook'), STORYBOOK)

@@ -1,4 +1,4 @@
-"""Records what the published PyTorch code computes, as sg2im_jax/verification.py reads it.
+"""Records what the published PyTorch code computes, for sg2im_jax/published/verification.py.
 
   git clone https://github.com/google/sg2im published
   python tests/golden/record.py --published=published --inputs=tests/golden --output=recordings
@@ -6,9 +6,9 @@
 For each case that is named, or for all of them, OUTPUT/CASE.npz is written, and OUTPUT/CASE.pt
 beside it for the cases that the tests have a checkpoint of. With --inputs, scenes and weights are
 those of the recording of that name there, and only what is computed from them is new; without it
-both are drawn from --seed. sg2im_jax/verification.py lists what a recording holds. Results in
-float32 differ in their last digits from processor to processor; --only-step keeps those of
---inputs.
+both are drawn from --seed. sg2im_jax/published/verification.py lists what a recording holds.
+Results in float32 differ in their last digits from processor to processor; --only-step keeps those
+of --inputs.
 
 The training step is computed in float64 and its losses, gradients and running statistics are
 stored so. All else is float32. After each case a line says how far the gradients of the same step

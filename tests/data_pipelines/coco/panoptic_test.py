@@ -147,7 +147,8 @@ def test_lists_every_missing_file_and_its_archive(tmp_path):
   (tmp_path / 'source/annotations/panoptic_train2017.json').unlink()
   with pytest.raises(
     UserError,
-    match='^data.source_dir is .*, which lacks annotations/panoptic_train2017.json .in panoptic_annotations_'
+    match='^data.source_dir is .*, which lacks annotations/panoptic_train2017.json .in '
+    'panoptic_annotations_'
     'trainval2017.zip., annotations/panoptic_val2017/ .in panoptic_anno.*.zip.; ',
   ):
     preparation.prepare(make_settings(tmp_path))

@@ -92,7 +92,9 @@ def test_spread_is_averaged_over_classes_not_objects():
   boxes = np.array(
     [[0, 0, 0.2, 1], [0.4, 0, 0.6, 1], [0, 0, 1, 0.1], [0, 0, 1, 0.5], [0, 0, 1, 0.3]], np.float32
   )
-  layouts = ScoredBoxes(np.array([SHEEP, SHEEP, TREE, TREE, TREE]), boxes, boxes, np.zeros((0, 3), int))
+  layouts = ScoredBoxes(
+    np.array([SHEEP, SHEEP, TREE, TREE, TREE]), boxes, boxes, np.zeros((0, 3), int)
+  )
   scores = layout_metrics.scores(layouts)
   assert scores['sigma_x'] == pytest.approx(0.2 / 2)
   assert scores['sigma_area'] == pytest.approx(np.std([0.1, 0.5, 0.3]) / 2)

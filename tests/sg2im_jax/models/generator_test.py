@@ -8,14 +8,14 @@ from tests.small_scenes import (
   VOCABULARY,
   random_batch,
   random_noise,
-  tiny_config,
+  tiny_settings,
   with_rubbish_in_padding,
 )
 
 
-def initialised(config, batch):
-  generator = models.build_generator(config, VOCABULARY)
-  noise = random_noise(batch, config.model.layout_noise_dim)
+def initialised(settings, batch):
+  generator = models.build_generator(settings, VOCABULARY)
+  noise = random_noise(batch, settings.model.layout_noise_dim)
   variables = generator.init(
     jax.random.key(0), batch, noise, use_boxes=True, use_masks=True, train=True
   )
@@ -27,7 +27,7 @@ def initialised(config, batch):
 
 @pytest.fixture(scope='module')
 def generate():
-  return initialised(tiny_config(), random_batch())
+  return initialised(tiny_settings(), random_batch())
 
 
 def test_shapes_and_modes(generate):
@@ -82,20 +82,18 @@ def test_the_order_of_objects_and_triples_does_not_matter(generate):
 
 
 def test_without_a_mask_head_boxes_are_filled():
-  config = tiny_config()
-  config.model.mask_size = 0
+  settings = tiny_settings({'model.mask_size': 0})
   batch = random_batch()
-  outputs = initialised(config, batch)(batch, use_boxes=True, use_masks=False)
+  outputs = initialised(settings, batch)(batch, use_boxes=True, use_masks=False)
   assert outputs.mask_logits is None and outputs.masks is None
   assert np.isfinite(outputs.image).all()
 
 
 def test_a_rectangular_image():
-  config = tiny_config()
-  config.data.image_size = (8, 16)
+  settings = tiny_settings({'data.image_size': (8, 16)})
   batch = random_batch()
   batch = batch.replace(image=batch.image[:, :8])
-  assert initialised(config, batch)(batch, use_boxes=True, use_masks=True).image.shape == (
+  assert initialised(settings, batch)(batch, use_boxes=True, use_masks=True).image.shape == (
     4,
     8,
     16,
@@ -104,10 +102,9 @@ def test_a_rectangular_image():
 
 
 def test_without_graph_convolution_relations_do_not_matter():
-  config = tiny_config()
-  config.model.gconv_num_layers = 0
+  settings = tiny_settings({'model.gconv_num_layers': 0})
   batch = random_batch()
-  generate = initialised(config, batch)
+  generate = initialised(settings, batch)
   other = batch.replace(
     triples=np.where(batch.triple_mask[..., None], [1, 2, 1], 0).astype(np.int32)
   )

@@ -1,7 +1,7 @@
 """Names, shapes and initial values of all parameters, on which checkpoints depend.
 
-`parameters.json` holds, for each network of `configs()`, the shape of every parameter, its last
-entry and its Euclidean norm, all after initialisation with `jax.random.key(0)`.
+`parameters.json` holds the shape, the last entry and the Euclidean norm of every parameter of the
+networks of each of `SETTINGS`, after initialisation with `jax.random.key(0)`.
 """
 
 import functools
@@ -13,30 +13,36 @@ import numpy as np
 import pytest
 
 from sg2im_jax import models
-from tests.small_scenes import VOCABULARY, random_batch, random_noise, tiny_config
+from tests.small_scenes import VOCABULARY, random_batch, random_noise, tiny_settings
 
 RECORDED = json.loads(pathlib.Path(__file__).with_name('parameters.json').read_text())
 
 
-def configs():
-  """The tiny config, and one with the layers that it lacks."""
-  other = tiny_config()
-  other.model.gconv_num_layers = 0
-  other.model.mask_size = 0
-  other.model.mlp_normalization = 'batch'
-  other.model.normalization = 'instance'
-  other.model.layout_noise_dim = 0
-  other.model.initial_box = 0.5
-  other.image_discriminator.update(arch='C3-4-2,R,C3-6', padding='same', classifier=True)
-  other.object_discriminator.update(arch='C3-4-2,P2,FC-16-5,FC-5-3', padding='same')
-  return {'tiny': tiny_config(), 'other': other}
+SETTINGS = {
+  'tiny': {},
+  # the layers that the tiny model lacks
+  'other': {
+    'model.gconv_num_layers': 0,
+    'model.mask_size': 0,
+    'model.mlp_normalization': 'batch',
+    'model.normalization': 'instance',
+    'model.layout_noise_dim': 0,
+    'model.initial_box': 0.5,
+    'image_discriminator.arch': 'C3-4-2,R,C3-6',
+    'image_discriminator.padding': 'same',
+    'image_discriminator.classifier': True,
+    'object_discriminator.arch': 'C3-4-2,P2,FC-16-5,FC-5-3',
+    'object_discriminator.padding': 'same',
+  },
+}
 
 
-def initial_variables(config):
+def initial_variables(settings):
   """The variables of the three networks by name, of a batch of random scenes."""
+  networks = models.build_networks(settings, VOCABULARY)
   batch = random_batch()
+  noise = random_noise(batch, settings.model.layout_noise_dim)
   image = random_noise(batch, 3)
-  noise = random_noise(batch, config.model.layout_noise_dim)
 
   def initialise(module, *arguments, **modes):
     return jax.jit(functools.partial(module.init, train=True, **modes))(
@@ -44,21 +50,10 @@ def initial_variables(config):
     )
 
   return {
-    'generator': initialise(
-      models.build_generator(config, VOCABULARY),
-      batch,
-      noise,
-      use_boxes=True,
-      use_masks=config.model.mask_size > 0,
-    ),
-    'image_discriminator': initialise(
-      models.build_image_discriminator(config), image, batch.example_mask
-    ),
+    'generator': initialise(networks.generator, batch, noise, use_boxes=True, use_masks=True),
+    'image_discriminator': initialise(networks.image_discriminator, image, batch.example_mask),
     'object_discriminator': initialise(
-      models.build_object_discriminator(config, VOCABULARY),
-      image,
-      batch.boxes,
-      batch.object_mask,
+      networks.object_discriminator, image, batch.boxes, batch.object_mask
     ),
   }
 
@@ -75,9 +70,10 @@ def summary(variables):
   }
 
 
-@pytest.mark.parametrize('name', RECORDED)
+@pytest.mark.parametrize('name', SETTINGS)
 def test_parameters_are_as_recorded(name):
-  found, expected = summary(initial_variables(configs()[name])), RECORDED[name]
+  expected = RECORDED[name]
+  found = summary(initial_variables(tiny_settings(SETTINGS[name])))
   assert {path: shape for path, (shape, *_) in found.items()} == {
     path: shape for path, (shape, *_) in expected.items()
   }

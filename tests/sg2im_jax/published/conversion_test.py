@@ -13,20 +13,21 @@ import torch
 
 from data_pipelines.configs import of_workdir
 from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import load_scene_graphs
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
-from sg2im_jax import convert, evaluate, models, sample, train
+from sg2im_jax.evaluation.evaluation import evaluate
 from sg2im_jax.evaluation.protocol import Protocol
-from sg2im_jax.published import (
-  array_table,
-  verification,
-)
-from sg2im_jax.published import (
-  checkpoint as published_checkpoint,
-)
+from sg2im_jax.published import array_table, conversion, verification
+from sg2im_jax.published import checkpoint as published_checkpoint
+from sg2im_jax.published.conversion import convert
+from sg2im_jax.sampling.bulk import sample_to_directory
 from sg2im_jax.sampling.sampler import Sampler
+from sg2im_jax.sampling.trained_model import TrainedModel
+from sg2im_jax.settings import Settings
 from sg2im_jax.storage import checkpoints
-from sg2im_jax.storage.work_directory import load_config, load_vocabulary
-from sg2im_jax.training.state import build_networks, create_train_state
+from sg2im_jax.storage.work_directory import load_settings, load_vocabulary
+from sg2im_jax.training.adversarial import AdversarialTraining
+from sg2im_jax.training.loop import train
 from tests.data_pipelines.conftest import IMAGE_SIZE, MASK_SIZE, write_coco_files
 from tests.programs import optimized
 from tests.published_files import (
@@ -59,14 +60,14 @@ def compared_names(recording):
 
 
 @pytest.mark.parametrize('recording', RECORDINGS)
-def test_a_converted_checkpoint_computes_what_the_original_computed(recording, tmp_path, capsys):
-  convert.convert(
-    str(checkpoint_path(recording, tmp_path)),
-    str(tmp_path / 'run'),
-    vectors=str(GOLDEN / f'{recording}.npz'),
+def test_a_converted_checkpoint_computes_what_the_original_computed(recording, tmp_path, reported):
+  convert(
+    checkpoint_path(recording, tmp_path),
+    tmp_path / 'run',
+    vectors=GOLDEN / f'{recording}.npz',
     align_corners=settings_of(recording).get('align_corners', True),
   )
-  printed = capsys.readouterr().out
+  printed = reported()
   assert ' comparisons, none out of tolerance' in printed
   assert 'The step was recorded in float64: gradients have to agree within 1e-05,' in printed
   assert 'statistics within 1e-06.' in printed
@@ -81,28 +82,32 @@ def test_a_converted_checkpoint_computes_what_the_original_computed(recording, t
 
 
 @pytest.mark.parametrize('recording', PUBLISHED_FILES)
-def test_sampling_from_the_work_directory_draws_the_recorded_pictures(recording, tmp_path):
-  convert.convert(str(GOLDEN / f'{recording}.pt'), str(tmp_path / 'run'))
-  config, vocabulary, variables, step = checkpoints.load_generator(tmp_path / 'run')
-  assert step == (0 if recording == 'vg' else 7)  # that one is stripped
-  sampler = Sampler(models.build_generator(config, vocabulary), variables)
+def test_sampling_from_the_work_directory_gives_the_recorded_pictures(recording, tmp_path):
+  convert(GOLDEN / f'{recording}.pt', tmp_path / 'run')
+  model = TrainedModel.load(tmp_path / 'run')
+  assert model.step == (0 if recording == 'vg' else 7)  # that one is stripped
   outputs = list(
-    verification.compare_outputs(verification.Recording(GOLDEN / f'{recording}.npz'), sampler)
+    verification.compare_outputs(verification.Recording(GOLDEN / f'{recording}.npz'), model.sampler)
   )
   assert {comparison.name.split('/')[1] for comparison in outputs} == {'gt', 'gt_boxes', 'pred'}
   assert [comparison.name for comparison in outputs if not comparison.passed] == []
 
 
+def published_state(path):
+  """The training of a published checkpoint, and its state."""
+  published = published_checkpoint.read(path)
+  training = AdversarialTraining.build(published.settings, published.vocabulary)
+  return training, conversion.initial_state(published, training)
+
+
 def test_as_users_run_it_in_float32_everything_agrees_too():
-  published = published_checkpoint.read(str(GOLDEN / 'coco.pt'), align_corners=True)
-  recording, state = verification.Recording(GOLDEN / 'coco.npz'), convert.initial_state(published)
-  networks = build_networks(published.config, published.vocabulary)
+  training, state = published_state(GOLDEN / 'coco.pt')
+  recording = verification.Recording(GOLDEN / 'coco.npz')
   with optimized():
+    sampler = Sampler(training.networks.generator, state.generator.variables)
     comparisons = [
-      *verification.compare_outputs(
-        recording, Sampler(networks.generator, state.generator.variables)
-      ),
-      *verification.compare_step(recording, published.config, networks, state, 'float32'),
+      *verification.compare_outputs(recording, sampler),
+      *verification.compare_step(recording, training, state, 'float32'),
     ]
   assert {comparison.name.split('/')[1] for comparison in comparisons} == {
     'gt',
@@ -138,7 +143,7 @@ CHANGED = {
 }
 
 
-def test_differences_are_found(tmp_path, capsys):
+def test_differences_are_found(tmp_path, reported):
   with np.load(GOLDEN / 'first_residual.npz') as file:
     arrays = dict(file)
   for name in CHANGED:
@@ -147,12 +152,12 @@ def test_differences_are_found(tmp_path, capsys):
   with pytest.raises(
     UserError, match=f'{len(CHANGED)} of .* out of tolerance, .* the first of them; nothing was'
   ):
-    convert.convert(
-      str(checkpoint_path('first_residual', tmp_path)),
-      str(tmp_path / 'run'),
-      vectors=str(tmp_path / 'vectors.npz'),
+    convert(
+      checkpoint_path('first_residual', tmp_path),
+      tmp_path / 'run',
+      vectors=tmp_path / 'vectors.npz',
     )
-  failed = re.findall(r'^(\S+) .* OUT OF TOLERANCE', capsys.readouterr().out, re.MULTILINE)
+  failed = re.findall(r'^(\S+) .* OUT OF TOLERANCE', reported(), re.MULTILINE)
   assert set(failed) == CHANGED
   assert not (tmp_path / 'run').exists()
 
@@ -184,18 +189,8 @@ def test_a_step_is_compared_as_closely_as_it_was_recorded(dtype, found, tmp_path
   np.savez(tmp_path / 'vectors.npz', **arrays)
   recording = verification.Recording(tmp_path / 'vectors.npz')
   assert recording.step_dtype == dtype
-  published = published_checkpoint.read(
-    str(checkpoint_path('first_residual', tmp_path)), align_corners=True
-  )
-  comparisons = list(
-    verification.compare_step(
-      recording,
-      published.config,
-      build_networks(published.config, published.vocabulary),
-      convert.initial_state(published),
-      'float64',
-    )
-  )
+  training, state = published_state(checkpoint_path('first_residual', tmp_path))
+  comparisons = list(verification.compare_step(recording, training, state, 'float64'))
   assert {comparison.name for comparison in comparisons if not comparison.passed} == found
   report = verification.report(comparisons)
   assert f'The step was recorded in {dtype}: ' in report
@@ -244,9 +239,7 @@ def test_vectors_that_cannot_be_compared(content, message, tmp_path):
   elif content is not None:
     path.write_bytes(content)
   with pytest.raises(UserError, match=message) as error:
-    convert.convert(
-      str(checkpoint_path('first_residual', tmp_path)), str(tmp_path / 'run'), vectors=str(path)
-    )
+    convert(checkpoint_path('first_residual', tmp_path), tmp_path / 'run', vectors=path)
   assert '\n' not in str(error.value)
   assert not (tmp_path / 'run').exists()
 
@@ -271,14 +264,15 @@ def test_the_command(tmp_path):
   graphs.write_text(
     json.dumps({'objects': ['thing1', 'stuff11'], 'relationships': [[0, 'above', 1]]})
   )
-  sample.sample_file(
-    str(workdir), str(graphs), str(tmp_path / 'out'), samples_per_graph=1, seed=0, stretch=None
-  )
+  model = TrainedModel.load(workdir)
+  sample_to_directory(model, load_scene_graphs(graphs), tmp_path / 'out', samples=1)
   record = json.loads((tmp_path / 'out/graph_000/graph.json').read_text())
   assert record['stretch'] is True  # as published pictures are
   again = run(f'--checkpoint={GOLDEN}/coco.pt', f'--workdir={workdir}')
   assert again.returncode == 2
-  assert again.stderr == f'error: {workdir} holds checkpoints already; choose another --workdir\n'
+  assert (
+    again.stderr == f'error: {workdir} holds checkpoints already; choose another work directory\n'
+  )
 
 
 def test_a_bad_checkpoint_is_one_line_and_writes_nothing(tmp_path):
@@ -309,7 +303,8 @@ def published_coco(tmp_path_factory):
     MASK_SIZE,
   )
   config.image_discriminator.arch = config.object_discriminator.arch = 'C4-4-2'
-  state = jax.jit(lambda: create_train_state(config, vocabulary))()
+  settings = Settings.from_config(config)
+  state = jax.jit(AdversarialTraining.build(settings, vocabulary).init)()
   model_kwargs = {
     name: value
     for name, value in config.model.items()
@@ -321,7 +316,7 @@ def published_coco(tmp_path_factory):
   }
   states = {
     network: to_published(getattr(state, network).variables, table)
-    for network, table in array_table.tables(config).items()
+    for network, table in array_table.tables(settings).items()
   }
   torch.save(
     {
@@ -339,40 +334,40 @@ def published_coco(tmp_path_factory):
   return directory, vocabulary
 
 
-def test_training_goes_on_from_a_converted_checkpoint(published_coco, capsys):
+def test_training_goes_on_from_a_converted_checkpoint(published_coco, reported):
   directory, vocabulary = published_coco
   workdir = directory / 'run'
-  convert.convert(str(directory / 'published.pt'), str(workdir))
-  before = checkpoints.load_generator(workdir)[2]['params']
+  convert(directory / 'published.pt', workdir)
+  before = checkpoints.load_generator(workdir).tree['params']
   config = of_workdir.get_config(str(workdir)).unlock()
-  assert config.to_dict() == load_config(workdir).to_dict()
+  assert config.to_dict() == load_settings(workdir).model_dump()
   config.data.source_dir, config.data.data_dir = str(directory / 'source'), str(directory / 'data')
   config.num_steps, config.log_every, config.eval_every, config.image_grid_every = 42, 1, 42, 42
   config.num_eval_examples = 4
-  assert train.train(config, str(workdir)) == 0
-  printed = capsys.readouterr().out
+  train(config, workdir)
+  printed = reported()
   assert 'from step 40 to 42' in printed and 'validation:' in printed
   assert checkpoints.steps(workdir) == [40, 42]
   assert load_vocabulary(workdir) == vocabulary
-  after = checkpoints.load_generator(workdir)[2]['params']
+  after = checkpoints.load_generator(workdir).tree['params']
   changes = [
     np.abs(a - b).max()
     for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
   ]
   assert 0 < max(changes) < 1e-3  # two steps of Adam at 1e-4
-  results = evaluate.evaluate(workdir, Protocol(num_graphs=4, num_splits=1), backbone='none')
+  results = evaluate(workdir, Protocol(num_graphs=4, num_splits=1), backbone='none')
   assert (
     results['protocol']['num_graphs'] == 4 and 0 <= results['layout']['predicted']['box_iou'] <= 1
   )
 
 
-def test_a_checkpoint_without_a_discriminator(tmp_path, capsys):
+def test_a_checkpoint_without_a_discriminator(tmp_path, reported):
   checkpoint = checkpoint_of('first_residual')
   checkpoint['d_obj_kwargs'], checkpoint['d_obj_state'] = {}, None
   torch.save(checkpoint, tmp_path / 'ablated.pt')
-  convert.convert(str(tmp_path / 'ablated.pt'), str(tmp_path / 'run'))
-  assert 'there is no object discriminator' in capsys.readouterr().out
-  assert load_config(tmp_path / 'run').object_discriminator.enabled is False
+  convert(tmp_path / 'ablated.pt', tmp_path / 'run')
+  assert 'there is no object discriminator' in reported()
+  assert load_settings(tmp_path / 'run').object_discriminator.enabled is False
 
 
 def test_every_published_file_is_tested():

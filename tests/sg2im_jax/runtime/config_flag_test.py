@@ -1,6 +1,7 @@
 import pytest
 from absl import flags
 
+from data_pipelines.configs import debug
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import config_flag
 
@@ -32,6 +33,12 @@ def test_a_name_after_the_file(parse):
   )
 
 
+@pytest.mark.parametrize('name', ['debug', 'configs/debug.py'])
+def test_a_config_of_the_package_by_its_name_anywhere(parse, name, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert parse('--config', name).to_dict() == debug.get_config().to_dict()
+
+
 def test_overrides(parse):
   config = parse(
     DEBUG, '--config.batch_size=8', '--config.data.image_size=(64,32)', '--noconfig.data.flip'
@@ -45,7 +52,7 @@ def test_overrides(parse):
   [
     (
       (DEBUG, '--config.batchsize=3'),
-      r'configs/debug.py has no key "batchsize"; the nearest is --config.batch_size',
+      r'the config has no key "batchsize"; the nearest is --config.batch_size',
     ),
     (
       (DEBUG, '--config.gconv_dim=3'),
@@ -63,7 +70,7 @@ def test_overrides(parse):
     ((DEBUG, '--workdri=a'), "Unknown command line flag 'workdri'. Did you mean: workdir"),
     (
       ('--config=configs/missing.py',),
-      r'configs/missing.py: no such file; there are: .*configs/debug.py',
+      r'configs/missing.py: no such file; expected one of .*coco64, .*debug, .*, or a file',
     ),
     (
       ('--config=configs/ablations.py:no_gcon',),
@@ -71,7 +78,7 @@ def test_overrides(parse):
     ),
     (('--config=configs/of_workdir.py:nowhere',), 'of_workdir.py:nowhere: .*not a work directory'),
     (('--config=configs/coco64.py:tiny',), 'cannot be loaded: TypeError: get_config'),
-    (('--workdir=a',), '--config must have a value'),
+    (('--workdir=a',), '--config is missing; expected a file of configs/ or one of .*debug'),
   ],
 )
 def test_mistakes(parse, arguments, message):

@@ -1,16 +1,19 @@
 import pytest
 from absl import flags
 
+from data_pipelines import command_line
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import hosts
+from sg2im_jax.runtime.hosts import HostOptions
 from tests.training_runs import start_training
 
 
 def parse(*arguments):
+  """The options that a command has from these arguments."""
   flag_values = flags.FlagValues()
-  hosts.define_flags(flag_values)
+  command_line.define_flags(HostOptions, flag_values)
   flag_values(['train', *arguments])
-  return flag_values
+  return HostOptions(**{name: flag_values[name].value for name in HostOptions.model_fields})
 
 
 def test_one_process_needs_no_flags():

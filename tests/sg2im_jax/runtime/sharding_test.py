@@ -1,8 +1,9 @@
-"""1, 2, 4 and 8 devices compute the same loss, gradients and BatchNorm statistics."""
+"""1, 2, 4 and 8 devices compute the same loss, gradients and BatchNorm statistics, and what a step
+sends between them.
+"""
 
 import dataclasses
-import os
-import pathlib
+import json
 import subprocess
 import sys
 
@@ -11,48 +12,31 @@ import pytest
 
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import sharding
-from tests.training_runs import ENVIRONMENT
+from tests import environment
+from tests.training_runs import ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-PROGRAM = """
-import sys
-import jax
-import numpy as np
-from sg2im_jax import sharding
-from sg2im_jax.train_state import build_networks, create_train_state
-from sg2im_jax.train_step import losses_and_gradients
-from tests.small_scenes import VOCABULARY, random_batch, random_noise, tiny_config
-
-config = tiny_config()
-networks = build_networks(config, VOCABULARY)
-created, rows = jax.jit(lambda: create_train_state(config, VOCABULARY))(), random_batch(batch_size=8)
-for devices in (1, 2, 4, 8):
-  mesh = sharding.make_mesh(jax.devices()[:devices])
-  state = jax.device_put(created, sharding.replicated(mesh))
-  batch = sharding.assemble(rows, sharding.batch_sharding(mesh))
-  noise = jax.device_put(random_noise(rows, config.model.layout_noise_dim), sharding.batch_sharding(mesh))
-  outputs = jax.jit(lambda state, batch, noise: losses_and_gradients(
-      networks, state, batch, noise, config.losses, batch_norm_frozen=False),
-      out_shardings=sharding.replicated(mesh))(state, batch, noise)
-  leaves = jax.tree_util.tree_flatten_with_path(outputs)[0]
-  np.savez(f'{sys.argv[1]}/{devices}.npz', **{jax.tree_util.keystr(path): leaf for path, leaf in leaves})
-"""
+MOMENTS = 4096  # bytes: more than the sums of all BatchNorms and losses of the tiny model need
 
 
 @pytest.fixture(scope='module')
-def outputs(tmp_path_factory):
+def computed(tmp_path_factory):
+  """The directory that tests/processes/step_on_eight_devices.py has filled."""
   directory = tmp_path_factory.mktemp('devices')
   result = subprocess.run(
-    [sys.executable, '-c', PROGRAM, str(directory)],
+    [sys.executable, '-m', 'tests.processes.step_on_eight_devices', directory],
     cwd=ROOT,
     capture_output=True,
     text=True,
     check=False,
-    env={**os.environ, **ENVIRONMENT, 'XLA_FLAGS': '--xla_force_host_platform_device_count=8'},
+    env=environment.with_devices(8),
   )
   assert result.returncode == 0, result.stderr
-  return {int(path.stem): dict(np.load(path)) for path in directory.iterdir()}
+  return directory
+
+
+@pytest.fixture(scope='module')
+def outputs(computed):
+  return {int(path.stem): dict(np.load(path)) for path in computed.glob('*.npz')}
 
 
 @pytest.mark.parametrize('devices', [2, 4, 8])
@@ -66,6 +50,17 @@ def test_devices_agree(outputs, devices):
       atol=1e-5 * max(1, np.abs(expected).max()),
       err_msg=name,
     )
+
+
+def test_a_step_sums_gradients_and_moments_and_nothing_else(computed):
+  found = json.loads((computed / 'sent.json').read_text())
+  assert found['collectives'].keys() == {'all-reduce'}
+  gradients = found['generator'] + found['discriminators']
+  # What XLA may send besides, as it sums over devices before it adds up: the gradients of a
+  # discriminator on reals and on fakes, and those of the 16 taps that stand for the 9 of a kernel
+  # in `convolve_upsampled`.
+  separate = found['discriminators'] + found['upsampled'] * 7 // 9
+  assert gradients <= found['collectives']['all-reduce'] <= gradients + separate + MOMENTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +77,7 @@ def test_devices_of_a_process_are_adjacent():
 
 def test_processes_with_unequal_devices():
   with pytest.raises(
-    UserError, match='the processes have 2, 1 devices; expected equally many of each; choose them'
+    UserError,
+    match='the processes have 2, 1 devices; expected the same number in each; choose them',
   ):
     sharding.make_mesh([Device(0, 0), Device(0, 1), Device(1, 2)])

@@ -67,8 +67,8 @@ def _sample(model, graphs, samples_per_graph=2, seed=0, batch_size=None):
 
 
 def test_shapes_leave_out_the_image_object_and_padding(model):
-  sheep, flock = _sample(model, [SHEEP, FLOCK])
-  assert sheep.pictures.shape == (2, 32, 32, 3) and sheep.pictures.dtype == np.uint8
+  sheep, flock = _sample(model, [SHEEP, FLOCK], samples_per_graph=4)
+  assert sheep.pictures.shape == (4, 32, 32, 3) and sheep.pictures.dtype == np.uint8
   assert sheep.boxes.shape == (3, 4) and sheep.masks.shape == (3, 8, 8)
   assert flock.boxes.shape == (10, 4) and flock.masks.shape == (10, 8, 8)
   assert flock.graph is FLOCK and flock.index == 1
@@ -104,12 +104,12 @@ def _difference(one, other):
 
 
 def test_a_row_of_a_batch_is_what_the_graph_alone_gives_before_rounding(model):
-  batch = jax.tree.map(lambda *arrays: np.concatenate(arrays), *map(_one, (SKY, SHEEP, SKY)))
-  noise = np.concatenate([model.random_noise(0, index, np.arange(1)) for index in range(3)])
+  batch = jax.tree.map(lambda *arrays: np.concatenate(arrays), *map(_one, (SKY, SHEEP, SKY, SKY)))
+  noise = np.concatenate([model.random_noise(0, index, np.arange(1)) for index in range(4)])
   together, alone = model(batch, noise).image[1], model(_one(SHEEP), noise[1:2]).image[0]
   scale = np.abs(alone).max()  # of an untrained network, several times that of real pictures
   np.testing.assert_allclose(together / scale, alone / scale, atol=1e-5)
-  pictures = model.sample(batch, 0, np.arange(3), np.zeros(3, int), stretch=False).pictures
+  pictures = model.sample(batch, 0, np.arange(4), np.zeros(4, int), stretch=False).pictures
   mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
   expected = np.clip((np.asarray(alone) * std + mean) * 255, 0, 255)
   assert np.abs(np.asarray(pictures[1]) - expected).max() < 0.51
@@ -146,10 +146,10 @@ def test_the_next_batch_is_begun_before_the_last_one_is_fetched(model, monkeypat
       model,
       dict.fromkeys(range(6), SKY),
       VOCABULARY,
-      samples_per_graph=2,
+      samples_per_graph=4,
       seed=0,
       stretch=False,
-      batch_size=2,
+      batch_size=4,
     )
   ]
   assert counts == [2, 3, 4, 5, 6, 6]

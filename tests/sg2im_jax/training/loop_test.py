@@ -92,8 +92,7 @@ def test_two_killed_processes_equal_one(finished_run, directory):
 
   processes = start_two_processes(workdir, directory, **settings)
   outputs = [process.communicate(timeout=500) for process in processes]
-  for process, (_, errors) in zip(processes, outputs, strict=True):
-    assert process.returncode == 0, errors
+  assert [process.returncode for process in processes] == [0, 0], outputs
   assert f'done: step {NUM_STEPS}, saved in' in outputs[0][0]
   assert all(
     line.startswith('[Gloo]') for line in outputs[1][0].splitlines()

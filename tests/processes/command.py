@@ -1,0 +1,26 @@
+"""A command that does what its flag says."""
+
+from pydantic import Field
+
+from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
+from data_pipelines.settings.section import Section
+from sg2im_jax.runtime import command_line, reporting
+
+
+class Options(Section):
+  """The flags of the command."""
+
+  ending: str = Field(description='How the command ends: user_error, settings_error, or a report.')
+
+
+def main(options: Options):
+  if options.ending == 'user_error':
+    raise UserError('a.json: empty;\n  name an object')
+  if options.ending == 'settings_error':
+    raise SettingsError(Fault('ending', 'is wrong', 'done'))
+  reporting.info(options.ending)
+  reporting.warning('and a warning')
+
+
+if __name__ == '__main__':
+  command_line.run(Options, main, doc=__doc__)
