@@ -6,12 +6,12 @@ import pathlib
 import shutil
 from collections.abc import Callable
 
-import jaxtyping
-import pytest
-
 from tests import environment
 
-environment.set_up()  # before JAX is imported, as tests.shape_checks does
+environment.set_up()
+
+import jaxtyping  # noqa: E402 - imports JAX, as the rest does
+import pytest  # noqa: E402
 
 from tests.shape_checks import CHECKER  # noqa: E402
 
