@@ -17,7 +17,7 @@ from data_pipelines.configs import coco64
 
 
 def get_config(workdir: str) -> ConfigDict:
-  return from_json(_read_json(pathlib.Path(workdir) / 'config.json'))
+  return from_json(read_json(pathlib.Path(workdir) / 'config.json'))
 
 
 def from_json(values: Mapping[str, Any]) -> ConfigDict:
@@ -46,7 +46,8 @@ def _tuples(value: Any) -> Any:
   return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+  """The JSON object in a file of a work directory; ValueError if there is none."""
   try:
     value = json.loads(path.read_text())
   except FileNotFoundError as error:

@@ -28,7 +28,7 @@ import pathlib
 from pydantic import Field
 
 from data_pipelines.settings.section import PositiveInt, Section, Seed
-from sg2im_jax.runtime import command_line, reporting
+from sg2im_jax.runtime import command_line
 
 
 class FiguresOptions(Section):
@@ -59,9 +59,8 @@ def draw(options: FiguresOptions):
   from sg2im_jax.drawing.figures import draw_figures  # TensorFlow takes seconds
   from sg2im_jax.sampling.trained_model import TrainedModel
 
-  model = TrainedModel.load(options.workdir)
-  page = draw_figures(
-    model,
+  draw_figures(
+    TrainedModel.load(options.workdir),
     options.output_dir or pathlib.Path(options.workdir) / 'figures',
     split=options.split,
     num_graphs=options.num_graphs,
@@ -71,7 +70,6 @@ def draw(options: FiguresOptions):
     source_dir=options.source_dir,
     scene_graphs=options.scene_graphs,
   )
-  reporting.info(f'split {options.split}, by the model of step {model.step}: look at {page}')
 
 
 def main():

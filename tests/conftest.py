@@ -16,7 +16,17 @@ import pytest  # noqa: E402
 from tests.shape_checks import CHECKER  # noqa: E402
 
 # Before anything of the package is imported.
-jaxtyping.install_import_hook(['sg2im_jax.models', 'sg2im_jax.scene_batch'], CHECKER)
+jaxtyping.install_import_hook(
+  [
+    'data_pipelines.drawing',
+    'data_pipelines.scene_graphs',
+    'sg2im_jax.losses',
+    'sg2im_jax.metrics',
+    'sg2im_jax.models',
+    'sg2im_jax.scene_batch',
+  ],
+  CHECKER,
+)
 
 if 'PYTEST_XDIST_WORKER' not in os.environ:
   atexit.register(shutil.rmtree, os.environ['JAX_COMPILATION_CACHE_DIR'], ignore_errors=True)

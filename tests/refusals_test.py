@@ -85,7 +85,7 @@ REFUSALS = (
   Refusal(
     'another model',
     {'model.gconv_dim': 8},
-    (r'of another model, with model.gconv_dim 16 \(now 8\); use another --workdir',),
+    (r'of another model, with model.gconv_dim 16 \(now 8\); use another work directory',),
     also_new=False,
   ),
   Refusal('no batch', {'batch_size': 0}, ('batch_size is 0, expected 1 or more',)),
@@ -197,10 +197,7 @@ def test_nothing_to_do_changes_nothing(workdir, directory, reported):
   config = make_config(directory, num_steps=STEP, seed=7, **{'optimizer.learning_rate': 1.0})
   with unchanged(workdir):
     train(config, workdir)
-  assert (
-    f'nothing to do: {workdir} is at step 3 of 3; raise --config.num_steps to train on'
-    in reported()
-  )
+  assert f'nothing to do: {workdir} is at step 3 of 3; raise num_steps to train on' in reported()
 
 
 def test_nothing_to_do_beside_a_damaged_checkpoint_changes_nothing(workdir, directory, reported):
@@ -306,5 +303,5 @@ def test_a_used_directory_is_not_converted_into(workdir):
   with unchanged(workdir):
     check_refused(
       lambda: convert(GOLDEN / 'coco.pt', workdir),
-      ['run holds checkpoints already; choose another --workdir'],
+      ['run holds checkpoints already; choose another work directory'],
     )

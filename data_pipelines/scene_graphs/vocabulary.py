@@ -73,7 +73,7 @@ class Vocabulary:
           'model: '
           f'{shown}{", ..." if len(missing) > 5 else ""}; use the data set that it was trained '
           'with, or '
-          'train another --workdir'
+          'train into another work directory'
         )
       return np.array([known.get(name, 0) for name in names], np.int32)
 

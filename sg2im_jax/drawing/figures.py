@@ -102,7 +102,9 @@ def draw_figures(
     atomic_files.write(directory / 'examples.png', png(examples_sheet(examples, painted_from)))
     atomic_files.write(directory / 'progressions.png', png(progressions_sheet(progressions)))
     atomic_files.write(directory / 'figures.html', html.encode())
-  return directory / 'figures.html'
+  path = directory / 'figures.html'
+  reporting.info(f'split {split}, by the model of step {model.step}: look at {path}')
+  return path
 
 
 def examples_sheet(examples: Sequence[Example], painted_from: str) -> Image.Image:

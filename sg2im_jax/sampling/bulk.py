@@ -64,7 +64,7 @@ def sample_to_directory(
   if pictures is None and not are_few:
     reporting.info(
       f'{len(graphs)} graphs: of each only sample_*.png and graph.json are written; '
-      '--pictures=all adds drawings of graphs and layouts, and overviews'
+      'pictures=all adds drawings of graphs and layouts, and overviews'
     )
   stretch = model.settings.sampling.stretch if stretch is None else stretch
   directory = OutputDirectory(
@@ -90,14 +90,14 @@ def sample_to_directory(
   except OSError as error:
     raise UserError(
       f'cannot write to {output_dir}: {error.strerror or error}; free space or choose an '
-      '--output_dir that can be written; the same command continues where it stopped'
+      'output directory that can be written; the same command continues where it stopped'
     ) from error
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
     size = model.sampler.batch_size(len(graphs) * samples, batch_size)
     raise UserError(
-      f'a batch does not fit the memory of the devices; give a --batch_size smaller than {size}'
+      f'a batch does not fit the memory of the devices; give a batch_size smaller than {size}'
     ) from error
   return results
 

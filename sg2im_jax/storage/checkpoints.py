@@ -241,7 +241,7 @@ def _newest_readable(
       if step == found[0]:
         raise UserError(
           f'{problem} and there is no older one; restore it from a copy, or train into another '
-          '--workdir'
+          'work directory'
         ) from error
       reporting.warning(f'{problem}; going back to the one before it')
       damaged.append(step)

@@ -54,7 +54,7 @@ def load_settings(workdir: str | os.PathLike) -> Settings:
   try:
     return Settings.from_config(of_workdir.from_json(values))
   except SettingsError as error:
-    raise UserError(f'{path}: {error}; restore it, or train into another --workdir') from error
+    raise UserError(f'{path}: {error}; restore it, or train into another work directory') from error
 
 
 def load_vocabulary(workdir: str | os.PathLike) -> Vocabulary:
@@ -87,7 +87,7 @@ def check_same_model(workdir: str | os.PathLike, settings: Settings) -> dict[str
   if fixed:
     raise UserError(
       f'{workdir} holds checkpoints of another model, with {describe_changes(fixed)}; use another '
-      '--workdir, or the settings that it was trained with'
+      'work directory, or the settings that it was trained with'
     )
   return changed
 
@@ -121,11 +121,11 @@ def locked(workdir: str | os.PathLike) -> Iterator[None]:
   except filelock.Timeout:
     raise UserError(
       f'{workdir} is in use by another training, which holds {path}; wait for its end or stop it, '
-      'or choose another --workdir'
+      'or choose another work directory'
     ) from None
   except OSError as error:
     raise UserError(
-      f'cannot write to {workdir}: {error.strerror or error}; choose a --workdir that can be '
+      f'cannot write to {workdir}: {error.strerror or error}; choose a work directory that can be '
       'written'
     ) from error
   try:
@@ -145,27 +145,15 @@ def write_json(path: pathlib.Path, value: Any):
     atomic_files.write(path, (json.dumps(value, indent=2) + '\n').encode())
   except OSError as error:
     raise UserError(
-      f'cannot write {path}: {error.strerror}; choose a --workdir that can be written'
+      f'cannot write {path}: {error.strerror}; choose a work directory that can be written'
     ) from error
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
   try:
-    value = json.loads(path.read_text())
-  except FileNotFoundError as error:
-    raise UserError(
-      f'{path.parent} is not a work directory: it has no {path.name}; train first: '
-      f'python -m sg2im_jax.train --config=configs/storybook.py --workdir={path.parent}'
-    ) from error
-  except OSError as error:
-    raise UserError(f'cannot read {path}: {error.strerror}') from error
+    return of_workdir.read_json(path)
   except ValueError as error:
-    raise UserError(
-      f'{path} is not JSON: {error}; restore it, or train into another --workdir'
-    ) from error
-  if not isinstance(value, dict):
-    raise UserError(f'{path} holds a {type(value).__name__}; expected a JSON object')
-  return value
+    raise UserError(str(error)) from error
 
 
 def _leaves(values: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:

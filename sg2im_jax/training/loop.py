@@ -116,7 +116,7 @@ def _resolve(settings: Settings, workdir: str | os.PathLike, mesh: Mesh) -> Run 
   if first >= settings.num_steps:
     reporting.info(
       f'nothing to do: {workdir} is at step {first} of {settings.num_steps}; raise '
-      '--config.num_steps to train on'
+      'num_steps to train on'
     )
     return None
   if first % settings.steps_per_dispatch:

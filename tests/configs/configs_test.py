@@ -165,7 +165,7 @@ def test_keys_that_a_work_directory_lacks_are_backward_compatible():
       None,
       'is not a work directory: it has no config.json; train first: python -m sg2im_jax.train',
     ),
-    ('{', 'config.json is not JSON: .*; restore it, or train into another --workdir'),
+    ('{', 'config.json is not JSON: .*; restore it, or train into another work directory'),
     ('[1]', 'config.json holds a list; expected a JSON object'),
   ],
 )

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from data_pipelines import browse
-from data_pipelines.drawing import browsing, prepared, scene_sheet, sheets, visit_options
+from data_pipelines.drawing import browsing, scene_sheet, sheets
 from data_pipelines.drawing.style import class_color
+from data_pipelines.pipeline import prepared, visit_options
 from data_pipelines.scene_graphs.errors import SettingsError, UserError
 from tests.data_pipelines import without_jax
 

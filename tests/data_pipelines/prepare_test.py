@@ -10,9 +10,9 @@ import sys
 import pytest
 from absl import flags
 
-from data_pipelines import data_sets, prepare
+from data_pipelines import data_sets, preparation, prepare
 from data_pipelines.coco import official_files
-from data_pipelines.pipeline import download, preparation
+from data_pipelines.pipeline import download
 from data_pipelines.scene_graphs.errors import SettingsError
 from sg2im_jax.runtime import config_flag
 from tests.data_pipelines import conftest, without_jax

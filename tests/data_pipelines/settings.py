@@ -5,6 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from data_pipelines import data_sets
 from data_pipelines.settings.data_settings import DataSettings
 
 
@@ -14,7 +15,7 @@ def data_settings(
   """The settings of `config.data`, changed; options that are not named stay."""
   values = config.data.to_dict() | changes
   values['options'] |= options or {}
-  return DataSettings.from_values(values, 'data')
+  return DataSettings.from_values(values, 'data', data_sets.OPTIONS)
 
 
 def with_options(settings: DataSettings, **options: Any) -> DataSettings:

@@ -3,6 +3,7 @@
 import pydantic
 import pytest
 
+from data_pipelines import data_sets
 from data_pipelines.coco.options import CocoOptions
 from data_pipelines.configs import coco64, debug, scenes, vg64
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
@@ -55,7 +56,7 @@ def test_missing_and_unknown_settings():
   del values['source_dir'], values['options']['scene_seed']
   values['flop'] = False
   with pytest.raises(SettingsError) as raised:
-    DataSettings.from_values(values, 'data')
+    DataSettings.from_values(values, 'data', data_sets.OPTIONS)
   assert set(raised.value.faults) == {
     Fault('data.source_dir', 'is missing'),
     Fault('data.options.scene_seed', 'is missing'),

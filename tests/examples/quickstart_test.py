@@ -2,18 +2,13 @@
 
 import pathlib
 
-import jax
 import nbclient
 import nbformat
 import pytest
 
 from data_pipelines.configs import debug
 from data_pipelines.storybook.builder import VOCABULARY
-from sg2im_jax.settings import Settings
-from sg2im_jax.storage import checkpoints, work_directory
-from sg2im_jax.training.adversarial import AdversarialTraining
-from sg2im_jax.training.state import to_items
-from tests.training_runs import ENVIRONMENT, ROOT
+from tests.training_runs import ENVIRONMENT, ROOT, write_untrained
 
 NOTEBOOK = ROOT / 'examples' / 'quickstart.ipynb'
 MOST_BYTES = 200_000
@@ -26,12 +21,7 @@ def workdir(tmp_path):
   config.image_discriminator.enabled = config.object_discriminator.enabled = False
   config.model.gconv_num_layers, config.model.refinement_dims = 1, (8,)
   config.model.mask_size = config.data.mask_size = 2
-  settings = Settings.from_config(config)
-  state = jax.jit(AdversarialTraining.build(settings, VOCABULARY).init)()
-  work_directory.save(tmp_path, settings, VOCABULARY)
-  with checkpoints.CheckpointWriter(tmp_path, keep=1, quality=lambda _: 0.0) as writer:
-    writer.save(0, to_items(state))
-  return tmp_path
+  return write_untrained(tmp_path, config, VOCABULARY)
 
 
 def test_runs(workdir: pathlib.Path, monkeypatch):

@@ -4,7 +4,6 @@ import dataclasses
 import html.parser
 import json
 import re
-import shutil
 
 import jax
 import numpy as np
@@ -13,17 +12,19 @@ from PIL import Image
 
 from data_pipelines import preparation
 from data_pipelines.configs import debug
-from data_pipelines.pipeline.prepared import Scene
+from data_pipelines.pipeline.prepared import PreparedScene
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.storybook import builder as storybook
-from sg2im_jax import figures, models
 from sg2im_jax.drawing import page as figures_page
+from sg2im_jax.drawing.examples import Example, load_scenes, sample_examples
+from sg2im_jax.drawing.figures import draw_figures, examples_sheet, progressions_sheet
+from sg2im_jax.drawing.progressions import Progression, changes, growth, sample_stages
 from sg2im_jax.models import pixels
-from sg2im_jax.sampling.sampler import GraphSamples, Sampler, encode_graph
-from sg2im_jax.storage import checkpoints, work_directory
-from sg2im_jax.training.state import create_train_state
-from tests.training_runs import start
+from sg2im_jax.sampling.graphs import GraphSamples, encode_graph
+from sg2im_jax.sampling.trained_model import TrainedModel
+from sg2im_jax.settings import Settings
+from tests.training_runs import start, write_untrained
 
 SKY = SceneGraph(('sky', 'grass'), ((0, 'above', 1),))
 SHEEP = SceneGraph(('sky', 'grass', 'sheep'), ((0, 'above', 1), (2, 'standing on', 1)))
@@ -31,37 +32,21 @@ RED, GREEN, BLUE, GREY = (200, 0, 0), (0, 200, 0), (0, 0, 200), (100, 100, 100)
 
 
 @pytest.fixture(scope='module')
-def data_dir(tmp_path_factory):
-  config = _config(tmp_path_factory.mktemp('data'))
-  preparation.prepare(config.data)
-  return config.data.data_dir
-
-
-@pytest.fixture(scope='module')
-def workdir(tmp_path_factory, data_dir):
-  """A work directory with an untrained model."""
-  directory, config = tmp_path_factory.mktemp('run'), _config(data_dir)
-  work_directory.save_config(directory, config)
-  work_directory.save_vocabulary(directory, storybook.VOCABULARY)
-  with checkpoints.Checkpoints(directory, keep=1) as saved:
-    saved.save(jax.jit(lambda: create_train_state(config, storybook.VOCABULARY))())
-    saved.wait()
-  return directory
-
-
-@pytest.fixture(scope='module')
-def sampler(workdir):
-  config, vocabulary, variables, _ = checkpoints.load_generator(workdir)
-  return Sampler(models.build_generator(config, vocabulary), variables)
-
-
-def _config(data_dir):
+def config(tmp_path_factory):
   config = debug.get_config()
-  config.data.data_dir = str(data_dir)
+  config.data.data_dir = str(tmp_path_factory.mktemp('data'))
   config.data.options.num_train, config.data.options.num_val = 1, 3
   config.model.gconv_num_layers, config.model.refinement_dims = 1, (8,)
   config.image_discriminator.enabled = config.object_discriminator.enabled = False
+  preparation.prepare(Settings.from_config(config).data)
   return config
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory, config):
+  """An untrained model, whose programs are compiled once for all tests."""
+  workdir = write_untrained(tmp_path_factory.mktemp('run'), config, storybook.VOCABULARY)
+  return TrainedModel.load(workdir)
 
 
 def _scene(graph, boxes=None, masks=None):
@@ -70,7 +55,7 @@ def _scene(graph, boxes=None, masks=None):
     if boxes is None
     else boxes
   )
-  return Scene('7', _picture(RED), graph, np.asarray(boxes, np.float32), masks)
+  return PreparedScene('7', _picture(RED), graph, np.asarray(boxes, np.float32), masks)
 
 
 def _picture(color):
@@ -84,14 +69,18 @@ def _samples(graph, *colors):
 
 
 def _example(graph):
-  return figures.Example(_scene(graph), _picture(GREEN), _samples(graph, BLUE, GREY))
+  return Example(_scene(graph), _picture(GREEN), _samples(graph, BLUE, GREY))
 
 
 def _page(*graphs):
   """A page of one scene, the last graph, and a progression of all."""
-  progression = figures.Progression('graphs.json', [_samples(graph, BLUE) for graph in graphs])
+  progression = Progression('graphs.json', [_samples(graph, BLUE) for graph in graphs])
   return figures_page.page(
-    {'step': 3, 'split': 'val'}, ['A note.'], 'GT boxes', [_example(graphs[-1])], [progression]
+    facts={'step': 3, 'split': 'val'},
+    notes=['A note.'],
+    painted_from='GT boxes',
+    examples=[_example(graphs[-1])],
+    progressions=[progression],
   )
 
 
@@ -124,14 +113,10 @@ class _Page(html.parser.HTMLParser):
       objects.setdefault(attributes['data-object'], attributes['data-name'])
 
 
-def test_the_files_are_written_and_the_page_needs_no_other(workdir, data_dir, tmp_path, capsys):
-  figures.draw_figures(
-    str(workdir), num_graphs=1, samples_per_graph=2, seed=4, output_dir=str(tmp_path / 'out')
-  )
-  assert (
-    capsys.readouterr().out
-    == f'split val, by the model of step 0: look at {tmp_path / "out/figures.html"}\n'
-  )
+def test_the_files_are_written_and_the_page_needs_no_other(model, tmp_path, reported):
+  written = draw_figures(model, tmp_path / 'out', num_graphs=1, samples_per_graph=2, seed=4)
+  assert written == tmp_path / 'out/figures.html'
+  assert reported() == f'split val, by the model of step 0: look at {written}\n'
   assert {path.name for path in (tmp_path / 'out').iterdir()} == {
     'examples.png',
     'progressions.png',
@@ -157,16 +142,14 @@ def test_the_files_are_written_and_the_page_needs_no_other(workdir, data_dir, tm
     assert fact in text
   assert re.search('<dt>model</dt><dd>[0-9a-f]{16}</dd>', text)
 
-  (scene,) = figures.load_scenes(_config(data_dir), 'val', 1)
+  (scene,) = load_scenes(model.settings, 'val', 1)
   example, progression = page.rows
   assert example == [
     (kind, _objects(scene.graph))
     for kind in ('graph', 'picture', 'layout', 'layout', 'picture', 'picture', 'picture')
   ]
   assert progression == [
-    (kind, _objects(stage))
-    for stage in figures.growth(scene)
-    for kind in ('graph', 'layout', 'picture')
+    (kind, _objects(stage)) for stage in growth(scene) for kind in ('graph', 'layout', 'picture')
   ]
 
 
@@ -175,21 +158,28 @@ def _objects(graph):
   return {f'{index} {name}': name for index, name in enumerate(graph.objects)}
 
 
-def test_stages_of_a_file_and_what_the_model_lacks(workdir, data_dir, tmp_path, capsys):
-  lacking, config = shutil.copytree(workdir, tmp_path / 'run'), _config(data_dir)
+def test_stages_of_a_file_and_what_the_model_lacks(model, config, tmp_path, reported):
+  config = config.copy_and_resolve_references()
   config.model.mask_size, config.data.relations, config.losses.bbox_weight = 0, 'none', 0.0
-  work_directory.save_config(lacking, config)
+  # The weights of the mask head are there, and not used.
+  lacking = TrainedModel(
+    settings=Settings.from_config(config),
+    vocabulary=model.vocabulary,
+    step=0,
+    variables=model.variables,
+  )
   path = tmp_path / 'graphs.json'
   path.write_text(json.dumps([dataclasses.asdict(SKY), dataclasses.asdict(SHEEP)]))
-  figures.draw_figures(str(lacking), num_graphs=1, samples_per_graph=1, scene_graphs=str(path))
-  text = (lacking / 'figures/figures.html').read_text()
-  printed = capsys.readouterr().out
+  written = draw_figures(
+    lacking, tmp_path, num_graphs=1, samples_per_graph=1, scene_graphs=str(path)
+  )
+  text, told = written.read_text(), reported()
   for note in (
     'This model was trained without a box loss: the boxes that it predicts mean nothing.',
-    'This model was trained without relationships: its graphs have none.',
+    'This model was trained without relationships: those of graphs are left out.',
     'This model predicts no masks: its layouts are boxes.',
   ):
-    assert note in printed and f'<p class="note">{note}</p>' in text
+    assert note in told and f'<p class="note">{note}</p>' in text
   assert (
     'graphs.json, stage 2' in text and 'class="relation"' not in text and 'from GT boxes<' in text
   )
@@ -200,26 +190,26 @@ def test_stages_of_a_file_and_what_the_model_lacks(workdir, data_dir, tmp_path, 
   'settings, message',
   [
     ({'split': 'test'}, "no split 'test'; it has train, val$"),
-    ({'output_dir': 'file'}, 'cannot write to .*file: .*choose an --output_dir'),
+    ({'output_dir': 'file'}, 'output_dir is file, which cannot be written .*choose another'),
     (
       {'scene_graphs': 'graphs.json'},
       'graphs.json: graph 0: object 0: unknown object name "gras".*"grass"',
     ),
   ],
 )
-def test_mistakes_are_told_before_anything_is_drawn(
-  workdir, tmp_path, monkeypatch, settings, message
+def test_mistakes_are_told_before_anything_is_sampled(
+  model, tmp_path, monkeypatch, settings, message
 ):
-  monkeypatch.setattr(figures, 'Sampler', None)  # nothing can be drawn
+  monkeypatch.setattr(model, 'sample_graphs', None)  # nothing can be sampled
   monkeypatch.chdir(tmp_path)
   (tmp_path / 'file').write_text('')
   (tmp_path / 'graphs.json').write_text('{"objects": ["gras"], "relationships": []}')
   with pytest.raises(UserError, match=message):
-    figures.draw_figures(str(workdir), **{'output_dir': 'out', **settings})
+    draw_figures(model, **{'output_dir': 'out', **settings})
   assert not (tmp_path / 'out').exists()
 
 
-def test_the_command_reports_a_mistake_in_one_line(directory, tmp_path):
+def test_the_command_reports_a_mistake_in_one_line(tmp_path):
   process = start(
     'figures',
     f'--workdir={tmp_path / "nothing"}',
@@ -231,7 +221,6 @@ def test_the_command_reports_a_mistake_in_one_line(directory, tmp_path):
     '--source_dir=source',
     '--output_dir=out',
     '--scene_graphs=graphs.json',
-    directory=directory,
   )
   printed, errors = process.communicate(timeout=300)
   assert (process.returncode, printed, errors.count('\n')) == (2, '', 1)
@@ -246,7 +235,7 @@ def test_a_graph_grows_from_the_objects_that_cover_most():
   boxes = [(0.4, 0.4, 0.6, 0.6), (0, 0.5, 1, 1), (0, 0, 1, 1), (0, 0, 1, 0.5)]
   masks = np.ones((4, 2, 2), np.uint8)
   masks[2] = [[0, 0], [1, 0]]  # a quarter of the largest box
-  stages = figures.growth(_scene(graph, boxes, masks))
+  stages = growth(_scene(graph, boxes, masks))
   assert stages == [
     SceneGraph(('grass', 'sky'), ((1, 'above', 0),)),
     SceneGraph(('grass', 'sky', 'fence'), ((1, 'above', 0),)),
@@ -255,7 +244,7 @@ def test_a_graph_grows_from_the_objects_that_cover_most():
       ((3, 'standing on', 0), (1, 'above', 0), (3, 'behind', 2), (1, 'above', 3)),
     ),
   ]
-  assert figures.growth(_scene(graph, boxes))[0].objects == ('fence', 'grass')
+  assert growth(_scene(graph, boxes))[0].objects == ('fence', 'grass')
 
 
 @pytest.mark.parametrize(
@@ -270,73 +259,58 @@ def test_a_graph_grows_from_the_objects_that_cover_most():
 )
 def test_large_graphs_grow_by_several_objects(num_objects, sizes):
   graph = SceneGraph(('sheep',) * num_objects, ())
-  assert [len(stage.objects) for stage in figures.growth(_scene(graph))] == sizes
+  assert [len(stage.objects) for stage in growth(_scene(graph))] == sizes
 
 
 def test_changes_between_stages():
   in_sea = SceneGraph(('sea', 'boat'), ((1, 'in', 0), (1, 'in', 0)))
   on_grass = SceneGraph(('sea', 'boat', 'grass'), ((1, 'in', 0), (1, 'on', 2)))
-  assert figures_page.changes(in_sea, on_grass) == (['grass', 'boat on grass'], ['boat in sea'])
-  assert figures_page.changes(SKY, SceneGraph(('sky', 'sea'), ((0, 'above', 1),))) == (
+  assert changes(in_sea, on_grass) == (['grass', 'boat on grass'], ['boat in sea'])
+  assert changes(SKY, SceneGraph(('sky', 'sea'), ((0, 'above', 1),))) == (
     ['sea', 'sky above sea'],
     ['grass', 'sky above grass'],
   )
 
 
-def test_all_stages_have_the_same_noise(sampler, monkeypatch):
-  draw, noise = sampler.draw, []
+def test_all_stages_have_the_same_noise(model, monkeypatch):
+  sample, noise = model.sampler.sample, []
 
   def remember(batch, seed, graph_indices, sample_indices, **settings):
     noise.append((seed, graph_indices.tolist(), sample_indices.tolist()))
-    return draw(batch, seed, graph_indices, sample_indices, **settings)
+    return sample(batch, seed, graph_indices, sample_indices, **settings)
 
-  monkeypatch.setattr(sampler, 'draw', remember)
+  monkeypatch.setattr(model.sampler, 'sample', remember)
   graphs = [SKY, SHEEP, SceneGraph(('sheep',), ())]
-  stages = figures.draw_stages(
-    sampler, graphs, storybook.VOCABULARY, noise_index=3, seed=4, stretch=False
-  )
+  stages = sample_stages(model, graphs, noise_index=3, seed=4)
   assert [stage.graph for stage in stages] == graphs
   assert [stage.pictures.shape for stage in stages] == [(1, 32, 32, 3)] * 3
   assert noise == [(4, [3], [0])] * 3
 
 
-def test_the_layout_that_is_painted_is_that_of_the_scene(sampler):
-  def draw(boxes, masks, use_masks):
-    (example,) = figures.draw_examples(
-      sampler,
-      [_scene(SKY, boxes, masks)],
-      storybook.VOCABULARY,
-      samples_per_graph=1,
-      seed=0,
-      stretch=False,
-      use_masks=use_masks,
+def test_the_layout_that_is_painted_is_that_of_the_scene(model):
+  def sample(boxes, masks, use_masks):
+    (example,) = sample_examples(
+      model, [_scene(SKY, boxes, masks)], samples=1, seed=0, use_masks=use_masks
     )
     return example
 
   boxes, masks = [(0, 0, 1, 0.5), (0, 0.5, 1, 1)], np.ones((2, 8, 8), np.uint8)
-  example, swapped = draw(boxes, masks, True), draw(boxes[::-1], masks, True)
+  example, swapped = sample(boxes, masks, True), sample(boxes[::-1], masks, True)
   assert (example.painted != swapped.painted).any()
   np.testing.assert_array_equal(example.samples.pictures, swapped.samples.pictures)
-  assert (example.painted != draw(boxes, 1 - masks, True).painted).any()
-  np.testing.assert_array_equal(draw(boxes, masks, False).painted, draw(boxes, None, False).painted)
-
-
-def test_a_layout_is_painted_with_the_noise_of_the_first_sample(sampler):
-  boxes, masks = (
-    np.array([(0, 0, 1, 0.5), (0, 0.5, 1, 1)], np.float32),
-    np.ones((2, 8, 8), np.uint8),
+  assert (example.painted != sample(boxes, 1 - masks, True).painted).any()
+  np.testing.assert_array_equal(
+    sample(boxes, masks, False).painted, sample(boxes, None, False).painted
   )
-  flock = _scene(
-    SceneGraph(('sheep',) * 9, ()), masks=np.ones((9, 8, 8), np.uint8)
-  )  # in a batch after the other
-  first, second = figures.draw_examples(
-    sampler,
-    [flock, _scene(SKY, boxes, masks)],
-    storybook.VOCABULARY,
-    samples_per_graph=1,
-    seed=5,
-    stretch=True,
-    use_masks=True,
+
+
+def test_a_layout_is_painted_with_the_noise_of_the_first_sample(model):
+  boxes = np.array([(0, 0, 1, 0.5), (0, 0.5, 1, 1)], np.float32)
+  masks = np.ones((2, 8, 8), np.uint8)
+  # In a batch after the other one.
+  flock = _scene(SceneGraph(('sheep',) * 9, ()), masks=np.ones((9, 8, 8), np.uint8))
+  first, second = sample_examples(
+    model, [flock, _scene(SKY, boxes, masks)], samples=1, seed=5, use_masks=True
   )
   assert (first.samples.graph, second.samples.graph) == (flock.graph, SKY)
   batch = encode_graph(SKY, storybook.VOCABULARY, '')
@@ -344,19 +318,19 @@ def test_a_layout_is_painted_with_the_noise_of_the_first_sample(sampler):
   all_boxes[:3] = (0, 0, 1, 1), *boxes
   all_masks[:3] = 1
   batch = jax.tree.map(lambda array: array[None], batch.replace(boxes=all_boxes, masks=all_masks))
-  noise = sampler.draw_noise(5, 1, np.array([0], np.int32))
-  image = sampler(batch, noise, use_boxes=True, use_masks=True).image
-  np.testing.assert_array_equal(second.painted, pixels.denormalize(image, stretch=True)[0])
+  noise = model.sampler.random_noise(5, 1, np.array([0], np.int32))
+  image = model.sampler(batch, noise, use_boxes=True, use_masks=True).image
+  np.testing.assert_array_equal(second.painted, pixels.denormalize(image, stretch=False)[0])
 
 
 def test_the_sheets_have_their_pictures_in_order():
-  sheet = np.asarray(figures.examples_sheet([_example(SKY)] * 2, 'GT boxes'))
+  sheet = np.asarray(examples_sheet([_example(SKY)] * 2, 'GT boxes'))
   assert _colors(sheet[-20]) == [RED, GREEN, BLUE, GREY]
   progressions = [
-    figures.Progression('one', [_samples(SKY, RED)]),
-    figures.Progression('two', [_samples(SKY, GREEN), _samples(SHEEP, BLUE)]),
+    Progression('one', [_samples(SKY, RED)]),
+    Progression('two', [_samples(SKY, GREEN), _samples(SHEEP, BLUE)]),
   ]
-  sheet = np.asarray(figures.progressions_sheet(progressions))
+  sheet = np.asarray(progressions_sheet(progressions))
   assert _colors(sheet[-20]) == [GREEN, BLUE]
   assert _colors(sheet[:, sheet.shape[1] // 2 - 40]) == [RED, GREEN]
 

@@ -6,7 +6,7 @@ from sg2im_jax.evaluation.classification import Classifier, Crops
 
 
 def _shapes(num_crops: int, seed: int) -> Crops:
-  """Crops of three classes: bars that lie, bars that stand, squares; in any colours on any ground."""
+  """Crops of horizontal bars, vertical bars and squares, in any colours on any ground."""
   random = np.random.default_rng(seed)
   classes = random.integers(3, size=num_crops).astype(np.int32)
   pixels = np.empty((num_crops, 32, 32, 3), np.uint8)
@@ -21,7 +21,8 @@ def _shapes(num_crops: int, seed: int) -> Crops:
 @pytest.fixture(scope='module', autouse=True)
 def short_training():
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(classification, 'NUM_STEPS', 80)
+    patch.setattr(classification, 'NUM_STEPS', 100)
+    patch.setattr(classification, '_BATCH_SIZE', 32)
     yield
 
 
@@ -40,12 +41,16 @@ def test_knows_nothing_of_wrong_labels(classifier):
 
 
 def test_counts_a_last_batch_that_is_not_full(classifier):
-  crops = _shapes(classification._BATCH_SIZE + 3, 2)
-  single = [
-    classifier.accuracy(Crops(crops.pixels[i : i + 1], crops.object_class[i : i + 1]))
-    for i in range(len(crops))
-  ]
-  assert classifier.accuracy(crops) == pytest.approx(np.mean(single))
+  size = classification._BATCH_SIZE
+  crops = _shapes(size + 3, 2)
+
+  def num_right(start, end):
+    part = Crops(crops.pixels[start:end], crops.object_class[start:end])
+    return classifier.accuracy(part) * len(part)
+
+  # A batch that is full, and single crops.
+  expected = num_right(0, size) + sum(num_right(i, i + 1) for i in range(size, size + 3))
+  assert classifier.accuracy(crops) == pytest.approx(expected / len(crops))
 
 
 def test_training_shuffles_within_passes_and_mirrors():
@@ -55,7 +60,7 @@ def test_training_shuffles_within_passes_and_mirrors():
   )
   crops.pixels[:, :, 0] = 200  # marks the left edge
   batches = [
-    next_batch for next_batch, _ in zip(classification._training_batches(crops, 0), range(3))
+    next_batch for next_batch, _ in zip(classification._training_batches(crops, 0), range(6))
   ]
   seen = np.concatenate([object_class for _, object_class in batches])
   assert sorted(seen[:96]) == sorted(seen[96:]) == list(range(96))
@@ -73,6 +78,5 @@ def test_cut():
   assert crops.shape == (1, 3, 32, 32, 3) and crops.dtype == np.uint8
   assert (crops[0, 0, 2:-2, 2:-2] == [10, 20, 30]).all()
   assert (crops[0, 1, 2:-2, 2:-2] == 0).all()
-  assert (crops[0, 2, :, 2:14] == [10, 20, 30]).all() and (
-    crops[0, 2, :, 18:] == 0
-  ).all()  # half of it is outside
+  # Half of it is outside.
+  assert (crops[0, 2, :, 2:14] == [10, 20, 30]).all() and (crops[0, 2, :, 18:] == 0).all()

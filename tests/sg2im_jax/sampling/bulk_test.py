@@ -162,7 +162,7 @@ def test_many_graphs_have_several_overviews_and_show_progress(
 
 def test_for_very_many_graphs_the_pictures_alone_are_written(workdir, tmp_path, reported):
   _sample(workdir, _graph_file(tmp_path, [SKY] * 101), tmp_path / 'out', samples=1)
-  assert '--pictures=all' in reported()
+  assert 'pictures=all' in reported()
   assert not list((tmp_path / 'out').glob('*.png'))
   assert {path.name for path in (tmp_path / 'out').rglob('*.*')} == {'sample_0.png', 'graph.json'}
   assert len(list((tmp_path / 'out').iterdir())) == 101
@@ -230,7 +230,7 @@ def test_a_batch_that_is_too_large_is_refused(workdir, tmp_path, monkeypatch):
     raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
 
   monkeypatch.setattr(Sampler, 'sample', sample)
-  with pytest.raises(UserError, match='give a --batch_size smaller than 4$'):
+  with pytest.raises(UserError, match='give a batch_size smaller than 4$'):
     _sample(workdir, _graph_file(tmp_path, [SKY, SKY]), tmp_path / 'out')
 
 

@@ -63,7 +63,7 @@ def test_where_nothing_can_be_written(tmp_path):
   with pytest.raises(UserError, match=r'cannot write .*: File exists'):
     save(tmp_path / 'file', debug.get_config())
   with (
-    pytest.raises(UserError, match=r'cannot write to .*file: File exists; choose a --workdir'),
+    pytest.raises(UserError, match=r'cannot write to .*file: File exists; choose a work'),
     work_directory.locked(tmp_path / 'file'),
   ):
     pass

@@ -1,17 +1,20 @@
 """What validation scores, on a few storybook scenes and an untrained model."""
 
+import jax
 import numpy as np
 import pytest
 
 from data_pipelines import preparation
-from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.errors import SettingsError, UserError
 from data_pipelines.storybook import builder as storybook
 from sg2im_jax.evaluation import backbones
 from sg2im_jax.evaluation.backbones import Activations
 from sg2im_jax.metrics import image_metrics
 from sg2im_jax.runtime import sharding
-from sg2im_jax.training.state import create_train_state
-from sg2im_jax.training.validation import Validation, check_best_metric
+from sg2im_jax.settings import Settings
+from sg2im_jax.training import validation
+from sg2im_jax.training.adversarial import AdversarialTraining
+from sg2im_jax.training.validation import Validation
 from tests.training_runs import small_config
 
 
@@ -33,15 +36,19 @@ def config(directory):
   return config
 
 
-@pytest.fixture
-def generator(config):
-  return create_train_state(config, storybook.VOCABULARY).generator
+@pytest.fixture(scope='module')
+def generator(directory):
+  training = AdversarialTraining.build(
+    Settings.from_config(small_config(directory)), storybook.VOCABULARY
+  )
+  return jax.jit(lambda: training.init().generator)()
 
 
 def make_validation(config):
-  return Validation(
-    config, storybook.VOCABULARY, preparation.prepare(config.data), sharding.make_mesh()
-  )
+  settings = Settings.from_config(config)
+  training = AdversarialTraining.build(settings, storybook.VOCABULARY)
+  builder = preparation.prepare(settings.data)
+  return Validation(training, storybook.VOCABULARY, builder, sharding.make_mesh())
 
 
 def test_losses_and_layouts(config, generator):
@@ -69,33 +76,39 @@ def test_without_relations_none_are_kept(config, generator):
 def test_kid_is_of_every_scene_and_real_ones_are_seen_once(config, generator, monkeypatch):
   backbone = MeanColour()
   monkeypatch.setattr(backbones, 'load_backbone', lambda name: backbone)
-  config.eval_backbone = 'fake'
-  validation = make_validation(config)
-  first = validation.scores(generator)
-  drawn, real = (np.concatenate(backbone.seen[start::2]) for start in (0, 1))
-  assert len(drawn) == len(real) == 7
-  expected, _ = image_metrics.kernel_distance(drawn.mean((1, 2)), real.mean((1, 2)))
+  config.eval_backbone = 'efficientnet-lite0'
+  validated = make_validation(config)
+  first = validated.scores(generator)
+  sampled, real = (np.concatenate(backbone.seen[start::2]) for start in (0, 1))
+  assert len(sampled) == len(real) == 7
+  expected, _ = image_metrics.kernel_distance(sampled.mean((1, 2)), real.mean((1, 2)))
   assert first['kid'] == pytest.approx(expected, rel=1e-5)
   backbone.seen.clear()
-  assert validation.scores(generator) == first
+  assert validated.scores(generator) == first
   assert [len(images) for images in backbone.seen] == [3, 3, 1]
 
 
 @pytest.mark.parametrize(
   'settings, message',
   [
-    ({'best_metric': 'iou'}, "config.best_metric is 'iou', expected one of box_iou, recall_at_0.3"),
-    ({'best_metric': 'kid'}, 'needs a backbone; set --config.eval_backbone=efficientnet-lite0'),
+    ({'best_metric': 'iou'}, "best_metric is 'iou', expected one of box_iou, recall_at_0.3"),
+    ({'best_metric': 'kid'}, 'needs an eval_backbone, such as efficientnet-lite0'),
     ({'best_metric': 'mask', 'model.mask_size': 0}, 'predicts no masks'),
   ],
 )
 def test_a_metric_that_there_will_not_be(config, settings, message):
   config.update_from_flattened_dict(settings)
-  with pytest.raises(UserError, match=message):
-    check_best_metric(config)
+  with pytest.raises(SettingsError, match=message):
+    Settings.from_config(config)
 
 
 def test_too_few_scenes_for_kid(config):
   config.eval_backbone, config.num_eval_examples = 'efficientnet-lite0', 3
   with pytest.raises(UserError, match='3 scenes to validate on, expected at least 4 for KID'):
     make_validation(config)
+
+
+def test_means_weigh_by_count():
+  batches = [{'a': (np.float32(3), 2), 'b': (0.0, 0)}, {'a': (np.float32(1), 6), 'b': (0.0, 0)}]
+  expected = pytest.approx({'a': 0.5, 'b': float('nan')}, nan_ok=True)
+  assert validation._means(batches) == expected
