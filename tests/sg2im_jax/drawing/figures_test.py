@@ -149,9 +149,7 @@ def test_the_files_are_written_and_the_page_needs_no_other(model, tmp_path, repo
     for kind in ('graph', 'picture', 'layout', 'layout', 'picture', 'picture', 'picture')
   ]
   assert progression == [
-    (kind, _objects(stage))
-    for stage in growth(scene)
-    for kind in ('graph', 'layout', 'picture')
+    (kind, _objects(stage)) for stage in growth(scene) for kind in ('graph', 'layout', 'picture')
   ]
 
 
