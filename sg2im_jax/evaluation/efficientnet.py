@@ -55,7 +55,7 @@ _PUBLISHED = {
 
 
 def published_name(module: tuple[str, ...]) -> str:
-  """What the PyTorch file calls a module, by its path here."""
+  """The name of a module in the PyTorch file, by its path here."""
   *blocks, layer = module
   return '.'.join(
     [*(f'_blocks.{name.removeprefix("block_")}' for name in blocks), _PUBLISHED[layer]]

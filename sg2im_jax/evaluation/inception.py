@@ -1,5 +1,4 @@
-"""The Inception-v3 of 2015-12-05, of whose features and classes published FIDs and Inception scores
-are made.
+"""The Inception-v3 of 2015-12-05, with which published FIDs and Inception scores were measured.
 
 It is the TensorFlow graph that the authors of both metrics used, and differs from the Inception-v3
 of libraries of models in ways that change the scores: images are resized as by TensorFlow 1;
@@ -8,8 +7,7 @@ the maximum; there are 1008 classes. Modules have the names that the PyTorch fil
 gives them, which pytorch-fid publishes as `pt_inception-2015-12-05-6726825d.pth` and torch-fidelity
 as `weights-inception-2015-12-05-6726825d.pth`.
 
-Architecture: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR
-2016.
+Architecture: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016.
 """
 
 from collections.abc import Callable
@@ -18,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, UInt8
 
 NUM_FEATURES = 2048
 RESIZE = 'bilinear to 299x299 as TensorFlow 1, corners not aligned, no anti-aliasing'
@@ -27,22 +26,19 @@ _INPUT_SIZE = 299
 
 
 def published_name(module: tuple[str, ...]) -> str:
-  """What the PyTorch file calls a module, by its path here."""
+  """The name of a module in the PyTorch file, by its path here."""
   return '.'.join(module)
 
 
-def preprocess(images: jax.Array) -> jax.Array:
-  """uint8[N, H, W, 3] -> float32[N, 299, 299, 3], resized as TensorFlow 1 does and scaled to [-1,
-  1).
-  """
+def preprocess(images: UInt8[jax.Array, 'N H W 3']) -> Float[jax.Array, 'N 299 299 3']:
+  """Resizes images as TensorFlow 1 does and scales them to [-1, 1)."""
   rows, columns = (_resize_matrix(size) for size in images.shape[1:3])
   resized = jnp.einsum('nhwc,yh,xw->nyxc', images.astype(jnp.float32), rows, columns)
   return (resized - 128) / 128
 
 
 def _resize_matrix(size: int) -> np.ndarray:
-  """float32[299, size]: each row has the weights of the two pixels between which one pixel of the
-  input lies.
+  """float32[299, size]: for each pixel of the input the weights of the two pixels around it.
 
   Pixel x of the input is at x * size / 299 of the image, both counted from their first pixel's
   centre: TensorFlow 1 shifts nothing by half a pixel, so that beyond the last pixel's centre the
@@ -173,8 +169,10 @@ class _BlockD(nn.Module):
 
 
 class _BlockE(nn.Module):
-  """Attributes:
-  pool: 3 x 3, float32[N, h, w, c] -> float32[N, h, w, c]; the two blocks of this kind differ in it.
+  """The last blocks, 8 x 8.
+
+  Attributes:
+    pool: over 3 x 3 pixels; the two blocks of this kind differ in it.
   """
 
   pool: Callable[[jax.Array], jax.Array]
@@ -220,10 +218,10 @@ def _pad(x: jax.Array, value: float) -> jax.Array:
 def _reduce_windows(
   x: jax.Array, combine: Callable[[jax.Array, jax.Array], jax.Array], stride: int
 ) -> jax.Array:
-  """`combine` over windows of 3 x 3: over their rows, then over their columns, each as three slices
-  of the whole.
+  """`combine` over windows of 3 x 3: over their rows, then over their columns.
 
-  On CPUs XLA takes three to ten times as long over its own operation on windows.
+  Each is three slices of the whole; on CPUs XLA's own operation on windows takes three to ten times
+  as long.
   """
   for axis in (1, 2):
     end = x.shape[axis] - 2

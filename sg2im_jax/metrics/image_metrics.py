@@ -240,7 +240,7 @@ KID = Metric(
     kernel_distance(scored.features, scored.real_features, seed=scored.seed)
   ),
   higher_is_better=False,
-  factor=1000,
+  factor=1000.0,
   decimals=1,
 )
 IMAGE_METRICS = (

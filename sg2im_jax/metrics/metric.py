@@ -29,7 +29,7 @@ class Metric:
   value: Callable[[Any], Any]
   higher_is_better: bool | None
   is_share: bool = False
-  factor: float = 1
+  factor: float = 1.0
   decimals: int = 3
 
   def text(self, value: float | Sequence[float] | None) -> str:

@@ -59,12 +59,10 @@ class Validation:
           'KID; raise num_eval_examples, or leave eval_backbone=none'
         )
       self._backbone = backbones.load_backbone(settings.eval_backbone)
-    self._real_features: np.ndarray | None = (
-      None  # of the scenes' own pictures, once they have been computed
-    )
+    self._real_features: np.ndarray | None = None  # of the scenes' own images, computed once
 
-    # The results are replicated; a process has only its own rows of the batch. So what it needs of
-    # all rows is returned, too.
+    # A process has only its own rows of a batch, but results are replicated: the functions also
+    # return what scoring needs of all rows.
     def score(generator: NetworkState, batch: SceneBatch, key: jax.Array):
       return *training.eval_step(generator, batch, key), batch.replace(image=None, masks=None)
 

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import hashlib
 import http.server
-import os
 import pathlib
 import subprocess
 import sys
@@ -16,7 +15,8 @@ import pytest
 from data_pipelines.pipeline.download import DataSetFiles, OfficialFile
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.evaluation import backbones
-from tests.training_runs import ENVIRONMENT, ROOT
+from tests import environment
+from tests.training_runs import ROOT
 
 torch = pytest.importorskip('torch')
 WHEEL = pytest.importorskip(
@@ -72,24 +72,16 @@ def test_any_number_of_images_row_by_row(lite0):
 
 
 def test_rows_are_split_over_devices(lite0, tmp_path):
-  program = (
-    'import sys, jax, numpy as np\n'
-    'from sg2im_jax.evaluation import backbones\n'
-    'backbones._IMAGES_PER_CPU = 1\n'
-    "backbone = backbones.load_backbone('efficientnet-lite0')\n"
-    'assert jax.local_device_count() == 3 and backbone.batch_size == 3\n'
-    'found = backbone(np.load(sys.argv[1]))\n'
-    'np.save(sys.argv[2], found.features)\n'
-  )
   images = random_images(4)
   np.save(tmp_path / 'images.npy', images)
+  module = 'tests.processes.features_on_three_devices'
   done = subprocess.run(
-    [sys.executable, '-c', program, tmp_path / 'images.npy', tmp_path / 'features.npy'],
+    [sys.executable, '-m', module, tmp_path / 'images.npy', tmp_path / 'features.npy'],
     cwd=ROOT,
     text=True,
     capture_output=True,
     timeout=300,
-    env={**os.environ, **ENVIRONMENT, 'XLA_FLAGS': '--xla_force_host_platform_device_count=3'},
+    env=environment.with_devices(3),
   )
   assert done.returncode == 0, done.stderr
   np.testing.assert_allclose(
@@ -214,9 +206,11 @@ def serving(directory: pathlib.Path):
   with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
     thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01})
     thread.start()
-    yield f'http://127.0.0.1:{server.server_port}'
-    server.shutdown()
-    thread.join()
+    try:
+      yield f'http://127.0.0.1:{server.server_port}'
+    finally:
+      server.shutdown()
+      thread.join()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from sg2im_jax.evaluation.classification import Classifier, Crops
 
 
 def _shapes(num_crops: int, seed: int) -> Crops:
-  """Crops of horizontal bars, vertical bars and squares, in any colours on any ground."""
+  """Crops of three classes: bars that lie, bars that stand, squares; in random colours."""
   random = np.random.default_rng(seed)
   classes = random.integers(3, size=num_crops).astype(np.int32)
   pixels = np.empty((num_crops, 32, 32, 3), np.uint8)

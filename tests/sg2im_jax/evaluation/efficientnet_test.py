@@ -12,7 +12,7 @@ torch = pytest.importorskip('torch')
 
 
 def preprocess(columns: np.ndarray) -> np.ndarray:
-  """The preprocessed image of these grey columns, float32[224], in the units of its pixels."""
+  """A row of the preprocessed image with these grey columns: float32[224] in units of pixels."""
   image = np.broadcast_to(
     np.asarray(columns, np.uint8)[None, None, :, None], (1, len(columns), len(columns), 3)
   )
