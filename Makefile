@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKDIR ?= runs/storybook
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test check lint clean
 
 quickstart: .venv/installed  ## install, train on the embedded data set, draw the example graphs
 	$(BIN)/python -m sg2im_jax.train --config=configs/storybook.py --workdir=$(WORKDIR)
@@ -14,8 +14,13 @@ quickstart: .venv/installed  ## install, train on the embedded data set, draw th
 test: .venv/installed-dev  ## install and run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-lint: .venv/installed-dev  ## check the style
+check: lint  ## the inner loop: style, types and the fast tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow'
+
+lint: .venv/installed-dev  ## check the style and the types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
 
 .venv/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -27,4 +32,4 @@ lint: .venv/installed-dev  ## check the style
 	touch $@
 
 clean:  ## remove the environment; data sets and runs stay
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build dist *.egg-info

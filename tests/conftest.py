@@ -6,17 +6,32 @@ import pathlib
 import shutil
 from collections.abc import Callable
 
-import jaxtyping
-import pytest
-
 from tests import environment
 
-environment.set_up()  # before JAX is imported, as tests.shape_checks does
+environment.set_up()
+
+import jaxtyping  # noqa: E402 - imports JAX, as the rest does
+import pytest  # noqa: E402
 
 from tests.shape_checks import CHECKER  # noqa: E402
 
 # Before anything of the package is imported.
-jaxtyping.install_import_hook(['sg2im_jax.models', 'sg2im_jax.scene_batch'], CHECKER)
+jaxtyping.install_import_hook(
+  [
+    'data_pipelines.drawing',
+    'data_pipelines.scene_graphs',
+    'sg2im_jax.drawing',
+    'sg2im_jax.evaluation.backbones',
+    'sg2im_jax.evaluation.efficientnet',
+    'sg2im_jax.evaluation.inception',
+    'sg2im_jax.evaluation.pictures',
+    'sg2im_jax.losses',
+    'sg2im_jax.metrics',
+    'sg2im_jax.models',
+    'sg2im_jax.scene_batch',
+  ],
+  CHECKER,
+)
 
 if 'PYTEST_XDIST_WORKER' not in os.environ:
   atexit.register(shutil.rmtree, os.environ['JAX_COMPILATION_CACHE_DIR'], ignore_errors=True)

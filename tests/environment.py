@@ -19,7 +19,7 @@ _XLA_FLAGS = (
 
 def set_up():
   """Sets the variables that are not set; a process that pytest-xdist starts inherits them."""
-  assert 'jax' not in sys.modules, 'JAX has been imported and has read its variables already'
+  assert 'jax' not in sys.modules, 'JAX has been imported, and has read the variables'
   os.environ.setdefault('XLA_FLAGS', ' '.join(_XLA_FLAGS))
   os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:

@@ -92,8 +92,8 @@ class PublishedCheckpoint:
   """What a published checkpoint holds.
 
   Attributes:
-    settings: describe the model, and the training as far as the checkpoint does; the rest is as in
-      coco64 or vg64.
+    training: the networks. Its settings describe the model, and the training as far as the
+      checkpoint does; the rest is as in coco64 or vg64.
     vocabulary: the names that the model was trained with.
     step: training iterations; 0 if the checkpoint does not tell, as those stripped for publication.
     variables: {'params': ..., 'batch_stats': ...} of each network that there is, by the names of
@@ -101,11 +101,16 @@ class PublishedCheckpoint:
     notes: what of the checkpoint is left out, and why.
   """
 
-  settings: Settings
+  training: AdversarialTraining
   vocabulary: Vocabulary
   step: int
   variables: dict[str, dict[str, Any]]
   notes: tuple[str, ...]
+
+  @property
+  def settings(self) -> Settings:
+    """Of the model and its training."""
+    return self.training.settings
 
 
 def read(path: str | os.PathLike, align_corners: bool = True) -> PublishedCheckpoint:
@@ -166,7 +171,8 @@ def read(path: str | os.PathLike, align_corners: bool = True) -> PublishedCheckp
 
   with _naming(path):
     settings = Settings.from_config(config)
-    abstract = jax.eval_shape(AdversarialTraining.build(settings, vocabulary).init)
+    training = AdversarialTraining.build(settings, vocabulary)
+    abstract = jax.eval_shape(training.init)
   variables, faults = {}, []
   for network, table in array_table.tables(settings).items():
     arrays, name = states[network], _PUBLISHED_NETWORKS[network]
@@ -192,7 +198,7 @@ def read(path: str | os.PathLike, align_corners: bool = True) -> PublishedCheckp
       'it does not say how long it was trained, as those that were stripped: steps count from 0'
     )
   step = _argument(counters, 't', 0, f'{where}counters')
-  return PublishedCheckpoint(settings, vocabulary, step, variables, tuple(notes))
+  return PublishedCheckpoint(training, vocabulary, step, variables, tuple(notes))
 
 
 def _load(path: str | os.PathLike) -> Any:

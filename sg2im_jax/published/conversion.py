@@ -12,7 +12,6 @@ from sg2im_jax.published import checkpoint, verification
 from sg2im_jax.published.checkpoint import PublishedCheckpoint
 from sg2im_jax.runtime import reporting
 from sg2im_jax.storage import checkpoints, work_directory
-from sg2im_jax.training.adversarial import AdversarialTraining
 from sg2im_jax.training.state import TrainState, to_items
 
 
@@ -39,12 +38,11 @@ def convert(
     if checkpoints.steps(workdir):
       raise UserError(f'{workdir} holds checkpoints already; choose another work directory')
     published = checkpoint.read(path, align_corners)
-    training = AdversarialTraining.build(published.settings, published.vocabulary)
-    state = initial_state(published, training)
+    state = initial_state(published)
     for note in published.notes:
       reporting.info(f'note: {note}')
     if vectors is not None:
-      comparisons = verification.verify(training, state, vectors)
+      comparisons = verification.verify(published.training, state, vectors)
       reporting.info(verification.report(comparisons))
       failed = [comparison.name for comparison in comparisons if not comparison.passed]
       if failed:
@@ -66,10 +64,11 @@ def convert(
   )
 
 
-def initial_state(published: PublishedCheckpoint, training: AdversarialTraining) -> TrainState:
+def initial_state(published: PublishedCheckpoint) -> TrainState:
   """The state that training continues from: the published arrays and fresh optimizers."""
   networks: dict[str, Any] = {
-    name: training.network_state(variables) for name, variables in published.variables.items()
+    name: published.training.network_state(variables)
+    for name, variables in published.variables.items()
   }
   return TrainState(
     step=jnp.int32(published.step),

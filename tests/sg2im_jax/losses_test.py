@@ -19,7 +19,10 @@ def test_masked_mean():
 
 
 def test_reconstruction_losses():
-  image, target = jnp.array([[[[1.0]]], [[[4.0]]]]), jnp.array([[[[3.0]]], [[[0.0]]]])
+  image, target = (
+    jnp.broadcast_to(jnp.array(values)[:, None, None, None], (2, 1, 1, 3))
+    for values in ((1.0, 4.0), (3.0, 0.0))
+  )
   assert losses.l1_pixel(image, target, jnp.array([True, False])) == 2
   boxes = jnp.array([[[0.0, 0.0, 1.0, 1.0], [9.0, 9.0, 9.0, 9.0]]])
   assert (

@@ -96,8 +96,7 @@ def test_sampling_from_the_work_directory_gives_the_recorded_pictures(recording,
 def published_state(path):
   """The training of a published checkpoint, and its state."""
   published = published_checkpoint.read(path)
-  training = AdversarialTraining.build(published.settings, published.vocabulary)
-  return training, conversion.initial_state(published, training)
+  return published.training, conversion.initial_state(published)
 
 
 def test_as_users_run_it_in_float32_everything_agrees_too():
