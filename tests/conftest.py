@@ -20,6 +20,11 @@ jaxtyping.install_import_hook(
   [
     'data_pipelines.drawing',
     'data_pipelines.scene_graphs',
+    'sg2im_jax.drawing',
+    'sg2im_jax.evaluation.backbones',
+    'sg2im_jax.evaluation.efficientnet',
+    'sg2im_jax.evaluation.inception',
+    'sg2im_jax.evaluation.pictures',
     'sg2im_jax.losses',
     'sg2im_jax.metrics',
     'sg2im_jax.models',

@@ -207,8 +207,8 @@ def _max_pool_same(x: jax.Array) -> jax.Array:
 
 def _average_pool(x: jax.Array) -> jax.Array:
   """3 x 3, at every pixel; the mean of those pixels under the window that are in the image."""
-  count = _reduce_windows(_pad(jnp.ones((1, *x.shape[1:3], 1), x.dtype), 0), jnp.add, 1)
-  return _reduce_windows(_pad(x, 0), jnp.add, 1) / count
+  count = _reduce_windows(_pad(jnp.ones((1, *x.shape[1:3], 1), x.dtype), 0.0), jnp.add, 1)
+  return _reduce_windows(_pad(x, 0.0), jnp.add, 1) / count
 
 
 def _pad(x: jax.Array, value: float) -> jax.Array:

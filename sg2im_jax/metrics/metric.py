@@ -32,7 +32,7 @@ class Metric:
   factor: float = 1.0
   decimals: int = 3
 
-  def text(self, value: float | Sequence[float] | None) -> str:
+  def text(self, value: int | float | Sequence[float] | None) -> str:
     """The value as tables show it."""
     if value is None:
       return 'none'

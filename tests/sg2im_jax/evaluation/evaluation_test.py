@@ -12,7 +12,7 @@ from data_pipelines.pipeline import prepared
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.storybook import builder as storybook
 from sg2im_jax.evaluation import backbones, classification, pictures, report
-from sg2im_jax.evaluation.backbones import Activations
+from sg2im_jax.evaluation.backbones import Activations, Backbone
 from sg2im_jax.evaluation.evaluation import evaluate
 from sg2im_jax.evaluation.protocol import Protocol, load_image_ids
 from sg2im_jax.sampling.trained_model import TrainedModel
@@ -21,7 +21,7 @@ from tests.training_runs import write_untrained
 PROTOCOL = Protocol(samples_per_graph=2, num_splits=2)
 
 
-class FakeBackbone:
+class FakeBackbone(Backbone):
   """Features are the colours of 2 x 2 parts; class probabilities the mean colour."""
 
   name, weights, sha256, resize, num_features = 'fake', 'fake.pth', '0' * 64, 'not at all', 12
