@@ -28,6 +28,14 @@ def set_up():
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '-1')
 
 
+def as_users() -> dict[str, str]:
+  """Variables for a process that compiles as the programs of users do."""
+  variables = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
+  for name in ('XLA_FLAGS', 'JAX_DISABLE_MOST_OPTIMIZATIONS'):
+    del variables[name]
+  return variables
+
+
 def with_devices(count: int) -> dict[str, str]:
   """Variables for a process that has this number of CPU devices."""
   flags = f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count={count}'

@@ -30,6 +30,10 @@ tf.config.set_visible_devices([], 'GPU')
 
 SHUFFLE_BUFFER = 20_000  # records; smaller splits are shuffled as a whole
 MAX_THREADS = 16  # more do not help one pipeline
+
+# Of the functions that a pipeline maps: none branches on a tensor, and to convert them takes longer
+# than everything else of building a pipeline.
+_as_written = tf.autograph.experimental.do_not_convert
 EVALUATION_EPOCH = -1  # of the random numbers of evaluation; no epoch of training has this number
 
 
@@ -117,6 +121,7 @@ def training_batches(
   epoch_size = num_examples(builder, 'train')
   first_epoch, num_skipped = divmod(first_step * batch_size, epoch_size)
 
+  @_as_written
   def shuffled_records(epoch: tf.Tensor) -> tf.data.Dataset:
     visits = _visits(builder, 'train', seed, epoch)
     return visits.shuffle(
@@ -180,7 +185,7 @@ def evaluation_batches(
   num_rows = -(-count // batch_size) * batch_size
 
   visits = _visits(builder, split, seed, tf.constant(EVALUATION_EPOCH, tf.int64))
-  visits = visits.filter(lambda _, key: tf.gather(wanted, key[1])).take(count)
+  visits = visits.filter(_as_written(lambda _, key: tf.gather(wanted, key[1]))).take(count)
   scenes = _shard(visits, batch_size, shard_index, num_shards).map(make_scene, tf.data.AUTOTUNE)
   padding = tf.nest.map_structure(
     lambda spec: tf.zeros(spec.shape, spec.dtype), scenes.element_spec
@@ -278,7 +283,7 @@ def _visits(
   return (
     tf.data.TFRecordDataset(paths)
     .enumerate()
-    .map(lambda index, record: (record, tf.stack([_epoch_key(seed, epoch), index])))
+    .map(_as_written(lambda index, record: (record, tf.stack([_epoch_key(seed, epoch), index]))))
   )
 
 
@@ -293,7 +298,8 @@ def _shard(
     return visits
   num_rows = batch_size // num_shards
   rows = slice(shard_index * num_rows, (shard_index + 1) * num_rows)
-  return visits.batch(batch_size).map(lambda records, keys: (records[rows], keys[rows])).unbatch()
+  take_rows = _as_written(lambda records, keys: (records[rows], keys[rows]))
+  return visits.batch(batch_size).map(take_rows).unbatch()
 
 
 def _stages(
@@ -319,6 +325,7 @@ def _stages(
   mirrored_ids = _mirrored_ids(names)
   object_ids, predicate_ids = names.translation(vocabulary)
 
+  @_as_written
   def make_scene(record: tf.Tensor, key: tf.Tensor) -> dict[str, tf.Tensor]:
     scene = features.deserialize_example(record)
     if settings.subsample:
@@ -343,6 +350,7 @@ def _stages(
       )
     return arrays
 
+  @_as_written
   def make_batch(scenes: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     uniform = scenes.pop('uniform')
     # Slot 0 is __image__, which has no random relation, so its numbers decide on the flip.

@@ -21,15 +21,14 @@ from sg2im_jax.published import array_table, conversion, verification
 from sg2im_jax.published import checkpoint as published_checkpoint
 from sg2im_jax.published.conversion import convert
 from sg2im_jax.sampling.bulk import sample_to_directory
-from sg2im_jax.sampling.sampler import Sampler
 from sg2im_jax.sampling.trained_model import TrainedModel
 from sg2im_jax.settings import Settings
 from sg2im_jax.storage import checkpoints
 from sg2im_jax.storage.work_directory import load_settings, load_vocabulary
 from sg2im_jax.training.adversarial import AdversarialTraining
 from sg2im_jax.training.loop import train
+from tests import environment
 from tests.data_pipelines.conftest import IMAGE_SIZE, MASK_SIZE, write_coco_files
-from tests.programs import optimized
 from tests.published_files import (
   GOLDEN,
   PUBLISHED_FILES,
@@ -40,6 +39,7 @@ from tests.published_files import (
   to_published,
 )
 from tests.small_scenes import tiny_config
+from tests.training_runs import ROOT
 
 NOT_COMPARED = ('ops/vecs', 'ops/other_boxes')  # inputs
 
@@ -80,11 +80,12 @@ def test_a_converted_checkpoint_computes_what_the_original_computed(recording, t
   assert compared_names(recording) <= table.keys()
   assert all('none in the original' in table[name] for name in extra)
 
+  if recording in PUBLISHED_FILES:
+    check_samples(recording, TrainedModel.load(tmp_path / 'run'))
 
-@pytest.mark.parametrize('recording', PUBLISHED_FILES)
-def test_sampling_from_the_work_directory_gives_the_recorded_pictures(recording, tmp_path):
-  convert(GOLDEN / f'{recording}.pt', tmp_path / 'run')
-  model = TrainedModel.load(tmp_path / 'run')
+
+def check_samples(recording, model):
+  """The recorded pictures, by the model that has been loaded from the work directory."""
   assert model.step == (0 if recording == 'vg' else 7)  # that one is stripped
   outputs = list(
     verification.compare_outputs(verification.Recording(GOLDEN / f'{recording}.npz'), model.sampler)
@@ -100,14 +101,19 @@ def published_state(path):
 
 
 def test_as_users_run_it_in_float32_everything_agrees_too():
-  training, state = published_state(GOLDEN / 'coco.pt')
-  recording = verification.Recording(GOLDEN / 'coco.npz')
-  with optimized():
-    sampler = Sampler(training.networks.generator, state.generator.variables)
-    comparisons = [
-      *verification.compare_outputs(recording, sampler),
-      *verification.compare_step(recording, training, state, 'float32'),
-    ]
+  result = subprocess.run(
+    [
+      *(sys.executable, '-m', 'tests.processes.compare_in_float32'),
+      *(GOLDEN / 'coco.pt', GOLDEN / 'coco.npz'),
+    ],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+    env=environment.as_users(),
+  )
+  assert result.returncode == 0, result.stderr
+  comparisons = [verification.Comparison(**fields) for fields in json.loads(result.stdout)]
   assert {comparison.name.split('/')[1] for comparison in comparisons} == {
     'gt',
     'gt_boxes',
@@ -267,11 +273,6 @@ def test_the_command(tmp_path):
   sample_to_directory(model, load_scene_graphs(graphs), tmp_path / 'out', samples=1)
   record = json.loads((tmp_path / 'out/graph_000/graph.json').read_text())
   assert record['stretch'] is True  # as published pictures are
-  again = run(f'--checkpoint={GOLDEN}/coco.pt', f'--workdir={workdir}')
-  assert again.returncode == 2
-  assert (
-    again.stderr == f'error: {workdir} holds checkpoints already; choose another work directory\n'
-  )
 
 
 def test_a_bad_checkpoint_is_one_line_and_writes_nothing(tmp_path):
