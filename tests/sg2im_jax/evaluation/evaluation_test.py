@@ -13,6 +13,7 @@ from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.storybook import builder as storybook
 from sg2im_jax.evaluation import backbones, classification, pictures, report
 from sg2im_jax.evaluation.backbones import Activations, Backbone
+from sg2im_jax.evaluation.classification import Classifier
 from sg2im_jax.evaluation.evaluation import evaluate
 from sg2im_jax.evaluation.protocol import Protocol, load_image_ids
 from sg2im_jax.sampling.trained_model import TrainedModel
@@ -41,7 +42,7 @@ class FakeBackbone(Backbone):
     )
 
 
-class FakeClassifier:
+class FakeClassifier(Classifier):
   """Is right about every object that it has learned the class of."""
 
   def __init__(self, crops, num_classes, seed):
