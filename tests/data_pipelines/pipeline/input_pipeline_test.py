@@ -446,7 +446,7 @@ def test_relations_and_names_are_checked(settings):
   with pytest.raises(
     SettingsError, match="name is 'coco', expected one of storybook, coco_stuff, "
   ):
-    settings.replace(name='coco')
+    preparation.prepare(settings.replace(name='coco'))
 
 
 def test_names_what_is_unknown(builder, settings):
