@@ -1,5 +1,6 @@
 import atexit
 import dataclasses
+import gc
 import logging
 import os
 import pathlib
@@ -37,6 +38,10 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:
   atexit.register(shutil.rmtree, os.environ['JAX_COMPILATION_CACHE_DIR'], ignore_errors=True)
 
 from tests.training_runs import NUM_STEPS, SCHEDULE, start_training  # noqa: E402
+
+# Tracing makes very many objects: by default the collector would go over all of them, and over all
+# that has been imported, a thousand times.
+gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks

@@ -36,19 +36,15 @@ def num_parameters(network) -> int:
   return sum(leaf.size for leaf in jax.tree.leaves(network.params))
 
 
-@pytest.mark.parametrize(
-  'name, vocabulary, size',
-  [
-    ('coco64', COCO, (64, 64)),
-    ('coco128', COCO, (128, 128)),
-    ('vg64', VISUAL_GENOME, (64, 64)),
-    ('vg128', VISUAL_GENOME, (128, 128)),
-  ],
-)
-def test_full_size_models_initialise(name, vocabulary, size):
-  settings = settings_named(name)
-  assert settings.data.image_size == size
-  state = jax.jit(AdversarialTraining.build(settings, vocabulary).init)()
+def training_named(name: str, vocabulary: Vocabulary) -> AdversarialTraining:
+  return AdversarialTraining.build(settings_named(name), vocabulary)
+
+
+@pytest.mark.parametrize('name, vocabulary', [('coco64', COCO), ('vg64', VISUAL_GENOME)])
+def test_full_size_models_initialise(name, vocabulary):
+  training = training_named(name, vocabulary)
+  assert training.settings.data.image_size == (64, 64)
+  state = jax.jit(training.init)()
   if vocabulary is COCO:
     assert num_parameters(state.generator) == pytest.approx(28.16e6, abs=5e3)
     assert num_parameters(state.object_discriminator) == pytest.approx(1.11e6, abs=5e3)
@@ -56,6 +52,20 @@ def test_full_size_models_initialise(name, vocabulary, size):
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.generator.params))
   kernel = state.generator.params['refinement']['module_0']['conv_0']['kernel']
   assert float(jnp.std(kernel)) == pytest.approx(np.sqrt(2 / (9 * (128 + 32 + 1))), rel=0.02)
+
+
+@pytest.mark.parametrize(
+  'name, smaller, vocabulary', [('coco128', 'coco64', COCO), ('vg128', 'vg64', VISUAL_GENOME)]
+)
+def test_models_of_larger_images_initialise_alike(name, smaller, vocabulary):
+  training = training_named(name, vocabulary)
+  assert training.settings.data.image_size == (128, 128)
+  assert training.settings.seed == settings_named(smaller).seed
+  # Initial values are a function of the seed, the names and these shapes alone.
+  found, expected = (
+    jax.eval_shape(one.init) for one in (training, training_named(smaller, vocabulary))
+  )
+  assert found == expected
 
 
 @pytest.mark.parametrize('name', ['coco64', 'coco128', 'vg64', 'vg128', 'storybook', 'debug'])
