@@ -196,7 +196,8 @@ def _help(options_class: type[Section], doc: str | None, positional: str | None)
 
 
 def _flag_lines(options_class: type[Section], positional: str | None) -> Iterator[str]:
-  for name, field in options_class.model_fields.items():
+  fields = options_class.model_fields.items()
+  for name, field in sorted(fields, key=lambda item: not item[1].is_required()):
     if name == positional:
       continue
     kind, _ = _kind(field)
