@@ -12,10 +12,10 @@ quickstart: .venv/installed  ## install, train on the embedded data set, draw th
 	@echo "The pictures: $(WORKDIR)/samples/sheep/overview.png and $(WORKDIR)/samples/storybook/overview.png"
 
 test: .venv/installed-dev  ## install and run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint  ## the inner loop: style, types and the fast tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
 
 lint: .venv/installed-dev  ## check the style and the types
 	$(BIN)/ruff check .

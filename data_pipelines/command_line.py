@@ -196,7 +196,8 @@ def _help(options_class: type[Section], doc: str | None, positional: str | None)
 
 
 def _flag_lines(options_class: type[Section], positional: str | None) -> Iterator[str]:
-  for name, field in options_class.model_fields.items():
+  fields = options_class.model_fields.items()
+  for name, field in sorted(fields, key=lambda item: not item[1].is_required()):
     if name == positional:
       continue
     kind, _ = _kind(field)
@@ -209,7 +210,7 @@ def _flag_lines(options_class: type[Section], positional: str | None) -> Iterato
     text = field.description or ''
     if field.is_required():
       text += ' Required.'
-    elif field.get_default() not in (None, (), False):
+    elif not (field.get_default() in (None, ()) or field.get_default() is False):
       text += f' Default: {_shown(field.get_default())}.'
     yield from textwrap.wrap(
       text, _WIDTH, initial_indent=' ' * 6, subsequent_indent=' ' * 6, break_on_hyphens=False

@@ -44,17 +44,6 @@ from tests.training_runs import NUM_STEPS, SCHEDULE, start_training  # noqa: E40
 gc.set_threshold(100_000, 50, 100)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items):
-  """Groups for --dist=loadgroup: the tests of the training run, and those of each file.
-
-  What they share is then made in one process.
-  """
-  for item in items:
-    group = 'finished_run' if 'finished_run' in item.fixturenames else item.nodeid.split('::')[0]
-    item.add_marker(pytest.mark.xdist_group(group))
-
-
 @dataclasses.dataclass
 class FinishedRun:
   workdir: pathlib.Path
