@@ -59,7 +59,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     raise ValueError(f'cannot read {path}: {error.strerror}') from error
   except ValueError as error:
     raise ValueError(
-      f'{path} is not JSON: {error}; restore it, or train into another --workdir'
+      f'{path} is not JSON: {error}; restore it, or train into another work directory'
     ) from error
   if not isinstance(value, dict):
     raise ValueError(f'{path} holds a {type(value).__name__}; expected a JSON object')

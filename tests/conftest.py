@@ -1,9 +1,7 @@
 import atexit
-import dataclasses
 import gc
 import logging
 import os
-import pathlib
 import shutil
 from collections.abc import Callable
 
@@ -37,33 +35,15 @@ jaxtyping.install_import_hook(
 if 'PYTEST_XDIST_WORKER' not in os.environ:
   atexit.register(shutil.rmtree, os.environ['JAX_COMPILATION_CACHE_DIR'], ignore_errors=True)
 
-from tests.training_runs import NUM_STEPS, SCHEDULE, start_training  # noqa: E402
-
 # Tracing makes very many objects: by default the collector would go over all of them, and over all
 # that has been imported, a thousand times.
 gc.set_threshold(100_000, 50, 100)
 
 
-@dataclasses.dataclass
-class FinishedRun:
-  workdir: pathlib.Path
-  printed: str
-
-
 @pytest.fixture(scope='session')
 def directory(tmp_path_factory):
-  """Where the tests of a process share prepared data sets (in `data`) and training runs."""
+  """Where the tests of a process share prepared data sets: in `directory / 'data'`."""
   return tmp_path_factory.mktemp('training')
-
-
-@pytest.fixture(scope='session')
-def finished_run(directory):
-  """An uninterrupted training run of NUM_STEPS, by the command that users give; only to be read."""
-  workdir = directory / 'finished'
-  process = start_training(workdir, directory, num_steps=NUM_STEPS, **SCHEDULE)
-  printed, errors = process.communicate(timeout=300)
-  assert process.returncode == 0, errors
-  return FinishedRun(workdir, printed)
 
 
 @pytest.fixture

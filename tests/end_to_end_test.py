@@ -1,16 +1,18 @@
-"""Training (in the fixture), sampling and evaluating, by the commands that users give."""
+"""Sampling and evaluating by the commands that users give; training: training/loop_test.py."""
 
 import json
 import shutil
 
 import pytest
 
-from tests.training_runs import NUM_STEPS, ROOT, start
+from tests.published_files import GOLDEN
+from tests.training_runs import ROOT, start
 
 
 @pytest.fixture
-def workdir(finished_run, tmp_path):
-  return shutil.copytree(finished_run.workdir, tmp_path / 'run')
+def workdir(tmp_path):
+  """A copy of the work directory in tests/golden: a training of three steps."""
+  return shutil.copytree(GOLDEN / 'work_directory/run', tmp_path / 'run')
 
 
 def run(module, *arguments):
@@ -32,17 +34,18 @@ def test_sample(workdir, tmp_path):
   assert (tmp_path / 'pictures/graph_000/sample_1.png').exists()
 
 
-def test_evaluate(workdir):
+def test_evaluate(workdir, directory):
   status, printed, errors = run(
     'evaluate',
     f'--workdir={workdir}',
+    f'--data_dir={directory / "data"}',
     '--split=val',
     '--num_graphs=6',
     '--backbone=none',
   )
   assert status == 0, errors
   results = json.loads((workdir / 'evaluation.json').read_text())
-  assert (results['protocol']['num_graphs'], results['model']['step']) == (6, NUM_STEPS)
+  assert (results['protocol']['num_graphs'], results['model']['step']) == (6, 3)
   predicted, mean_box, ground_truth = (
     results['layout'][name] for name in ('predicted', 'mean box of class', 'ground truth')
   )

@@ -1,4 +1,6 @@
+import pathlib
 import signal
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -15,6 +17,21 @@ from tests.training_runs import (
   start_two_processes,
   wait_for_step,
 )
+
+
+class FinishedRun(NamedTuple):
+  workdir: pathlib.Path
+  printed: str
+
+
+@pytest.fixture(scope='module')
+def finished_run(directory):
+  """An uninterrupted training run of NUM_STEPS, by the command that users give; only to be read."""
+  workdir = directory / 'finished'
+  process = start_training(workdir, directory, num_steps=NUM_STEPS, **SCHEDULE)
+  printed, errors = process.communicate(timeout=300)
+  assert process.returncode == 0, errors
+  return FinishedRun(workdir, printed)
 
 
 def make_config(directory, **changes):
