@@ -8,6 +8,8 @@ import pytest
 from tests.published_files import GOLDEN
 from tests.training_runs import ROOT, start
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def workdir(tmp_path):

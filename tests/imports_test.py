@@ -166,6 +166,7 @@ def test_importing_the_package_loads_nothing_large():
   assert not loaded & {'tensorflow', 'tensorflow_datasets', 'torch', 'jax', 'flax', 'orbax'}
 
 
+@pytest.mark.slow
 def test_sampling_from_python_loads_neither_tensorflow_nor_torch(tmp_path):
   config = debug.get_config()
   config.model.gconv_num_layers, config.model.refinement_dims = 1, (16, 8)
@@ -176,6 +177,7 @@ def test_sampling_from_python_loads_neither_tensorflow_nor_torch(tmp_path):
   assert not loaded & {'tensorflow', 'tensorflow_datasets', 'torch'}
 
 
+@pytest.mark.slow
 def test_commands_load_no_torch_and_leave_the_functions_of_the_package():
   loaded = loaded_by('import_commands')
   assert {'sg2im_jax', 'jax', 'tensorflow'} < loaded and 'torch' not in loaded

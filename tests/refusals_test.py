@@ -178,6 +178,7 @@ def check_refused(action, messages):
   assert '\n' not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('refusal', named(REFUSALS))
 def test_a_refused_training_changes_nothing(refusal, workdir, directory):
   refusal.damage(workdir)

@@ -18,6 +18,8 @@ from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.settings import Settings
 from tests.training_runs import ENVIRONMENT, ROOT
 
+pytestmark = pytest.mark.slow
+
 BRIEF = {'rounds': 1, 'turn_seconds': 0.0}
 # Of configs/debug.py: as little to compile as the PyTorch peer allows.
 TINY = {

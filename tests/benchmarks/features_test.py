@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks import comparison, features
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip('torch')
 
 

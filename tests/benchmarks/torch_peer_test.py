@@ -21,6 +21,8 @@ from sg2im_jax.published.verification import (
 from sg2im_jax.settings import Settings
 from tests.small_scenes import VOCABULARY, random_batch, tiny_config
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip('torch')
 
 from benchmarks.torch_peer import Peer  # noqa: E402  needs torch

@@ -69,6 +69,7 @@ def test_a_file_that_cannot_be_written(visits, tmp_path, name):
     list(browsing.browse(visits, str(tmp_path / name), 1))
 
 
+@pytest.mark.slow
 def test_command_needs_no_jax(coco_root, tmp_path):
   flags = [
     f'--data_dir={coco_root / "prepared"}',

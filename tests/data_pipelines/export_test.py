@@ -64,6 +64,7 @@ def test_a_file_that_cannot_be_written(coco_root, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_command_needs_no_jax(coco_root, tmp_path):
   flags = [
     f'--data_dir={coco_root / "prepared"}',

@@ -10,6 +10,8 @@ from data_pipelines.configs import debug
 from data_pipelines.storybook.builder import VOCABULARY
 from tests.training_runs import ENVIRONMENT, ROOT, write_untrained
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOK = ROOT / 'examples' / 'quickstart.ipynb'
 MOST_BYTES = 200_000
 

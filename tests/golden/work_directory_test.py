@@ -17,6 +17,8 @@ from sg2im_jax.storage import work_directory
 from sg2im_jax.training.loop import train
 from tests.training_runs import ROOT, records
 
+pytestmark = pytest.mark.slow
+
 RECORDED = pathlib.Path(__file__).parent / 'work_directory'
 
 

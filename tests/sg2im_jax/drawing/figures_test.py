@@ -26,6 +26,8 @@ from sg2im_jax.sampling.trained_model import TrainedModel
 from sg2im_jax.settings import Settings
 from tests.training_runs import start, write_untrained
 
+pytestmark = pytest.mark.slow
+
 SKY = SceneGraph(('sky', 'grass'), ((0, 'above', 1),))
 SHEEP = SceneGraph(('sky', 'grass', 'sheep'), ((0, 'above', 1), (2, 'standing on', 1)))
 RED, GREEN, BLUE, GREY = (200, 0, 0), (0, 200, 0), (0, 0, 200), (100, 100, 100)

@@ -4,6 +4,8 @@ import pytest
 from sg2im_jax.evaluation import classification
 from sg2im_jax.evaluation.classification import Classifier, Crops
 
+pytestmark = pytest.mark.slow
+
 
 def _shapes(num_crops: int, seed: int) -> Crops:
   """Crops of three classes: bars that lie, bars that stand, squares; in random colours."""

@@ -19,6 +19,8 @@ from sg2im_jax.evaluation.protocol import Protocol, load_image_ids
 from sg2im_jax.sampling.trained_model import TrainedModel
 from tests.training_runs import write_untrained
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = Protocol(samples_per_graph=2, num_splits=2)
 
 

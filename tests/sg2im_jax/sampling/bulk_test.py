@@ -24,6 +24,8 @@ from sg2im_jax.storage import work_directory
 from tests import environment
 from tests.training_runs import ROOT, free_address, start, write_untrained
 
+pytestmark = pytest.mark.slow
+
 SHARED = ROOT.parent / 'shared'
 VOCABULARY = Vocabulary(
   ('__image__', 'sky', 'grass', 'sheep'), ('__in_image__', 'above', 'standing on')

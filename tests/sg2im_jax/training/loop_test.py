@@ -18,6 +18,8 @@ from tests.training_runs import (
   wait_for_step,
 )
 
+pytestmark = pytest.mark.slow
+
 
 class FinishedRun(NamedTuple):
   workdir: pathlib.Path

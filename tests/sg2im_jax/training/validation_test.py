@@ -17,6 +17,8 @@ from sg2im_jax.training.adversarial import AdversarialTraining
 from sg2im_jax.training.validation import Validation
 from tests.training_runs import small_config
 
+pytestmark = pytest.mark.slow
+
 
 class MeanColour:
   """A backbone whose features are mean colours; it keeps what it has seen."""
