@@ -178,7 +178,6 @@ def check_refused(action, messages):
   assert '\n' not in text
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('refusal', named(REFUSALS))
 def test_a_refused_training_changes_nothing(refusal, workdir, directory):
   refusal.damage(workdir)
@@ -273,6 +272,7 @@ def with_a_difference(directory):
   return {'path': GOLDEN / 'vg.pt', 'vectors': directory / 'vectors.npz'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'arguments_in, message',
   [
