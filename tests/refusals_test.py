@@ -20,6 +20,8 @@ from tests.published_files import GOLDEN
 from tests.snapshots import snapshot, unchanged
 from tests.training_runs import ROOT, small_config
 
+pytestmark = pytest.mark.slow
+
 STEP = 3  # of the work directory
 
 
@@ -272,7 +274,6 @@ def with_a_difference(directory):
   return {'path': GOLDEN / 'vg.pt', 'vectors': directory / 'vectors.npz'}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
   'arguments_in, message',
   [

@@ -14,6 +14,8 @@ from data_pipelines.scene_graphs.errors import SettingsError, UserError
 from tests.data_pipelines import conftest
 from tests.data_pipelines.settings import with_options
 
+pytestmark = pytest.mark.slow
+
 SHARED = pathlib.Path(__file__).parents[3] / '..' / 'shared'
 
 

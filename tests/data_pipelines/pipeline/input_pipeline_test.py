@@ -11,6 +11,8 @@ from data_pipelines.scene_graphs.errors import SettingsError, UserError
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
 from tests.data_pipelines import conftest
 
+pytestmark = pytest.mark.slow
+
 NUM_TRAIN = 12
 FIELDS = {'object_class', 'object_mask', 'triples', 'triple_mask', 'boxes', 'masks', 'image'}
 

@@ -24,6 +24,8 @@ from data_pipelines.storybook.scenes import MAX_OBJECTS, StorybookScene, draw_sc
 from data_pipelines.storybook.things import KINDS
 from tests.data_pipelines.settings import data_settings
 
+pytestmark = pytest.mark.slow
+
 GROUNDS = ('sky', 'night sky', *COLOURS)
 SKIES = ('sky', 'night sky')
 

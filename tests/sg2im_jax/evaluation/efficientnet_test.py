@@ -8,6 +8,8 @@ import pytest
 
 from sg2im_jax.evaluation import backbones, efficientnet
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip('torch')
 
 

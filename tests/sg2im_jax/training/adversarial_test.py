@@ -21,6 +21,8 @@ from tests.small_scenes import (
   with_rubbish_in_padding,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def make_training(**changes):
   """The tiny model with other settings, by dotted name."""
