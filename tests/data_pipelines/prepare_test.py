@@ -18,6 +18,8 @@ from sg2im_jax.runtime import config_flag
 from tests.data_pipelines import conftest, without_jax
 from tests.data_pipelines.settings import data_settings
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 COCO = preparation.data_sets.find('coco_stuff')
 DRAWN = [

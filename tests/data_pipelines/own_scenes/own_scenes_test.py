@@ -25,6 +25,8 @@ from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES
 from tests.data_pipelines.settings import data_settings
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[3]
 WIDTH, HEIGHT = 60, 40
 DOG = {'name': 'dog', 'box': [10, 5, 30, 35]}

@@ -6,6 +6,8 @@ import pytest
 from sg2im_jax.metrics import image_metrics
 from sg2im_jax.metrics.image_metrics import FeatureStatistics
 
+pytestmark = pytest.mark.slow
+
 
 def test_inception_score_of_sure_and_of_unsure_predictions():
   one_hot = np.tile(

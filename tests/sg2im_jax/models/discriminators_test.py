@@ -6,6 +6,8 @@ import pytest
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.models.discriminators import ConvolutionalNetwork, ImageDiscriminator
 
+pytestmark = pytest.mark.slow
+
 IMAGES = jax.random.normal(jax.random.key(0), (3, 16, 16, 3))
 REAL = jnp.array([True, True, False])
 

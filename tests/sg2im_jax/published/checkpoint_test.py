@@ -23,6 +23,8 @@ from tests.published_files import (
   to_published,
 )
 
+pytestmark = pytest.mark.slow
+
 STATES = {
   'generator': 'model_state',
   'image_discriminator': 'd_img_state',
