@@ -4,6 +4,7 @@ configs/coco64.py names and explains every setting; the classes below have the s
 each value may be.
 """
 
+import copy
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -130,7 +131,7 @@ def _mismatches(settings: Settings) -> Iterator[Fault]:
 
 def _without(faults: list[Fault], values: dict[str, Any]) -> Settings | None:
   """Settings with the values of coco64 in the places of faulty ones; None if that mends nothing."""
-  values, base = _copy(values), coco64.get_config().to_dict()
+  values, base = copy.deepcopy(values), coco64.get_config().to_dict()
   for fault in faults:
     *sections, key = fault.setting.split('.')
     if fault.setting.startswith(('data.name', 'data.options')):
@@ -148,9 +149,3 @@ def _without(faults: list[Fault], values: dict[str, Any]) -> Settings | None:
     return Settings.model_validate(values, context=data_sets.OPTIONS)
   except pydantic.ValidationError:
     return None
-
-
-def _copy(values: Any) -> Any:
-  return (
-    {key: _copy(value) for key, value in values.items()} if isinstance(values, dict) else values
-  )

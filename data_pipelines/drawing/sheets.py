@@ -1,5 +1,6 @@
 """Sheets: pictures in aligned rows and columns, with captions."""
 
+import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -129,6 +130,13 @@ def table(
       left += width + _GAP
     top += height + _GAP
   return sheet
+
+
+def png(picture: Image.Image) -> bytes:
+  """The content of a PNG file."""
+  encoded = io.BytesIO()
+  picture.save(encoded, 'png')
+  return encoded.getvalue()
 
 
 def save(sheet: Image.Image, output: str):

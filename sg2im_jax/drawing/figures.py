@@ -1,9 +1,8 @@
 """The paper's figures 5 and 6 of a model, as sheets and as a page."""
 
-import contextlib
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from PIL import Image
 
@@ -11,10 +10,9 @@ from data_pipelines.drawing import sheets
 from data_pipelines.drawing.graphs import draw_graph
 from data_pipelines.drawing.layouts import draw_layout
 from data_pipelines.drawing.style import BACKGROUND
-from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.scene_graphs.graph import SceneGraph, load_scene_graphs
 from sg2im_jax.drawing.examples import Example, load_scenes, sample_examples
-from sg2im_jax.drawing.page import page, png
+from sg2im_jax.drawing.page import page
 from sg2im_jax.drawing.progressions import Progression, growth, sample_stages
 from sg2im_jax.runtime import atomic_files, reporting
 from sg2im_jax.sampling.graphs import check_graphs
@@ -64,7 +62,7 @@ def draw_figures(
   scenes = load_scenes(settings, split, num_graphs)
   check_graphs([scene.graph for scene in scenes], model.vocabulary, f'split {split}')
   directory = pathlib.Path(output_dir)
-  with _writing(directory):
+  with atomic_files.writing_to(directory):
     directory.mkdir(parents=True, exist_ok=True)
   for limit in model.limits:
     reporting.info(limit)
@@ -98,9 +96,11 @@ def draw_figures(
     examples=examples,
     progressions=progressions,
   )
-  with _writing(directory):
-    atomic_files.write(directory / 'examples.png', png(examples_sheet(examples, painted_from)))
-    atomic_files.write(directory / 'progressions.png', png(progressions_sheet(progressions)))
+  with atomic_files.writing_to(directory):
+    atomic_files.write(
+      directory / 'examples.png', sheets.png(examples_sheet(examples, painted_from))
+    )
+    atomic_files.write(directory / 'progressions.png', sheets.png(progressions_sheet(progressions)))
     atomic_files.write(directory / 'figures.html', html.encode())
   path = directory / 'figures.html'
   reporting.info(f'split {split}, by the model of step {model.step}: look at {path}')
@@ -166,15 +166,3 @@ def _graph_picture(graph: SceneGraph, width: int, height: int) -> Image.Image:
   picture = draw_graph(graph)
   picture.thumbnail((width, height), Image.Resampling.LANCZOS)
   return picture
-
-
-@contextlib.contextmanager
-def _writing(directory: pathlib.Path) -> Iterator[None]:
-  """Turns an OSError of writing into the SettingsError of output_dir."""
-  try:
-    yield
-  except OSError as error:
-    problem = f'is {directory}, which cannot be written ({error.strerror or error})'
-    raise SettingsError(
-      Fault('output_dir', f'{problem}; free space or choose another directory')
-    ) from error

@@ -1,7 +1,6 @@
 """The figures of a model as one page of HTML; its text, style and script are in page.html."""
 
 import base64
-import io
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from data_pipelines.drawing import layouts, style
+from data_pipelines.drawing import layouts, sheets, style
 from data_pipelines.drawing.graphs import OBJECT_TEXT, PREDICATE_TEXT, place_graph
 from sg2im_jax.drawing.examples import Example
 from sg2im_jax.drawing.progressions import Progression, changes
@@ -65,13 +64,6 @@ def page(
   )
 
 
-def png(picture: Image.Image) -> bytes:
-  """The content of a PNG file."""
-  encoded = io.BytesIO()
-  picture.save(encoded, 'png')
-  return encoded.getvalue()
-
-
 def _picture_uri(pixels: UInt8[np.ndarray, 'H W 3']) -> str:
   return _data_uri(Image.fromarray(pixels))
 
@@ -85,4 +77,4 @@ def _mask_uri(name: str, mask: np.ndarray | None) -> str:
 
 
 def _data_uri(picture: Image.Image) -> str:
-  return f'data:image/png;base64,{base64.b64encode(png(picture)).decode()}'
+  return f'data:image/png;base64,{base64.b64encode(sheets.png(picture)).decode()}'

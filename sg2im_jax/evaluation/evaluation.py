@@ -1,6 +1,5 @@
 """Scores a trained model: its layouts, its pictures, and the objects in them."""
 
-import io
 import json
 import os
 import pathlib
@@ -204,18 +203,12 @@ def _write(directory: pathlib.Path, results: dict[str, Any], shown: np.ndarray, 
     for real, samples in zip(image, shown)
   ]
   captions = [f'sample {number}' for number in range(1, shown.shape[1] + 1)]
-  encoded = io.BytesIO()
-  sheets.table(rows, ['real image', *captions]).save(encoded, 'png')
-  try:
+  files = {
+    'evaluation.json': (json.dumps(results, indent=2) + '\n').encode(),
+    'evaluation.md': report.markdown(results).encode(),
+    'evaluation.png': sheets.png(sheets.table(rows, ['real image', *captions])),
+  }
+  with atomic_files.writing_to(directory):
     directory.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-      ('evaluation.json', (json.dumps(results, indent=2) + '\n').encode()),
-      ('evaluation.md', report.markdown(results).encode()),
-      ('evaluation.png', encoded.getvalue()),
-    ):
+    for name, content in files.items():
       atomic_files.write(directory / name, content)
-  except OSError as error:
-    problem = f'is {directory}, which cannot be written ({error.strerror or error})'
-    raise SettingsError(
-      Fault('output_dir', f'{problem}; free space or choose another directory')
-    ) from error

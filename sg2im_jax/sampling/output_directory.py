@@ -6,7 +6,6 @@ graph.json is complete, whenever the program was killed, and any other graph is 
 
 import dataclasses
 import enum
-import io
 import json
 import os
 import pathlib
@@ -179,6 +178,4 @@ def _read(path: pathlib.Path) -> Image.Image:
 
 def _write_picture(path: pathlib.Path, picture: Image.Image):
   # In memory first: Pillow's own message does not say why a file could not be written.
-  encoded = io.BytesIO()
-  picture.save(encoded, 'png')
-  atomic_files.write(path, encoded.getvalue())
+  atomic_files.write(path, sheets.png(picture))
