@@ -75,6 +75,10 @@ def get_config() -> ConfigDict:
   config.model.normalization = 'batch'  # batch | instance | none
   config.model.activation = 'leakyrelu-0.2'
 
+  # Of token models, which sample layouts and appearances; configs/coco64_tokens.py names the
+  # settings. None: the published model, which predicts one layout of a graph.
+  config.tokens = None
+
   config.image_discriminator = ConfigDict()
   config.image_discriminator.enabled = True
   config.image_discriminator.arch = 'C4-64-2,C4-128-2,C4-256-2'
@@ -98,6 +102,9 @@ def get_config() -> ConfigDict:
   config.losses.object_gan_weight = 1.0  # times gan_weight
   # Of the object discriminator's class loss in the generator's loss.
   config.losses.auxiliary_class_weight = 0.1
+  # Of token models: KL divergence of an object's latent from N(0, 1); features of the discriminator.
+  config.losses.divergence_weight = 0.0
+  config.losses.feature_matching_weight = 0.0
 
   config.sampling = ConfigDict()
   # Stretch each picture to the full range of values, as published sampling does; that changes its

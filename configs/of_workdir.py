@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from data_pipelines.configs import coco64
+from data_pipelines.configs import coco64, coco64_tokens
 
 
 def get_config(workdir: str) -> ConfigDict:
@@ -23,11 +23,13 @@ def get_config(workdir: str) -> ConfigDict:
 def from_json(values: Mapping[str, Any]) -> ConfigDict:
   """The config that was written as these values, locked.
 
-  JSON has no tuples, so all lists become tuples. Missing keys get the values of coco64, which are
-  the backward-compatible defaults; only `data.options` has none, as each data set has its own.
+  JSON has no tuples, so all lists become tuples. Missing keys get the values of coco64, of a token
+  model those of coco64_tokens, which are the backward-compatible defaults; only `data.options` has
+  none, as each data set has its own.
   """
   config = ConfigDict(_tuples(values))
-  _fill(config, coco64.get_config())
+  has_tokens = values.get('tokens') is not None
+  _fill(config, (coco64_tokens if has_tokens else coco64).get_config())
   return config.lock()
 
 

@@ -29,6 +29,7 @@ class LossSettings(Section):
     gan_type: gan (cross-entropy on logits), lsgan (squared error of the sigmoid), wgan (difference
       of means; weights are never clipped: the published code has a flag for it and ignores it).
     gan_weight: multiplies both adversarial weights that follow it.
+    divergence_weight, feature_matching_weight: of token models alone (see `token_losses`).
   """
 
   gan_type: GanType
@@ -40,6 +41,8 @@ class LossSettings(Section):
   image_gan_weight: float
   object_gan_weight: float
   auxiliary_class_weight: float
+  divergence_weight: float
+  feature_matching_weight: float
 
 
 def masked_mean(values: Float[Array, '...'], mask: Bool[Array, '...']) -> Float[jax.Array, '']:
@@ -290,9 +293,7 @@ IMAGE_DISCRIMINATOR_TERMS = (
 )
 
 
-def evaluate_terms(
-  terms: Sequence[LossTerm], forward: GeneratorPass | DiscriminatorPass
-) -> dict[str, jax.Array]:
+def evaluate_terms(terms: Sequence[LossTerm], forward: Any) -> dict[str, jax.Array]:
   """The value of each term that applies, by name, and their weighted sum as `total`."""
   values = {term.name: term.value(forward) for term in terms if term.applies(forward)}
   weights = {term.name: term.weight(forward.settings) for term in terms}

@@ -6,6 +6,7 @@ Letters of every shape annotation and einsum string of this project:
     O  object slots of an image            M     side of an object mask
     T  triple slots of an image            D     features of an object vector
     V  object classes of the vocabulary    P     predicates of the vocabulary
+    L  numbers of an object's latent       K     numbers of an object's token, 4 + L
 
 The tests check the annotations (see `tests/shape_checks.py`).
 """
@@ -36,6 +37,8 @@ class SceneBatch(flax.struct.PyTreeNode, kw_only=True):
     masks: 0 or 1, each in the frame of its box; None for a bare graph or a data set without masks.
       The pipelines write uint8, recordings of the published code hold floats.
     image: RGB in [0, 255], in the dtypes of masks; None for a bare graph.
+    latents: appearances that a token model is to paint (see `models/object_tokens.py`); None where
+      it samples them all. The pipelines write none.
   """
 
   object_class: Int[Array, 'B O']
@@ -45,6 +48,7 @@ class SceneBatch(flax.struct.PyTreeNode, kw_only=True):
   boxes: Float[Array, 'B O 4'] | None = None
   masks: UInt8[Array, 'B O M M'] | Float[Array, 'B O M M'] | None = None
   image: UInt8[Array, 'B H W 3'] | Float[Array, 'B H W 3'] | None = None
+  latents: Float[Array, 'B O L'] | None = None
 
   @property
   def example_mask(self) -> Bool[Array, ' B']:
@@ -65,4 +69,25 @@ class SceneBatch(flax.struct.PyTreeNode, kw_only=True):
       boxes=clean(self.boxes, self.object_mask),
       masks=clean(self.masks, self.object_mask),
       image=clean(self.image, self.example_mask),
+      latents=clean(self.latents, self.object_mask),
     )
+
+
+def given_or(
+  given: bool | Bool[Array, '#B #O'], values: Array | None, predicted: jax.Array
+) -> jax.Array:
+  """The values of the objects that are given, and what is predicted for the others.
+
+  Args:
+    given: of all objects, of none, or of which.
+    values: [B, O, ...]; may be None if none is given.
+    predicted: [B, O, ...].
+  """
+  if given is False:
+    return predicted
+  assert values is not None, 'nothing is there that could be given'
+  values = jnp.asarray(values, predicted.dtype)
+  if given is True:
+    return values
+  given = jnp.asarray(given)
+  return jnp.where(given.reshape(given.shape + (1,) * (predicted.ndim - 2)), values, predicted)

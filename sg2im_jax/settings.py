@@ -23,6 +23,7 @@ from sg2im_jax.models.settings import (
   ImageDiscriminatorSettings,
   ModelSettings,
   ObjectDiscriminatorSettings,
+  TokenSettings,
 )
 
 PositiveFloat = Annotated[float, pydantic.Field(gt=0)]
@@ -56,6 +57,7 @@ class Settings(Section):
   steps_per_dispatch: PositiveInt
   data: DataSettings
   model: ModelSettings
+  tokens: TokenSettings | None
   image_discriminator: ImageDiscriminatorSettings
   object_discriminator: ObjectDiscriminatorSettings
   losses: LossSettings

@@ -15,7 +15,6 @@ from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.settings import Settings
 from sg2im_jax.storage import checkpoints, work_directory
 from sg2im_jax.training.adversarial import AdversarialTraining
-from sg2im_jax.training.state import to_items
 
 ROOT = pathlib.Path(__file__).parents[1]
 NUM_STEPS = 24
@@ -45,7 +44,7 @@ def write_untrained(
   work_directory.save(workdir, settings, vocabulary)
   state = jax.jit(AdversarialTraining.build(settings, vocabulary).init)()
   with checkpoints.CheckpointWriter(workdir, keep=1, quality=lambda metrics: 0.0) as writer:
-    writer.save(0, to_items(state))
+    writer.save(0, state.to_items())
   return workdir
 
 

@@ -11,7 +11,7 @@ from data_pipelines.pipeline import prepared
 from data_pipelines.pipeline.prepared import PreparedScene
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from sg2im_jax.runtime import reporting
-from sg2im_jax.sampling.graphs import GraphLayout, GraphSamples
+from sg2im_jax.sampling.graphs import GraphSamples, Pins
 from sg2im_jax.sampling.trained_model import TrainedModel
 from sg2im_jax.settings import Settings
 
@@ -73,8 +73,8 @@ def sample_examples(
       scenes and the model must have masks.
   """
   graphs = {index: scene.graph for index, scene in enumerate(scenes)}
-  layouts = {
-    index: GraphLayout(scene.boxes, scene.masks if use_masks else None)
+  pins = {
+    index: Pins(scene.boxes, scene.masks if use_masks else None)
     for index, scene in enumerate(scenes)
   }
   alone = reporting.with_progress(
@@ -86,6 +86,6 @@ def sample_examples(
   of_graph = {found.index: found for found in alone}
   painted = {
     found.index: found.pictures[0]
-    for found in model.sample_graphs(graphs, samples=1, seed=seed, layouts=layouts)
+    for found in model.sample_graphs(graphs, samples=1, seed=seed, pins=pins)
   }
   return [Example(scene, painted[index], of_graph[index]) for index, scene in enumerate(scenes)]

@@ -126,7 +126,7 @@ def examples_sheet(examples: Sequence[Example], painted_from: str) -> Image.Imag
         _graph_picture(graph, _WIDEST_GRAPH, image.height),
         image,
         draw_layout(graph.objects, example.scene.boxes, example.scene.masks, size),
-        draw_layout(graph.objects, example.samples.boxes, example.samples.masks, size),
+        draw_layout(graph.objects, *example.samples.layout(0), size),
         painted,
         *samples,
       ]
@@ -151,7 +151,7 @@ def progressions_sheet(progressions: Sequence[Progression]) -> Image.Image:
     width, height = pictures[0].size
     graphs = [_graph_picture(stage.graph, width, 2 * height) for stage in progression.stages]
     layouts = [
-      draw_layout(stage.graph.objects, stage.boxes, stage.masks, (height, width))
+      draw_layout(stage.graph.objects, *stage.layout(0), (height, width))
       for stage in progression.stages
     ]
     empty = [Image.new('RGB', (1, 1), BACKGROUND)] * (num_columns - len(pictures))

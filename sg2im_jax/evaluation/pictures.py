@@ -97,7 +97,7 @@ def real_pictures(
     images_each=batch_size,
   ):
     assert batch.image is not None and batch.boxes is not None
-    gathered.add(np.asarray(batch.image)[:, None], np.asarray(batch.boxes), batch)
+    gathered.add(np.asarray(batch.image)[:, None], np.asarray(batch.boxes)[:, None], batch)
 
   pictures = gathered.pictures()
   if known is not None:
@@ -117,7 +117,7 @@ def sampled_pictures(
   """
   sampler = model.sampler
   batch_size = sampler.batch_size(len(scenes))
-  use_boxes, use_masks = protocol.boxes == 'ground_truth', protocol.masks == 'ground_truth'
+  parts = {'boxes': protocol.boxes, 'masks': protocol.masks}
   stretch = protocol.stretch
   assert stretch is not None
 
@@ -126,23 +126,22 @@ def sampled_pictures(
       numbers = np.zeros(batch_size, np.int32)
       here = scenes.numbers[index * batch_size : (index + 1) * batch_size]
       numbers[: len(here)] = here
-      layout = dataclasses.replace(
-        batch,
-        image=None,
-        boxes=batch.boxes if use_boxes else None,
-        masks=batch.masks if use_masks else None,
-      )
+      given = {
+        name: np.asarray(batch.object_mask)
+        for name, source in parts.items()
+        if source == 'ground_truth'
+      }
+      graphs = batch.replace(image=None, **{name: None for name in parts if name not in given})
       yield (
         batch,
         [
           sampler.sample(
-            layout,
+            graphs,
             protocol.seed,
             numbers,
             np.full(batch_size, sample, np.int32),
             stretch=stretch,
-            use_boxes=use_boxes,
-            use_masks=use_masks,
+            given=given,
           )
           for sample in range(protocol.samples_per_graph)
         ],
@@ -155,10 +154,13 @@ def sampled_pictures(
     noun='batches of graphs sampled',
     images_each=batch_size * protocol.samples_per_graph,
   ):
-    predicted = np.asarray(samples[0].boxes)
-    layouts.append(ScoredBoxes.of_batch(predicted, batch, scenes.vocabulary))
+    predicted = np.stack([np.asarray(one.boxes) for one in samples], 1)
+    layouts.append(ScoredBoxes.of_batch(predicted[:, 0], batch, scenes.vocabulary))
     pictures = np.stack([np.asarray(one.pictures) for one in samples], 1)
-    gathered.add(pictures, np.asarray(batch.boxes) if use_boxes else predicted, batch)
+    painted = predicted
+    if protocol.boxes == 'ground_truth':
+      painted = np.repeat(np.asarray(batch.boxes)[:, None], len(samples), 1)
+    gathered.add(pictures, painted, batch)
   return gathered.pictures(), ScoredBoxes.concatenate(layouts)
 
 
@@ -172,7 +174,7 @@ class _Gathered:
   def add(
     self,
     pictures: UInt8[np.ndarray, 'B S H W 3'],
-    boxes: Float[np.ndarray, 'B O 4'],
+    boxes: Float[np.ndarray, 'B S O 4'],
     batch: SceneBatch,
   ):
     """Takes the pictures of a batch without the rows that are padding."""
@@ -186,7 +188,9 @@ class _Gathered:
       scored = np.array(batch.object_mask)[real]
       scored[:, 0] = False  # __image__
       for sample in range(pictures.shape[1]):
-        self._pixels.append(np.asarray(classification.cut(pictures[:, sample], boxes))[scored])
+        self._pixels.append(
+          np.asarray(classification.cut(pictures[:, sample], boxes[:, sample]))[scored]
+        )
         self._classes.append(np.asarray(batch.object_class)[real][scored])
 
   def pictures(self) -> Pictures:

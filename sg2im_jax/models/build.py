@@ -6,9 +6,21 @@ Nothing is checked here: `Settings.from_config` has done that, with `checks.faul
 from typing import NamedTuple
 
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
+from sg2im_jax.models.crop_encoder import CropEncoder
 from sg2im_jax.models.discriminators import ImageDiscriminator, ObjectDiscriminator
 from sg2im_jax.models.generator import Generator
-from sg2im_jax.models.settings import NetworkSettings
+from sg2im_jax.models.painter import Painter
+from sg2im_jax.models.scene_discriminator import SceneDiscriminator
+from sg2im_jax.models.settings import NetworkSettings, TokenSettings
+from sg2im_jax.models.token_generator import TokenGenerator
+from sg2im_jax.models.token_prior import TokenPrior
+
+
+class TokenNetworks(NamedTuple):
+  """The modules of the training of a token model."""
+
+  generator: TokenGenerator
+  discriminator: SceneDiscriminator
 
 
 class Networks(NamedTuple):
@@ -20,16 +32,87 @@ class Networks(NamedTuple):
 
 
 def build_networks(settings: NetworkSettings, vocabulary: Vocabulary) -> Networks:
-  """All networks that the settings describe."""
+  """The networks of a published model."""
   return Networks(
-    build_generator(settings, vocabulary),
+    _build_published_generator(settings, vocabulary),
     _build_image_discriminator(settings),
     _build_object_discriminator(settings, vocabulary),
   )
 
 
-def build_generator(settings: NetworkSettings, vocabulary: Vocabulary) -> Generator:
-  """The generator that the settings describe."""
+def build_token_networks(settings: NetworkSettings, vocabulary: Vocabulary) -> TokenNetworks:
+  """The networks of a token model."""
+  tokens = settings.tokens
+  assert tokens is not None
+  discriminator = SceneDiscriminator(
+    num_objects=vocabulary.num_objects,
+    dims=tokens.discriminator_dims,
+    align_corners=settings.model.align_corners,
+    dtype=settings.dtype,
+  )
+  return TokenNetworks(_build_token_generator(settings, tokens, vocabulary), discriminator)
+
+
+def build_generator(
+  settings: NetworkSettings, vocabulary: Vocabulary
+) -> Generator | TokenGenerator:
+  """The generator that the settings describe: a published one, or one of object tokens."""
+  if settings.tokens is None:
+    return _build_published_generator(settings, vocabulary)
+  return _build_token_generator(settings, settings.tokens, vocabulary)
+
+
+def _build_token_generator(
+  settings: NetworkSettings, tokens: TokenSettings, vocabulary: Vocabulary
+) -> TokenGenerator:
+  model, dtype = settings.model, settings.dtype
+  num_names = {
+    'num_objects': vocabulary.num_objects,
+    'num_predicates': vocabulary.num_predicates,
+  }
+  return TokenGenerator(
+    encoder=CropEncoder(
+      latent_dim=tokens.latent_dim,
+      dims=tokens.encoder_dims,
+      crop_size=tokens.crop_size,
+      align_corners=model.align_corners,
+      dtype=dtype,
+    ),
+    prior=TokenPrior(
+      **num_names,
+      latent_dim=tokens.latent_dim,
+      features=tokens.prior.features,
+      num_blocks=tokens.prior.num_blocks,
+      dtype=dtype,
+    ),
+    painter=Painter(
+      **num_names,
+      image_size=settings.data.image_size,
+      sprite_dims=tokens.sprite_dims,
+      texture_dim=tokens.texture_dim,
+      vector_dim=tokens.vector_dim,
+      embedding_dim=model.embedding_dim,
+      gconv_dim=model.gconv_dim,
+      gconv_hidden_dim=model.gconv_hidden_dim,
+      gconv_num_layers=model.gconv_num_layers,
+      gconv_pooling=model.gconv_pooling,
+      align_corners=model.align_corners,
+      refinement_dims=model.refinement_dims,
+      normalization=model.normalization,
+      activation=model.activation,
+      dtype=dtype,
+      rematerialize=settings.rematerialize,
+    ),
+    image_size=settings.data.image_size,
+    layout_noise_dim=model.layout_noise_dim,
+    latent_dim=tokens.latent_dim,
+    guidance=tokens.prior.guidance,
+    sampling_steps=tokens.prior.sampling_steps,
+    frame_margin=tokens.prior.frame_margin,
+  )
+
+
+def _build_published_generator(settings: NetworkSettings, vocabulary: Vocabulary) -> Generator:
   model = settings.model
   return Generator(
     num_objects=vocabulary.num_objects,

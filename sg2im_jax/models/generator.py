@@ -6,15 +6,15 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from sg2im_jax.models import layers
-from sg2im_jax.models.graph_convolution import GraphConvolution, Incidence
+from sg2im_jax.models.graph_convolution import Incidence, graph_vectors
 from sg2im_jax.models.heads import MaskHead
 from sg2im_jax.models.normalization import at_least_float32, normalization
 from sg2im_jax.models.refinement import RefinementNetwork, SceneLayout
 from sg2im_jax.models.warping import object_canvases
-from sg2im_jax.scene_batch import Array, SceneBatch
+from sg2im_jax.scene_batch import Array, SceneBatch, given_or
 
 BOX_TEXTURE_SIZE = 8  # side of the mask of ones that fills a box in models without a mask head
 
@@ -26,13 +26,15 @@ class GeneratorOutputs(flax.struct.PyTreeNode, kw_only=True):
     image: ImageNet-normalised.
     boxes: x0, y0, x1, y1, at least 0 and not clipped to 1.
     mask_logits: None without a mask head.
-    predicate_logits: of each triple, the logits of its predicate.
+    predicate_logits: of each triple, the logits of its predicate; None from a token model.
+    latents: of each object, its appearance; None from a published model.
   """
 
   image: Float[Array, 'B H W 3']
   boxes: Float[Array, 'B O 4']
   mask_logits: Float[Array, 'B O M M'] | None
-  predicate_logits: Float[Array, 'B T P']
+  predicate_logits: Float[Array, 'B T P'] | None
+  latents: Float[Array, 'B O L'] | None = None
 
   @property
   def masks(self) -> Float[jax.Array, 'B O M M'] | None:
@@ -73,14 +75,21 @@ class Generator(nn.Module, kw_only=True):
   dtype: str
   rematerialize: bool
 
+  def random_noise(
+    self, key: jax.Array, object_slots: int
+  ) -> Float[jax.Array, '{self.image_size[0]} {self.image_size[1]} {self.layout_noise_dim}']:
+    """The noise of one sample, N(0, 1), whatever the number of objects."""
+    del object_slots
+    return jax.random.normal(key, (*self.image_size, self.layout_noise_dim))
+
   @nn.compact
   def __call__(
     self,
     batch: SceneBatch,
     noise: Float[Array, 'B {self.image_size[0]} {self.image_size[1]} {self.layout_noise_dim}'],
     *,
-    use_boxes: bool,
-    use_masks: bool,
+    use_boxes: bool | Bool[Array, '#B #O'],
+    use_masks: bool | Bool[Array, '#B #O'],
     train: bool,
   ) -> GeneratorOutputs:
     """Generates an image of every graph of a batch.
@@ -88,28 +97,37 @@ class Generator(nn.Module, kw_only=True):
     Args:
       batch: the graphs; needs boxes for use_boxes, masks for use_masks with a mask head.
       noise: normally distributed, N(0, 1).
-      use_boxes: lay out the objects in the batch's boxes instead of the predicted ones.
-      use_masks: fill boxes with the batch's masks instead of the predicted ones. Without a mask
-        head, boxes are filled with ones in either case.
+      use_boxes: lay out the objects, all or these, in the batch's boxes instead of the predicted
+        ones.
+      use_masks: likewise fill boxes with the batch's masks. Without a mask head, boxes are filled
+        with ones in any case.
       train: normalise by batch statistics and update the running ones.
     """
     batch = batch.zero_padding()
     incidence = Incidence.from_triples(
       batch.triples, batch.triple_mask, object_slots=batch.object_mask.shape[1]
     )
-    embeddings, object_vectors = self._object_vectors(batch, incidence, train)
+    embeddings, object_vectors = graph_vectors(
+      batch,
+      incidence,
+      num_objects=self.num_objects,
+      num_predicates=self.num_predicates,
+      embedding_dim=self.embedding_dim,
+      features=self.gconv_dim,
+      hidden_features=self.gconv_hidden_dim,
+      num_layers=self.gconv_num_layers,
+      pooling=self.gconv_pooling,
+      norm=lambda: normalization(self.mlp_normalization, train=train),
+      dtype=self.dtype,
+    )
     boxes, mask_logits = self._boxes_and_mask_logits(batch, object_vectors, train)
     predicate_logits = self._predicate_logits(batch, incidence, boxes, embeddings, train)
 
     if mask_logits is None:
       masks = jnp.ones((*batch.object_mask.shape, BOX_TEXTURE_SIZE, BOX_TEXTURE_SIZE))
-    elif use_masks:
-      assert batch.masks is not None, 'use_masks needs masks'
-      masks = batch.masks.astype(boxes.dtype)
     else:
-      masks = nn.sigmoid(mask_logits)
-    layout_boxes = batch.boxes if use_boxes else boxes
-    assert layout_boxes is not None, 'use_boxes needs boxes'
+      masks = given_or(use_masks, batch.masks, nn.sigmoid(mask_logits))
+    layout_boxes = given_or(use_boxes, batch.boxes, boxes)
     canvases = object_canvases(
       layout_boxes, masks, self.image_size, align_corners=self.align_corners
     )
@@ -118,7 +136,7 @@ class Generator(nn.Module, kw_only=True):
     layout = SceneLayout(
       canvases=canvases.astype(self.dtype),
       object_vectors=object_vectors,
-      noise=jnp.asarray(noise, self.dtype),
+      channels=jnp.asarray(noise, self.dtype),
     )
     image = RefinementNetwork(
       dims=self.refinement_dims,
@@ -133,39 +151,6 @@ class Generator(nn.Module, kw_only=True):
       mask_logits=mask_logits,
       predicate_logits=predicate_logits,
     )
-
-  def _object_vectors(
-    self, batch: SceneBatch, incidence: Incidence, train: bool
-  ) -> tuple[Float[jax.Array, 'B O _'], Float[jax.Array, 'B O {self.gconv_dim}']]:
-    """Object vectors before and after graph convolution, in `dtype`."""
-    unit_normal = nn.initializers.normal(1.0)
-    embeddings = nn.Embed(
-      self.num_objects + 1,  # the published table has a row for a class that does not exist
-      self.embedding_dim,
-      embedding_init=unit_normal,
-      dtype=self.dtype,
-      name='object_embedding',
-    )(batch.object_class)
-    predicate_vectors = nn.Embed(
-      self.num_predicates,
-      self.embedding_dim,
-      embedding_init=unit_normal,
-      dtype=self.dtype,
-      name='predicate_embedding',
-    )(batch.triples[..., 1])
-    if self.gconv_num_layers == 0:
-      return embeddings, layers.dense(embeddings, self.gconv_dim, name='linear')
-
-    vectors = embeddings
-    for i in range(self.gconv_num_layers):
-      vectors, predicate_vectors = GraphConvolution(
-        features=self.gconv_dim,
-        hidden_features=self.gconv_hidden_dim,
-        pooling=self.gconv_pooling,
-        norm=normalization(self.mlp_normalization, train=train),
-        name=f'graph_convolution_{i}',
-      )(vectors, predicate_vectors, incidence, batch.object_mask, batch.triple_mask)
-    return embeddings, vectors
 
   def _boxes_and_mask_logits(
     self, batch: SceneBatch, object_vectors: Float[jax.Array, 'B O D'], train: bool

@@ -1,5 +1,7 @@
 """Graph convolution over padded scene graphs (paper section 3, figure 3)."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import flax.struct
 import jax
@@ -8,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from sg2im_jax.models import layers
 from sg2im_jax.models.normalization import Norm
-from sg2im_jax.scene_batch import Array
+from sg2im_jax.scene_batch import Array, SceneBatch
 
 
 class Incidence(flax.struct.PyTreeNode, kw_only=True):
@@ -111,3 +113,60 @@ class GraphConvolution(nn.Module, kw_only=True):
       name='object_mlp',
     )(pooled, object_mask)
     return new_objects, new_predicates
+
+
+def graph_vectors(
+  batch: SceneBatch,
+  incidence: Incidence,
+  *,
+  num_objects: int,
+  num_predicates: int,
+  embedding_dim: int,
+  features: int,
+  hidden_features: int,
+  num_layers: int,
+  pooling: str,
+  norm: Callable[[], Norm | None],
+  dtype: str,
+) -> tuple[Float[jax.Array, 'B O {embedding_dim}'], Float[jax.Array, 'B O {features}']]:
+  """Object vectors before and after graph convolution; called inside a compact `__call__`.
+
+  Args:
+    batch: the graphs, with zeros in the padding.
+    incidence: of its triples.
+    num_objects, num_predicates: V, P.
+    embedding_dim: of objects and predicates.
+    features: D, of the vectors that result.
+    hidden_features, pooling: see `GraphConvolution`.
+    num_layers: of graph convolution; 0 is a linear layer, which sees no graph.
+    norm: makes the constructor of the MLPs' normalisation, or None.
+    dtype: of the computation.
+  """
+  unit_normal = nn.initializers.normal(1.0)
+  embeddings = nn.Embed(
+    num_objects + 1,  # the published table has a row for a class that does not exist
+    embedding_dim,
+    embedding_init=unit_normal,
+    dtype=dtype,
+    name='object_embedding',
+  )(batch.object_class)
+  predicate_vectors = nn.Embed(
+    num_predicates,
+    embedding_dim,
+    embedding_init=unit_normal,
+    dtype=dtype,
+    name='predicate_embedding',
+  )(batch.triples[..., 1])
+  if num_layers == 0:
+    return embeddings, layers.dense(embeddings, features, name='linear')
+
+  vectors = embeddings
+  for i in range(num_layers):
+    vectors, predicate_vectors = GraphConvolution(
+      features=features,
+      hidden_features=hidden_features,
+      pooling=pooling,
+      norm=norm(),
+      name=f'graph_convolution_{i}',
+    )(vectors, predicate_vectors, incidence, batch.object_mask, batch.triple_mask)
+  return embeddings, vectors

@@ -26,25 +26,25 @@ class SceneLayout(flax.struct.PyTreeNode, kw_only=True):
     canvases: each object's mask warped into its box (see `warping.object_canvases`); zeros in
       padded slots.
     object_vectors: what each canvas is multiplied with.
-    noise: channels that follow those of the objects.
+    channels: those that follow the objects': noise, and what a painter composites.
   """
 
   canvases: Float[jax.Array, 'B h w O']
   object_vectors: Float[jax.Array, 'B O D']
-  noise: Float[jax.Array, 'B h w Z']
+  channels: Float[jax.Array, 'B h w C']
 
   def halved(self) -> 'SceneLayout':
     """The layout at half the resolution. Pooling is linear, so it is done to the factors."""
-    canvases, noise = (
-      nn.avg_pool(part, (2, 2), strides=(2, 2)) for part in (self.canvases, self.noise)
+    canvases, channels = (
+      nn.avg_pool(part, (2, 2), strides=(2, 2)) for part in (self.canvases, self.channels)
     )
-    return self.replace(canvases=canvases, noise=noise)
+    return self.replace(canvases=canvases, channels=channels)
 
 
 class LayoutConvolution(layers.ConvolutionParameters, kw_only=True):
   """A 3x3 convolution with padding 1 over [scene layout, upsampled features].
 
-  Its kernel is one array over the channels of the object vectors, the noise and the features.
+  Its kernel is one array over the object vectors, the layout's further channels and the features.
   """
 
   @nn.compact
@@ -52,16 +52,16 @@ class LayoutConvolution(layers.ConvolutionParameters, kw_only=True):
     self, layout: SceneLayout, x: Float[jax.Array, 'B h//2 w//2 C'] | None
   ) -> Float[jax.Array, 'B h w {self.features}']:
     """`x` are the features at half the resolution of the layout; None is one channel of zeros."""
-    num_vector, num_noise = layout.object_vectors.shape[-1], layout.noise.shape[-1]
+    num_vector, num_channels = layout.object_vectors.shape[-1], layout.channels.shape[-1]
     num_x = 1 if x is None else x.shape[-1]
-    kernel, bias = self.kernel_and_bias(width=3, channels=num_vector + num_noise + num_x)
-    of_vectors, of_noise, of_x = jnp.split(
-      kernel.astype(layout.noise.dtype), (num_vector, num_vector + num_noise), axis=2
+    kernel, bias = self.kernel_and_bias(width=3, channels=num_vector + num_channels + num_x)
+    of_vectors, of_channels, of_x = jnp.split(
+      kernel.astype(layout.channels.dtype), (num_vector, num_vector + num_channels), axis=2
     )
 
     y = convolve_layout(layout.canvases, layout.object_vectors, of_vectors)
-    if num_noise:
-      y += convolve(layout.noise, of_noise, [(1, 1)] * 2)
+    if num_channels:
+      y += convolve(layout.channels, of_channels, [(1, 1)] * 2)
     if x is not None:
       y += convolve_upsampled(x, of_x)
     return layers.add_bias(y, bias)

@@ -7,6 +7,9 @@ import pydantic
 from data_pipelines.settings.data_settings import DataSettings
 from data_pipelines.settings.section import NonNegativeInt, PositiveInt, Section
 
+NonNegativeFloat = Annotated[float, pydantic.Field(ge=0)]
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+
 
 class ModelSettings(Section):
   """The generator: config.model."""
@@ -48,6 +51,39 @@ class ObjectDiscriminatorSettings(DiscriminatorSettings):
   crop_size: Annotated[int, pydantic.Field(ge=2)]
 
 
+class PriorSettings(Section):
+  """The prior of object tokens and its training: config.tokens.prior."""
+
+  features: PositiveInt
+  num_blocks: PositiveInt
+  scenes_per_image: PositiveInt
+  learning_rate: Annotated[float, pydantic.Field(ge=0)]
+  box_weight: NonNegativeFloat
+  latent_weight: NonNegativeFloat
+  dropped_relations: Share
+  pinned_scenes: Share
+  ema_decay: Share
+  guidance: NonNegativeFloat
+  sampling_steps: PositiveInt
+  frame_margin: Annotated[float, pydantic.Field(ge=0, lt=0.5)]
+
+
+class TokenSettings(Section):
+  """What token models have beside `model`: config.tokens."""
+
+  latent_dim: PositiveInt
+  encoder_dims: tuple[PositiveInt, ...]
+  crop_size: PositiveInt
+  sprite_dims: tuple[PositiveInt, ...]
+  texture_dim: NonNegativeInt
+  vector_dim: PositiveInt
+  discriminator_dims: tuple[PositiveInt, ...]
+  discriminator_learning_rate: Annotated[float, pydantic.Field(ge=0)]
+  painted_from_own_masks: Share
+  ema_decay: Share
+  prior: PriorSettings
+
+
 @runtime_checkable  # the tests check annotations
 class NetworkSettings(Protocol):
   """What the networks need of all settings."""
@@ -60,6 +96,8 @@ class NetworkSettings(Protocol):
   def data(self) -> DataSettings: ...
   @property
   def model(self) -> ModelSettings: ...
+  @property
+  def tokens(self) -> TokenSettings | None: ...
   @property
   def image_discriminator(self) -> ImageDiscriminatorSettings: ...
   @property

@@ -19,12 +19,63 @@ results are within a few 1e-7 of the published operators; direct formulas differ
 pixels.
 """
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from sg2im_jax.scene_batch import Array
+
+
+class Warp(flax.struct.PyTreeNode, kw_only=True):
+  """The warp from the frames of boxes to a canvas, as a pair of matrices for each box.
+
+  Attributes:
+    rows: how much of each row of a map each row of the canvas takes.
+    columns: likewise.
+  """
+
+  rows: Float[jax.Array, 'B O h M']
+  columns: Float[jax.Array, 'B O w M']
+
+  @classmethod
+  def of(
+    cls,
+    boxes: Float[Array, 'B O 4'],
+    texels: int,
+    image_size: tuple[int, int],
+    *,
+    align_corners: bool,
+  ) -> 'Warp':
+    """The warp of maps of texels x texels.
+
+    Args:
+      boxes: x0, y0, x1, y1, with the canvas at [0, 1].
+      texels: M, side of the maps.
+      image_size: h, w of the canvas in pixels.
+      align_corners: of a map's texels in its box; see the module's docstring.
+    """
+    height, width = image_size
+    return cls(
+      rows=_canvas_weights(boxes[..., 1], boxes[..., 3], height, texels, align_corners),
+      columns=_canvas_weights(boxes[..., 0], boxes[..., 2], width, texels, align_corners),
+    )
+
+  def canvases(self, masks: Float[Array, 'B O M M']) -> Float[jax.Array, 'B h w O']:
+    """Each object's mask warped into its box, on a canvas of its own."""
+    return jnp.einsum('bohm,bomn,bown->bhwo', self.rows, masks, self.columns)
+
+  def composite(
+    self, maps: Float[Array, 'B O M M C'], opacities: Float[Array, 'B h w O']
+  ) -> Float[jax.Array, 'B h w C']:
+    """Each object's map warped into its box, and the sum of all, weighted at every pixel."""
+    channels_first = maps.transpose(0, 1, 4, 2, 3)
+    warped = jnp.einsum(
+      'bochn,bown->bochw', jnp.einsum('bohm,bocmn->bochn', self.rows, channels_first), self.columns
+    )
+    weights = opacities.transpose(0, 3, 1, 2)[:, :, None]
+    return (warped * weights).sum(1).transpose(0, 2, 3, 1)
 
 
 def object_canvases(
@@ -42,11 +93,8 @@ def object_canvases(
     image_size: H, W of the canvas in pixels.
     align_corners: of a mask's texels in its box; see the module's docstring.
   """
-  height, width = image_size
-  texels = masks.shape[-1]
-  rows = _canvas_weights(boxes[..., 1], boxes[..., 3], height, texels, align_corners)
-  columns = _canvas_weights(boxes[..., 0], boxes[..., 2], width, texels, align_corners)
-  return jnp.einsum('bohm,bomn,bown->bhwo', rows, masks, columns)
+  warp = Warp.of(boxes, masks.shape[-1], image_size, align_corners=align_corners)
+  return warp.canvases(masks)
 
 
 def crop_objects(

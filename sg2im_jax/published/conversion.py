@@ -12,7 +12,7 @@ from sg2im_jax.published import checkpoint, verification
 from sg2im_jax.published.checkpoint import PublishedCheckpoint
 from sg2im_jax.runtime import reporting
 from sg2im_jax.storage import checkpoints, work_directory
-from sg2im_jax.training.state import TrainState, to_items
+from sg2im_jax.training.state import TrainState
 
 
 def convert(
@@ -54,7 +54,7 @@ def convert(
     quality = functools.partial(best_metric.quality, published.settings.best_metric)
     keep = published.settings.keep_checkpoints
     with checkpoints.CheckpointWriter(workdir, keep=keep, quality=quality) as writer:
-      writer.save(published.step, to_items(state))
+      writer.save(published.step, state.to_items())
       writer.wait()
   reporting.info(
     f'{workdir}: the model of step {published.step}, {published.vocabulary.num_objects} object and '

@@ -58,7 +58,7 @@ def sample_to_directory(
   if model.settings.data.relations == 'none' and any(graph.relationships for graph in graphs):
     reporting.info('this model was trained without relationships: those of the graphs are left out')
     graphs = [SceneGraph(graph.objects, ()) for graph in graphs]
-  if model.settings.losses.bbox_weight == 0:
+  if model.settings.losses.bbox_weight == 0 and model.settings.tokens is None:
     reporting.info('this model was trained without a box loss: its predicted boxes mean nothing')
   are_few = len(graphs) <= MOST_GRAPHS_WITH_DRAWINGS
   if pictures is None and not are_few:

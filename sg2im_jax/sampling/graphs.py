@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -27,28 +27,38 @@ Row = tuple[int, int]  # graph index, sample index: one sample
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class GraphLayout:
-  """Where the N objects of a graph are (without `__image__`); what is None is predicted.
+class Pins:
+  """What is given of the N objects of a graph (without `__image__`); the rest is predicted.
 
   Attributes:
-    boxes: float32[N, 4] x0, y0, x1, y1, the image being [0, 1].
-    masks: float32 or uint8[N, M, M] in [0, 1], each in the frame of its box.
+    boxes: float32[N, 4] x0, y0, x1, y1, the image being [0, 1]; a row of nan is predicted.
+    masks: float32 or uint8[N, M, M] in [0, 1], each in the frame of its box; all or none.
+    latents: float32[N, L], appearances for a token model; a row of nan is sampled.
   """
 
   boxes: np.ndarray | None = None
   masks: np.ndarray | None = None
+  latents: np.ndarray | None = None
+
+  @property
+  def kind(self) -> tuple[bool, int, bool]:
+    """Equal for graphs that fit into one batch."""
+    mask_size = 0 if self.masks is None else np.shape(self.masks)[-1]
+    return self.boxes is not None, mask_size, self.latents is not None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GraphSamples:
-  """What a model makes of one graph with N objects (without `__image__`).
+  """S samples that a model makes of one graph with N objects (without `__image__`).
 
   Attributes:
     index: of the graph in its file.
     graph: the graph.
     pictures: uint8[S, H, W, 3].
-    boxes: float32[N, 4] x0, y0, x1, y1 in [0, 1], not clipped to 1: given or predicted.
-    masks: float32[N, M, M] in [0, 1], each in the frame of its box; None without a mask head.
+    boxes: float32[S, N, 4] x0, y0, x1, y1 in [0, 1]: given or predicted. A published model predicts
+      the same ones for each sample, and does not clip them to 1.
+    masks: float32[S, N, M, M] in [0, 1], each in the frame of its box; None without a mask head.
+    latents: float32[S, N, L], appearances; None from a published model.
   """
 
   index: int
@@ -56,6 +66,11 @@ class GraphSamples:
   pictures: np.ndarray
   boxes: np.ndarray
   masks: np.ndarray | None
+  latents: np.ndarray | None
+
+  def layout(self, sample: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """The boxes and masks of a sample."""
+    return self.boxes[sample], None if self.masks is None else self.masks[sample]
 
 
 def bucket_size(count: int) -> int:
@@ -73,46 +88,64 @@ def bucket(graph: SceneGraph) -> tuple[int, int]:
 
 
 def encode_graph(
-  graph: SceneGraph, vocabulary: Vocabulary, where: str, layout: GraphLayout | None = None
-) -> SceneBatch:
-  """A graph as a `SceneBatch` without the batch axis, padded to its bucket.
+  graph: SceneGraph, vocabulary: Vocabulary, where: str, pins: Pins | None = None
+) -> tuple[SceneBatch, dict[str, np.ndarray]]:
+  """A graph as a `SceneBatch` without the batch axis, padded to its bucket; and what is given.
 
   Args:
     graph: of any size.
     vocabulary: the model's names.
     where: what error messages begin with, such as "sheep.json: graph 0".
-    layout: boxes and masks that go with it.
+    pins: boxes, masks and latents that go with it.
+
+  Returns:
+    The batch, and by the names of the pins bool[O], of which slots they are given.
 
   Raises:
     UserError: a name is not in the vocabulary (tells which, where, and the nearest known names), or
-      the layout has another shape.
+      pins have another shape.
   """
   batch = SceneBatch(**pad_scene_graph(graph, vocabulary, *bucket(graph), where))
-  if layout is None:
-    return batch
-  num_slots, num_objects = len(batch.object_class), len(graph.objects)
-  objects = slice(1, num_objects + 1)  # slot 0 is __image__
-  if layout.boxes is not None:
-    given = np.asarray(layout.boxes, np.float32)
-    if given.shape != (num_objects, 4) or not np.isfinite(given).all():
+  pins = pins or Pins()
+  num_slots, count = len(batch.object_class), len(graph.objects)
+  given = {}
+
+  def rows(name: str, values: np.ndarray, of_image: Any) -> np.ndarray:
+    is_given = ~np.isnan(values).reshape(count, -1).any(-1)
+    given[name] = np.zeros(num_slots, bool)
+    given[name][1 : count + 1] = is_given  # slot 0 is __image__
+    padded = np.zeros((num_slots, *values.shape[1:]), values.dtype)
+    padded[0] = of_image
+    padded[1 : count + 1][is_given] = values[is_given]
+    return padded
+
+  if pins.boxes is not None:
+    boxes = np.asarray(pins.boxes, np.float32)
+    if boxes.shape != (count, 4) or np.isinf(boxes).any():
       raise UserError(
-        f'{where}: boxes are {list(given.shape)}, expected finite numbers [{num_objects}, 4], a '
-        'box for each object'
+        f'{where}: boxes are {list(boxes.shape)}, expected finite numbers [{count}, 4], a box for '
+        'each object, or nan for one that is predicted'
       )
-    boxes = np.zeros((num_slots, 4), np.float32)
-    boxes[0], boxes[objects] = (0, 0, 1, 1), given
-    batch = batch.replace(boxes=boxes)
-  if layout.masks is not None:
-    given = np.asarray(layout.masks)
-    if given.ndim != 3 or len(given) != num_objects or given.shape[1] != given.shape[2]:
+    batch = batch.replace(boxes=rows('boxes', boxes, (0, 0, 1, 1)))
+    given['boxes'][0] = True
+  if pins.masks is not None:
+    masks = np.asarray(pins.masks)
+    if masks.ndim != 3 or len(masks) != count or masks.shape[1] != masks.shape[2]:
       raise UserError(
-        f'{where}: masks are {list(given.shape)}, expected [{num_objects}, M, M], a square for '
-        'each object'
+        f'{where}: masks are {list(masks.shape)}, expected [{count}, M, M], a square for each '
+        'object'
       )
-    masks = np.zeros((num_slots, *given.shape[1:]), given.dtype)
-    masks[0], masks[objects] = 1, given
-    batch = batch.replace(masks=masks)
-  return batch
+    batch = batch.replace(masks=rows('masks', masks, 1))
+    given['masks'][0] = True
+  if pins.latents is not None:
+    latents = np.asarray(pins.latents, np.float32)
+    if latents.ndim != 2 or len(latents) != count or np.isinf(latents).any():
+      raise UserError(
+        f'{where}: latents are {list(latents.shape)}, expected finite numbers [{count}, L], a row '
+        'for each object, or nan for one that is sampled'
+      )
+    batch = batch.replace(latents=rows('latents', latents, 0))
+  return batch, given
 
 
 def check_graphs(graphs: Iterable[SceneGraph], vocabulary: Vocabulary, source: str):
@@ -136,7 +169,7 @@ def sample_graphs(
   seed: int,
   stretch: bool,
   batch_size: int | None = None,
-  layouts: Mapping[int, GraphLayout] | None = None,
+  pins: Mapping[int, Pins] | None = None,
 ) -> Iterator[GraphSamples]:
   """Samples every graph, bucket after bucket; within a bucket in the order given.
 
@@ -151,58 +184,56 @@ def sample_graphs(
     seed: the same seed gives the same samples.
     stretch: see `pixels.denormalize`.
     batch_size: see `Sampler.batch_size`.
-    layouts: given boxes and masks, by the index of the graph.
+    pins: what is given, by the index of the graph.
   """
-  layouts = layouts or {}
+  pins = pins or {}
   buckets = collections.defaultdict(list)
   for index, graph in graphs.items():
-    layout = layouts.get(index, GraphLayout())
-    mask_size = None if layout.masks is None else np.shape(layout.masks)[-1]
-    buckets[*bucket(graph), layout.boxes is not None, mask_size or 0].append(index)
+    buckets[*bucket(graph), *pins.get(index, Pins()).kind].append(index)
 
   def dispatch() -> Iterator[tuple[list[Row], SampledBatch]]:
-    for (*_, use_boxes, mask_size), indices in sorted(buckets.items()):
+    for _, indices in sorted(buckets.items()):
       size = sampler.batch_size(len(indices) * samples_per_graph, batch_size)
       for rows in _batched(_rows(indices, samples_per_graph), size):
         padded = rows + [rows[-1]] * (size - len(rows))
         encoded = {
-          index: encode_graph(graphs[index], vocabulary, f'graph {index}', layouts.get(index))
+          index: encode_graph(graphs[index], vocabulary, f'graph {index}', pins.get(index))
           for index, _ in rows
         }
-        batch = jax.tree.map(
+        batch, given = jax.tree.map(
           lambda *arrays: np.stack(arrays), *(encoded[index] for index, _ in padded)
         )
         graph_indices, sample_indices = np.array(padded, np.int32).T
-        yield (
-          rows,
-          sampler.sample(
-            batch,
-            seed,
-            graph_indices,
-            sample_indices,
-            stretch=stretch,
-            use_boxes=use_boxes,
-            use_masks=mask_size > 0,
-          ),
+        sampled = sampler.sample(
+          batch, seed, graph_indices, sample_indices, stretch=stretch, given=given
         )
+        yield rows, sampled
 
-  pictures = []
+  samples: list[SampledBatch] = []
   for rows, sampled in one_ahead(dispatch()):
     sampled = jax.tree.map(np.asarray, sampled)
     for row, (index, sample) in enumerate(rows):
-      pictures.append(sampled.pictures[row])
+      samples.append(jax.tree.map(lambda array, row=row: array[row], sampled))
       if sample + 1 == samples_per_graph:
-        objects = slice(1, len(graphs[index].objects) + 1)  # slot 0 is __image__
-        given = layouts.get(index, GraphLayout())
-        boxes, masks = sampled.boxes[row, objects], None
-        if sampled.masks is not None:
-          masks = sampled.masks[row, objects]
-        if given.boxes is not None:
-          boxes = np.asarray(given.boxes, np.float32)
-        if given.masks is not None:
-          masks = np.asarray(given.masks, np.float32)
-        yield GraphSamples(index, graphs[index], np.stack(pictures), boxes, masks)
-        pictures.clear()
+        yield _samples_of_graph(index, graphs[index], samples, pins.get(index, Pins()))
+        samples.clear()
+
+
+def _samples_of_graph(
+  index: int, graph: SceneGraph, samples: Sequence[SampledBatch], pins: Pins
+) -> GraphSamples:
+  """The samples of a graph, one row of a batch each, without `__image__` and padding."""
+  stacked: Any = jax.tree.map(lambda *arrays: np.stack(arrays), *samples)
+  objects = slice(1, len(graph.objects) + 1)  # slot 0 is __image__
+  boxes = stacked.boxes[:, objects]
+  if pins.boxes is not None:
+    given = np.asarray(pins.boxes, np.float32)
+    boxes = np.where(np.isnan(given), boxes, given)
+  masks = None if stacked.masks is None else stacked.masks[:, objects]
+  if pins.masks is not None:
+    masks = np.repeat(np.asarray(pins.masks, np.float32)[None], len(samples), 0)
+  latents = None if stacked.latents is None else stacked.latents[:, objects]
+  return GraphSamples(index, graph, stacked.pictures, boxes, masks, latents)
 
 
 def one_ahead(items: Iterator[Item]) -> Iterator[Item]:

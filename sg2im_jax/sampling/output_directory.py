@@ -90,8 +90,8 @@ class OutputDirectory:
       for name, picture in zip(_DRAWINGS, (graph, layout, sheet), strict=True):
         _write_picture(folder / name, picture)
     record = self._record(samples.index, samples.graph)
-    for entry, box in zip(record['objects'], samples.boxes, strict=True):
-      entry['box'] = [round(float(edge), 5) for edge in box]
+    for entry, boxes in zip(record['objects'], samples.boxes.swapaxes(0, 1), strict=True):
+      entry['boxes'] = [[round(float(edge), 5) for edge in box] for box in boxes]
     atomic_files.write(folder / 'graph.json', _to_json(record).encode())
 
   def write_overviews(self) -> list[pathlib.Path]:
@@ -145,7 +145,9 @@ def _without_boxes(record: dict[str, Any]) -> dict[str, Any]:
     return {}
   return {
     **record,
-    'objects': [{key: value for key, value in entry.items() if key != 'box'} for entry in objects],
+    'objects': [
+      {key: value for key, value in entry.items() if key != 'boxes'} for entry in objects
+    ],
   }
 
 
@@ -163,12 +165,13 @@ def _to_json(record: dict[str, Any]) -> str:
 
 
 def _draw_layout(samples: GraphSamples) -> Image.Image:
+  """The layout of the first sample."""
   height, width = samples.pictures.shape[1:3]
   size = (
     round(_LAYOUT_SIDE * height / max(height, width)),
     round(_LAYOUT_SIDE * width / max(height, width)),
   )
-  return layouts.draw_layout(samples.graph.objects, samples.boxes, samples.masks, size)
+  return layouts.draw_layout(samples.graph.objects, *samples.layout(0), size)
 
 
 def _read(path: pathlib.Path) -> Image.Image:

@@ -7,6 +7,7 @@ which batches and on how many devices.
 """
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
@@ -14,7 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from sg2im_jax.models import Generator, GeneratorOutputs, pixels
+from sg2im_jax.models import Generator, GeneratorOutputs, TokenGenerator, pixels
 from sg2im_jax.runtime import sharding
 from sg2im_jax.scene_batch import SceneBatch
 
@@ -26,19 +27,23 @@ class SampledBatch(flax.struct.PyTreeNode):
 
   Attributes:
     pictures: uint8[B, H, W, 3].
-    boxes: float32[B, O, 4], predicted.
+    boxes: float32[B, O, 4], predicted, or those that were given to a token model.
     masks: float32[B, O, M, M], predicted; None without a mask head.
+    latents: float32[B, O, L], appearances; None from a published model.
   """
 
   pictures: jax.Array
   boxes: jax.Array
   masks: jax.Array | None
+  latents: jax.Array | None
 
 
 class Sampler:
   """A trained generator, compiled once for each shape of a batch."""
 
-  def __init__(self, generator: Generator, variables: Any, mesh: Mesh | None = None):
+  def __init__(
+    self, generator: Generator | TokenGenerator, variables: Any, mesh: Mesh | None = None
+  ):
     """Copies the variables to every device.
 
     Args:
@@ -49,30 +54,35 @@ class Sampler:
     self.mesh = sharding.make_mesh(jax.local_devices()) if mesh is None else mesh
     self._variables = jax.device_put(variables, sharding.replicated(self.mesh))
     apply = functools.partial(generator.apply, train=False)
-    shape = (*generator.image_size, generator.layout_noise_dim)
 
-    def random_noise(seed, graph_index, sample_index):
+    def random_noise(seed, graph_index, sample_index, object_slots):
       key = jax.random.fold_in(jax.random.key(seed), graph_index)
-      return jax.random.normal(jax.random.fold_in(key, sample_index), shape)
+      return generator.random_noise(jax.random.fold_in(key, sample_index), object_slots)
 
-    def sample(
-      variables, batch, seed, graph_indices, sample_indices, stretch, use_boxes, use_masks
-    ):
-      noise = jax.vmap(random_noise, (None, 0, 0))(seed, graph_indices, sample_indices)
-      outputs: Any = apply(variables, batch, noise, use_boxes=use_boxes, use_masks=use_masks)
-      return SampledBatch(pixels.denormalize(outputs.image, stretch), outputs.boxes, outputs.masks)
+    def sample(variables, batch, seed, graph_indices, sample_indices, given, stretch):
+      noise = jax.vmap(random_noise, (None, 0, 0, None))(
+        seed, graph_indices, sample_indices, batch.object_mask.shape[1]
+      )
+      uses = {'use_boxes': False, 'use_masks': False}
+      uses |= {f'use_{name}': which for name, which in given.items()}
+      outputs: Any = apply(variables, batch, noise, **uses)
+      return SampledBatch(
+        pixels.denormalize(outputs.image, stretch), outputs.boxes, outputs.masks, outputs.latents
+      )
 
     self._apply = jax.jit(apply, static_argnames=('use_boxes', 'use_masks'))
-    self._random_noise = jax.jit(jax.vmap(random_noise, (None, None, 0)))
+    self._random_noise = jax.jit(jax.vmap(random_noise, (None, None, 0, None)), static_argnums=3)
     self._sample = jax.jit(
       sample,
-      static_argnames=('stretch', 'use_boxes', 'use_masks'),
+      static_argnames='stretch',
       out_shardings=sharding.batch_sharding(self.mesh),
     )
 
-  def random_noise(self, seed: int, graph_index: int, sample_indices: np.ndarray) -> jax.Array:
-    """The noise that `sample` uses, int32[S] -> float32[S, H, W, layout_noise_dim]."""
-    return self._random_noise(seed, graph_index, sample_indices)
+  def random_noise(
+    self, seed: int, graph_index: int, sample_indices: np.ndarray, object_slots: int = 1
+  ) -> Any:
+    """The noise that `sample` uses for samples int32[S] of a graph; see `Generator.random_noise`."""
+    return self._random_noise(seed, graph_index, sample_indices, object_slots)
 
   def __call__(
     self, batch: SceneBatch, noise: jax.Array, *, use_boxes: bool = False, use_masks: bool = False
@@ -88,22 +98,23 @@ class Sampler:
     sample_indices: np.ndarray,
     *,
     stretch: bool,
-    use_boxes: bool = False,
-    use_masks: bool = False,
+    given: Mapping[str, np.ndarray] | None = None,
   ) -> SampledBatch:
     """Dispatches a batch of samples and their copy to the host; returns without waiting.
 
     Args:
-      batch: B graphs, with the boxes and masks that are to be used; B is a multiple of the number
-        of devices.
+      batch: B graphs, with the boxes, masks and latents that are to be used; B is a multiple of the
+        number of devices.
       seed: the same seed gives the same samples.
       graph_indices: int32[B], of each row's graph in its file.
       sample_indices: int32[B], number of the row among the samples of its graph.
       stretch: see `pixels.denormalize`.
-      use_boxes, use_masks: see `Generator.__call__`.
+      given: of `boxes`, `masks` and `latents`, bool[B, O]: of which objects the batch's are used;
+        all others are predicted.
     """
-    batch, graph_indices, sample_indices = jax.device_put(
-      (batch, graph_indices, sample_indices), sharding.batch_sharding(self.mesh)
+    batch, graph_indices, sample_indices, given = jax.device_put(
+      (batch, graph_indices, sample_indices, dict(given or {})),
+      sharding.batch_sharding(self.mesh),
     )
     sampled = self._sample(
       self._variables,
@@ -111,9 +122,8 @@ class Sampler:
       seed,
       graph_indices,
       sample_indices,
+      given,
       stretch=stretch,
-      use_boxes=use_boxes,
-      use_masks=use_masks,
     )
     for array in jax.tree.leaves(sampled):
       array.copy_to_host_async()

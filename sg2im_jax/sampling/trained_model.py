@@ -10,14 +10,17 @@ from typing import Any, overload
 
 import jax
 import numpy as np
+from PIL import Image
 
 from data_pipelines.scene_graphs import graph as scene_graph
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax import models
-from sg2im_jax.sampling.graphs import GraphLayout, GraphSamples, check_graphs, sample_graphs
+from sg2im_jax.models import pixels
+from sg2im_jax.sampling.graphs import GraphSamples, Pins, check_graphs, sample_graphs
 from sg2im_jax.sampling.sampler import Sampler
+from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.settings import Settings
 from sg2im_jax.storage import checkpoints, work_directory
 
@@ -69,6 +72,8 @@ class TrainedModel:
       'model': self.settings.model.model_dump(),
       'vocabulary': self.vocabulary.to_dict(),
     }
+    if self.settings.tokens is not None:
+      described['tokens'] = self.settings.tokens.model_dump()
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for path, array in jax.tree_util.tree_leaves_with_path(self.variables):
       digest.update(f'{jax.tree_util.keystr(path)} {array.dtype} {array.shape}'.encode())
@@ -86,7 +91,7 @@ class TrainedModel:
     settings = self.settings
     lacking = {
       'This model was trained without a box loss: the boxes that it predicts mean nothing.': (
-        settings.losses.bbox_weight == 0
+        settings.losses.bbox_weight == 0 and settings.tokens is None
       ),
       'This model was trained without relationships: those of graphs are left out.': (
         settings.data.relations == 'none'
@@ -105,6 +110,7 @@ class TrainedModel:
     stretch: bool | None = ...,
     boxes: Any = ...,
     masks: Any = ...,
+    latents: Any = ...,
   ) -> GraphSamples: ...
 
   @overload
@@ -117,6 +123,7 @@ class TrainedModel:
     stretch: bool | None = ...,
     boxes: Sequence[Any] | None = ...,
     masks: Sequence[Any] | None = ...,
+    latents: Sequence[Any] | None = ...,
   ) -> list[GraphSamples]: ...
 
   def sample(
@@ -128,6 +135,7 @@ class TrainedModel:
     stretch: bool | None = None,
     boxes: Any = None,
     masks: Any = None,
+    latents: Any = None,
   ) -> GraphSamples | list[GraphSamples]:
     """Samples pictures of one graph, or of each of several.
 
@@ -136,26 +144,35 @@ class TrainedModel:
       samples: S, pictures of each graph.
       seed: the same seed gives the same pixels as the command `sample` with this file of graphs.
       stretch: see `pixels.denormalize`; None for what the settings say.
-      boxes: [N, 4] x0, y0, x1, y1 in [0, 1], a box for each object, in place of predicted ones; for
-        several graphs a sequence of these, None for a graph whose boxes are predicted.
-      masks: [N, M, M] in [0, 1], likewise, each in the frame of its box.
+      boxes: [N, 4] x0, y0, x1, y1 in [0, 1], a box for each object, or None for an object whose box
+        is predicted; for several graphs a sequence of these, None for a graph of which none is
+        given. A token model samples the other objects around those that are given.
+      masks: [N, M, M] in [0, 1], a mask for every object, in the frame of its box.
+      latents: [N, L], appearances for a token model, from `GraphSamples.latents` or `encode`; None
+        for an object whose appearance is sampled.
 
     Returns:
       The samples of the graph; a list for several graphs, for JSON and for a file.
 
     Raises:
-      UserError: a graph is broken or names what the model does not know, or boxes or masks have
+      UserError: a graph is broken or names what the model does not know, or what is given has
         another shape.
     """
     single = isinstance(graphs, SceneGraph | Mapping)
     parsed, source = _parse(graphs)
     check_graphs(parsed, self.vocabulary, source)
-    layouts = {}
+    if latents is not None:
+      self._latent_dim()
+    pins = {}
     for index in range(len(parsed)):
-      of_graph = [_of_graph(values, index, len(parsed), single) for values in (boxes, masks)]
-      layouts[index] = GraphLayout(*of_graph)
+      of_graph = [_of_graph(values, index, len(parsed), single) for values in (boxes, latents)]
+      pins[index] = Pins(
+        boxes=_rows(of_graph[0], 4),
+        masks=_mask_array(_of_graph(masks, index, len(parsed), single)),
+        latents=None if of_graph[1] is None else _rows(of_graph[1], self._latent_dim()),
+      )
     found = self.sample_graphs(
-      dict(enumerate(parsed)), samples=samples, seed=seed, stretch=stretch, layouts=layouts
+      dict(enumerate(parsed)), samples=samples, seed=seed, stretch=stretch, pins=pins
     )
     ordered = sorted(found, key=lambda one: one.index)
     return ordered[0] if single else ordered
@@ -168,7 +185,7 @@ class TrainedModel:
     seed: int = 0,
     stretch: bool | None = None,
     batch_size: int | None = None,
-    layouts: Mapping[int, GraphLayout] | None = None,
+    pins: Mapping[int, Pins] | None = None,
   ) -> Iterator[GraphSamples]:
     """Samples any number of graphs, with few of them in memory; see `graphs.sample_graphs`.
 
@@ -178,7 +195,7 @@ class TrainedModel:
       seed: the same seed gives the same pixels.
       stretch: see `pixels.denormalize`; None for what the settings say.
       batch_size: pictures computed at a time; None for 64 a device.
-      layouts: given boxes and masks, by index.
+      pins: what is given, by index.
     """
     if self.settings.data.relations == 'none':
       graphs = {index: SceneGraph(graph.objects, ()) for index, graph in graphs.items()}
@@ -190,8 +207,61 @@ class TrainedModel:
       seed=seed,
       stretch=self.settings.sampling.stretch if stretch is None else stretch,
       batch_size=batch_size,
-      layouts=layouts,
+      pins=pins,
     )
+
+  def encode(self, picture: np.ndarray, boxes: Any, masks: Any = None) -> np.ndarray:
+    """The appearances of objects in a picture, for `sample(..., latents=...)` of a token model.
+
+    Args:
+      picture: uint8[height, width, 3], resized to the model's image size.
+      boxes: [N, 4] x0, y0, x1, y1 in [0, 1] of the objects.
+      masks: [N, M, M] in [0, 1], each in the frame of its box; None for the whole boxes.
+
+    Returns:
+      float32[N, L].
+
+    Raises:
+      UserError: this is not a token model, or the arguments have another shape.
+    """
+    self._latent_dim()
+    picture, boxes = np.asarray(picture), np.asarray(boxes, np.float32)
+    if picture.ndim != 3 or picture.shape[-1] != 3 or picture.dtype != np.uint8:
+      raise UserError(
+        f'the picture is {picture.dtype}{list(picture.shape)}, expected uint8[height, width, 3]'
+      )
+    if boxes.ndim != 2 or boxes.shape[-1] != 4 or not len(boxes):
+      raise UserError(f'boxes are {list(boxes.shape)}, expected [N, 4], a box for each object')
+    height, width = self.settings.data.image_size
+    resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
+    num_objects = len(boxes)
+    batch = SceneBatch(
+      object_class=np.zeros((1, num_objects), np.int32),
+      object_mask=np.ones((1, num_objects), bool),
+      triples=np.zeros((1, 1, 3), np.int32),
+      triple_mask=np.zeros((1, 1), bool),
+      boxes=boxes[None],
+      masks=None if masks is None else np.asarray(masks, np.float32)[None],
+    )
+    image = pixels.normalize(np.asarray(resized)[None])
+    return np.asarray(self._encode(self.variables, image, batch))[0]
+
+  @functools.cached_property
+  def _encode(self) -> Any:
+    def encode(variables: Any, image: jax.Array, batch: SceneBatch) -> jax.Array:
+      generator: Any = self.generator
+      return generator.apply(variables, image, batch, method='encode').mean
+
+    return jax.jit(encode)
+
+  def _latent_dim(self) -> int:
+    """Of a token model; UserError of another one."""
+    if self.settings.tokens is None:
+      raise UserError(
+        'this model has no appearances of objects (latents): it is not a token model; train one '
+        'with a config such as storybook or coco64_tokens'
+      )
+    return self.settings.tokens.latent_dim
 
 
 def _parse(graphs: Any) -> tuple[list[SceneGraph], str]:
@@ -218,14 +288,34 @@ def _is_path(text: str) -> bool:
   return not text.lstrip().startswith(('{', '['))
 
 
-def _of_graph(values: Any, index: int, count: int, single: bool) -> np.ndarray | None:
-  """The boxes or masks of one graph."""
+def _of_graph(values: Any, index: int, count: int, single: bool) -> Any:
+  """What is given of one graph."""
+  if values is None or single:
+    return values
+  if len(values) != count:
+    raise UserError(
+      f'boxes, masks or latents of {len(values)} graphs, expected of {count}, None for some'
+    )
+  return values[index]
+
+
+def _rows(values: Any, width: int) -> np.ndarray | None:
+  """Rows of numbers, with nan in those that are None."""
   if values is None:
     return None
-  if not single:
-    if len(values) != count:
-      raise UserError(f'boxes or masks of {len(values)} graphs, expected of {count}, None for some')
-    values = values[index]
+  try:
+    return np.array(
+      [np.full(width, np.nan) if row is None else np.asarray(row, float) for row in values],
+      np.float32,
+    )
+  except (TypeError, ValueError) as error:
+    raise UserError(
+      f'boxes or latents are not rows of {width} numbers ({error}); expected a row for each '
+      'object, None for one that is not given'
+    ) from None
+
+
+def _mask_array(values: Any) -> np.ndarray | None:
   return None if values is None else np.asarray(values)
 
 

@@ -30,10 +30,9 @@ from sg2im_jax.losses import (
 )
 from sg2im_jax.models import pixels
 from sg2im_jax.scene_batch import SceneBatch
-from sg2im_jax.settings import OptimizerSettings, Settings
-from sg2im_jax.training.state import NetworkState, TrainState
-
-Metrics = dict[str, jax.Array]
+from sg2im_jax.settings import Settings
+from sg2im_jax.training.optimizers import adam
+from sg2im_jax.training.state import Metrics, NetworkState, TrainState
 
 
 class StepGradients(NamedTuple):
@@ -70,7 +69,7 @@ class AdversarialTraining:
     return cls(
       settings=settings,
       networks=models.build_networks(settings, vocabulary),
-      optimizer=_adam(settings.optimizer, settings.num_steps),
+      optimizer=adam(settings.optimizer, settings.num_steps),
     )
 
   def init(self) -> TrainState:
@@ -106,6 +105,11 @@ class AdversarialTraining:
         object_discriminator, keys[2], image, batch.boxes, batch.object_mask, train=True
       ),
     )
+
+  @property
+  def generator(self) -> models.Generator:
+    """What is sampled from."""
+    return self.networks.generator
 
   def network_state(self, variables: Mapping[str, Any]) -> NetworkState:
     """The state of a network with these variables and a fresh optimizer."""
@@ -262,12 +266,12 @@ class AdversarialTraining:
     return state, {**step.metrics, 'skipped': 1 - finite.astype(jnp.float32)}
 
   def eval_step(
-    self, generator: NetworkState, batch: SceneBatch, key: jax.Array
+    self, variables: Any, batch: SceneBatch, key: jax.Array
   ) -> tuple[dict[str, tuple[jax.Array, jax.Array]], jax.Array]:
     """Losses and predicted boxes in validation; padding counts nowhere.
 
     Args:
-      generator: its state.
+      variables: see `TrainState.sampling_variables`.
       batch: scenes with boxes and images.
       key: of the layout noise.
 
@@ -278,7 +282,7 @@ class AdversarialTraining:
     batch = batch.zero_padding()
     assert batch.image is not None
     outputs: Any = self.networks.generator.apply(
-      generator.variables,
+      variables,
       batch,
       self.random_noise(batch, key),
       use_boxes=True,
@@ -297,13 +301,6 @@ class AdversarialTraining:
         count = term.entries(batch).sum()
         sums[term.name] = term.value(forward) * count, count
     return sums, outputs.boxes
-
-
-def _adam(settings: OptimizerSettings, num_steps: int) -> optax.GradientTransformation:
-  learning_rate = optax.constant_schedule(settings.learning_rate)
-  if settings.schedule == 'cosine':
-    learning_rate = optax.cosine_decay_schedule(settings.learning_rate, num_steps)
-  return optax.adam(learning_rate, settings.b1, settings.b2, settings.eps)
 
 
 def _apply(module, params: Any, batch_stats: Any, *args, **kwargs) -> tuple[Any, Any]:

@@ -9,8 +9,8 @@ from jax.sharding import Mesh
 
 from sg2im_jax.runtime import reporting, sharding
 from sg2im_jax.scene_batch import SceneBatch
-from sg2im_jax.training.adversarial import AdversarialTraining, Metrics
-from sg2im_jax.training.state import TrainState
+from sg2im_jax.training.build import State, Training
+from sg2im_jax.training.state import Metrics
 
 
 def device_batches(
@@ -36,26 +36,26 @@ def device_batches(
 
 
 def compile_steps(
-  training: AdversarialTraining,
-  state: TrainState,
+  training: Training,
+  state: State,
   batch: SceneBatch,
   mesh: Mesh,
   *,
   batch_norm_frozen: bool,
-) -> Callable[[TrainState, SceneBatch], tuple[TrainState, Metrics]]:
+) -> Callable[[State, SceneBatch], tuple[State, Metrics]]:
   """Compiles the steps of a dispatch for arrays of these shapes; the state argument is donated.
 
   The metrics are those of the last step, except `skipped`, which is summed over all steps.
   """
   settings = training.settings
 
-  def keyed_step(state: TrainState, batch: SceneBatch) -> tuple[TrainState, Metrics]:
+  def keyed_step(state: State, batch: SceneBatch) -> tuple[State, Metrics]:
     # The noise is a function of the seed and the step, so that an interrupted run continues with
     # the noise that it would have had.
     key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
     return training.train_step(state, batch, key, batch_norm_frozen=batch_norm_frozen)
 
-  def several_steps(state: TrainState, batches: SceneBatch) -> tuple[TrainState, Metrics]:
+  def several_steps(state: State, batches: SceneBatch) -> tuple[State, Metrics]:
     state, metrics = jax.lax.scan(keyed_step, state, batches)
     return state, {
       name: values.sum() if name == 'skipped' else values[-1] for name, values in metrics.items()

@@ -13,8 +13,10 @@ from flax.metrics.tensorboard import SummaryWriter
 
 from data_pipelines.command_line import duration
 from data_pipelines.scene_graphs.errors import UserError
-from sg2im_jax.losses import PROGRESS_LABELS
+from sg2im_jax import losses, token_losses
 from sg2im_jax.runtime import atomic_files, hosts
+
+_LABELS = {**losses.PROGRESS_LABELS, **token_losses.PROGRESS_LABELS}
 
 
 class Progress:
@@ -48,16 +50,16 @@ class Progress:
     yield
     self._start += self._clock() - start
 
-  def line(self, step: int, losses: Mapping[str, float]) -> str:
+  def line(self, step: int, values: Mapping[str, float]) -> str:
     """A line about the steps since the last one; the arrays of `step` must be computed."""
     seconds = max(self._clock() - self._start, 1e-9)
     num_steps = step - self._first
     left = (self._num_steps - step) * seconds / max(num_steps, 1)
     shown = '  '.join(
-      f'{label} {losses[name]:.4g}' for name, label in PROGRESS_LABELS.items() if name in losses
+      f'{label} {values[name]:.4g}' for name, label in _LABELS.items() if name in values
     )
     skipped = (
-      f'  SKIPPED {losses["skipped"]:.0f} steps: loss not finite' if losses.get('skipped') else ''
+      f'  SKIPPED {values["skipped"]:.0f} steps: loss not finite' if values.get('skipped') else ''
     )
     text = (
       f'step {step}/{self._num_steps}  {shown}{skipped}  '

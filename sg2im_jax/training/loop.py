@@ -19,9 +19,8 @@ from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.settings import Settings
 from sg2im_jax.storage import checkpoints, work_directory
 from sg2im_jax.training import dispatch
-from sg2im_jax.training.adversarial import AdversarialTraining
+from sg2im_jax.training.build import State, Training, build_training
 from sg2im_jax.training.log import Progress, TrainingLog
-from sg2im_jax.training.state import TrainState, from_items, to_items
 from sg2im_jax.training.stop_request import StopRequest
 from sg2im_jax.training.validation import Validation
 
@@ -39,8 +38,8 @@ class Run(NamedTuple):
     mesh: over which batches are sharded.
   """
 
-  training: AdversarialTraining
-  state: TrainState
+  training: Training
+  state: State
   damaged: tuple[int, ...]
   batches: Iterator[SceneBatch]
   validation: Validation
@@ -108,7 +107,7 @@ def _resolve(settings: Settings, workdir: str | os.PathLike, mesh: Mesh) -> Run 
     f'{input_pipeline.num_examples(builder, "val")} to validate; {vocabulary.num_objects} object '
     f'and {vocabulary.num_predicates} predicate names'
   )
-  training = AdversarialTraining.build(settings, vocabulary)
+  training = build_training(settings, vocabulary)
   validation = Validation(training, vocabulary, builder, mesh)
   state, damaged = _initial_state(training, workdir, mesh)
   first = int(state.step)
@@ -183,15 +182,15 @@ def _loop(
       jax.block_until_ready(state)  # so that the clock stops where the steps end
       with progress.paused():
         if due(settings.eval_every):
-          scores = run.validation.scores(state.generator)
+          scores = run.validation.scores(state.sampling_variables())
           log.write(step, 'val', scores)
           text = '  '.join(f'{name} {value:.4g}' for name, value in scores.items())
           reporting.info(f'step {step}/{settings.num_steps}  validation: {text}')
         if due(settings.image_grid_every):
-          log.write_image(step, 'val/scenes', run.validation.image_grid(state.generator))
+          log.write_image(step, 'val/scenes', run.validation.image_grid(state.sampling_variables()))
         if due(settings.checkpoint_every) or (scores and writer.is_best(scores)):
-          writer.save(step, to_items(state), scores)
-  writer.save(step, to_items(state))
+          writer.save(step, state.to_items(), scores)
+  writer.save(step, state.to_items())
   writer.wait()
   if stop is not None and stop.signal:
     reporting.info(f'stopped at step {step}; run the same command to continue')
@@ -200,23 +199,21 @@ def _loop(
 
 
 def _initial_state(
-  training: AdversarialTraining, workdir: str | os.PathLike, mesh: Mesh
-) -> tuple[TrainState, tuple[int, ...]]:
+  training: Training, workdir: str | os.PathLike, mesh: Mesh
+) -> tuple[State, tuple[int, ...]]:
   """The state of the newest readable checkpoint, or a fresh one; newer steps that are damaged."""
   replicated = sharding.replicated(mesh)
   abstract = jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated),
     jax.eval_shape(training.init),
   )
-  restored = checkpoints.restore_newest(workdir, to_items(abstract))
+  restored = checkpoints.restore_newest(workdir, abstract.to_items())
   if restored is None:
     return jax.jit(training.init, out_shardings=replicated)(), ()
-  return from_items(restored.tree), restored.damaged
+  return type(abstract).from_items(restored.tree), restored.damaged
 
 
-def _restart_generator_optimizer(
-  training: AdversarialTraining, state: TrainState, mesh: Mesh
-) -> TrainState:
+def _restart_generator_optimizer(training: Training, state: State, mesh: Mesh) -> State:
   reporting.info(
     f"step {int(state.step)}: the generator's batch statistics are frozen from here on, and its "
     'optimizer restarts'
@@ -229,17 +226,16 @@ def _restart_generator_optimizer(
   return restart(state)
 
 
-def _describe(state: TrainState, settings: Settings, mesh: Mesh, workdir: str | os.PathLike):
+def _describe(state: State, settings: Settings, mesh: Mesh, workdir: str | os.PathLike):
   def millions(network) -> str:
     if network is None:
       return 'none'
     return f'{sum(leaf.size for leaf in jax.tree.leaves(network.params)) / 1e6:.2f} M'
 
-  reporting.info(
-    f'parameters: generator {millions(state.generator)}, image discriminator '
-    f'{millions(state.image_discriminator)}, object discriminator '
-    f'{millions(state.object_discriminator)}'
+  parameters = (
+    f'{name.replace("_", " ")} {millions(network)}' for name, network in state.networks.items()
   )
+  reporting.info(f'parameters: {", ".join(parameters)}')
   reporting.info(
     f'{mesh.size} x {mesh.devices.flat[0].device_kind}, {settings.batch_size} images a step; from '
     f'step {int(state.step)} to {settings.num_steps}; work directory {workdir}'

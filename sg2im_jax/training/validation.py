@@ -18,8 +18,7 @@ from sg2im_jax.metrics.layout_metrics import LAYOUT_METRICS, ScoredBoxes
 from sg2im_jax.models import pixels
 from sg2im_jax.runtime import hosts, sharding
 from sg2im_jax.scene_batch import SceneBatch
-from sg2im_jax.training.adversarial import AdversarialTraining
-from sg2im_jax.training.state import NetworkState
+from sg2im_jax.training.build import Training
 
 _GRID_SCENES = 6
 
@@ -29,7 +28,7 @@ class Validation:
 
   def __init__(
     self,
-    training: AdversarialTraining,
+    training: Training,
     vocabulary: Vocabulary,
     builder: tfds.core.DatasetBuilder,
     mesh: jax.sharding.Mesh,
@@ -48,7 +47,7 @@ class Validation:
     settings = training.settings
     self._settings, self._vocabulary, self._builder = settings, vocabulary, builder
     self._batch_sharding = sharding.batch_sharding(mesh)
-    module = training.networks.generator
+    module = training.generator
     self._key = jax.random.key(settings.seed)
     self._backbone = None
     if settings.eval_backbone != 'none':
@@ -63,11 +62,11 @@ class Validation:
 
     # A process has only its own rows of a batch, but results are replicated: the functions also
     # return what scoring needs of all rows.
-    def score(generator: NetworkState, batch: SceneBatch, key: jax.Array):
-      return *training.eval_step(generator, batch, key), batch.replace(image=None, masks=None)
+    def score(variables: Any, batch: SceneBatch, key: jax.Array):
+      return *training.eval_step(variables, batch, key), batch.replace(image=None, masks=None)
 
     def sample(
-      generator: NetworkState,
+      variables: Any,
       batch: SceneBatch,
       key: jax.Array,
       *,
@@ -77,7 +76,7 @@ class Validation:
     ) -> jax.Array:
       noise = training.random_noise(batch, key)
       outputs: Any = module.apply(
-        generator.variables,
+        variables,
         batch,
         noise,
         use_boxes=use_boxes,
@@ -86,20 +85,20 @@ class Validation:
       )
       return pixels.denormalize(outputs.image, stretch)
 
-    def sample_and_real(generator: NetworkState, batch: SceneBatch, key: jax.Array) -> list[Any]:
+    def sample_and_real(variables: Any, batch: SceneBatch, key: jax.Array) -> list[Any]:
       return [
         batch.example_mask,
         batch.image,
-        sample(generator, batch, key, stretch=settings.sampling.stretch),
+        sample(variables, batch, key, stretch=settings.sampling.stretch),
       ]
 
-    def grid_columns(generator: NetworkState, batch: SceneBatch, key: jax.Array) -> list[Any]:
+    def grid_columns(variables: Any, batch: SceneBatch, key: jax.Array) -> list[Any]:
       ways = [(True, True), (True, False), (False, False)]
       return [
         batch.example_mask,
         batch.image,
         *(
-          sample(generator, batch, key, use_boxes=use_boxes, use_masks=use_masks)
+          sample(variables, batch, key, use_boxes=use_boxes, use_masks=use_masks)
           for use_boxes, use_masks in ways
         ),
       ]
@@ -109,7 +108,7 @@ class Validation:
       for function in (score, sample_and_real, grid_columns)
     )
 
-  def scores(self, generator: NetworkState) -> dict[str, float]:
+  def scores(self, variables: Any) -> dict[str, float]:
     """Scores of settings.num_eval_examples scenes, or of all if there are fewer.
 
     Returns:
@@ -120,11 +119,11 @@ class Validation:
     sums, layouts, sampled, real = [], [], [], []
     for index, batch in enumerate(self._batches(self._settings.num_eval_examples)):
       key = jax.random.fold_in(self._key, index)
-      losses, boxes, shown = jax.device_get(self._score(generator, batch, key))
+      losses, boxes, shown = jax.device_get(self._score(variables, batch, key))
       sums.append(losses)
       layouts.append(ScoredBoxes.of_batch(boxes, shown, self._vocabulary))
       if self._backbone is not None:
-        mask, image, picture = map(np.asarray, self._sample_and_real(generator, batch, key))
+        mask, image, picture = map(np.asarray, self._sample_and_real(variables, batch, key))
         sampled.append(self._backbone(picture[mask]).features)
         if self._real_features is None:
           real.append(self._backbone(image[mask]).features)
@@ -141,10 +140,10 @@ class Validation:
       )
     return scores
 
-  def image_grid(self, generator: NetworkState) -> np.ndarray:
+  def image_grid(self, variables: Any) -> np.ndarray:
     """uint8[height, width, 3]: a row a scene, see `sheets.training_grid`."""
     batch = next(self._batches(self._settings.batch_size))
-    mask, *pictures = map(np.asarray, self._grid_columns(generator, batch, self._key))
+    mask, *pictures = map(np.asarray, self._grid_columns(variables, batch, self._key))
     shown = np.flatnonzero(mask)[:_GRID_SCENES]
     return sheets.training_grid(*(picture[shown] for picture in pictures))
 

@@ -20,7 +20,7 @@ from sg2im_jax.sampling.trained_model import TrainedModel
 from sg2im_jax.settings import Settings
 from sg2im_jax.storage import checkpoints, work_directory
 from sg2im_jax.storage.checkpoints import CheckpointWriter
-from sg2im_jax.training.state import NetworkState, TrainState, from_items, to_items
+from sg2im_jax.training.state import NetworkState, TrainState
 from tests import environment
 from tests.snapshots import unchanged
 from tests.training_runs import ROOT
@@ -62,13 +62,13 @@ def save(workdir, states, scores=None, **options):
     for state in states:
       score = (scores or {}).get(int(state.step))
       metrics = None if score is None else {'box_iou': score, 'bbox': 1.0}
-      writer.save(int(state.step), to_items(state), metrics)
+      writer.save(int(state.step), state.to_items(), metrics)
 
 
 def restore(workdir, abstract=None):
   """The checkpoint, its tree a state again."""
-  restored = checkpoints.restore_newest(workdir, to_items(abstract or make_state(0)))
-  return restored and restored._replace(tree=from_items(restored.tree))
+  restored = checkpoints.restore_newest(workdir, (abstract or make_state(0)).to_items())
+  return restored and restored._replace(tree=TrainState.from_items(restored.tree))
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_donated_arrays_are_saved_as_they_were(tmp_path):
   step = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
   with open_writer(tmp_path, keep=1) as writer:
     state = make_state(7, num_values=1_000_000)
-    writer.save(7, to_items(state))
+    writer.save(7, state.to_items())
     for _ in range(3):
       state = step(state)
   restored = restore(tmp_path, make_state(0, num_values=1_000_000))
@@ -131,7 +131,7 @@ def test_the_best_can_be_told_by_another_metric(tmp_path):
   with open_writer(tmp_path, keep=1, best='kid') as writer:
     for step in range(1, 6):
       kid = {'kid': kid_of_step[step]} if step in kid_of_step else {}
-      writer.save(step, to_items(make_state(step)), {'box_iou': step / 10} | kid)
+      writer.save(step, make_state(step).to_items(), {'box_iou': step / 10} | kid)
   assert checkpoints.steps(tmp_path) == [2, 5]
   with open_writer(tmp_path, keep=1, best='kid') as writer:
     assert (
@@ -141,7 +141,7 @@ def test_the_best_can_be_told_by_another_metric(tmp_path):
     )
   with open_writer(tmp_path, keep=1, best='box_iou') as writer:
     assert writer.is_best({'box_iou': 0.6}) and not writer.is_best({'box_iou': 0.4})
-    writer.save(6, to_items(make_state(6)))
+    writer.save(6, make_state(6).to_items())
   assert checkpoints.steps(tmp_path) == [5, 6]
 
 
