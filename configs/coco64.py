@@ -102,7 +102,10 @@ def get_config() -> ConfigDict:
   config.losses.object_gan_weight = 1.0  # times gan_weight
   # Of the object discriminator's class loss in the generator's loss.
   config.losses.auxiliary_class_weight = 0.1
-  # Of token models: KL divergence of an object's latent from N(0, 1); features of the discriminator.
+  # Of token models: pixels of the sprites before refinement, differences between neighbouring
+  # pixels, KL divergence of an object's latent from N(0, 1), features of the discriminator.
+  config.losses.composite_weight = 0.0
+  config.losses.l1_gradient_weight = 0.0
   config.losses.divergence_weight = 0.0
   config.losses.feature_matching_weight = 0.0
 

@@ -3,8 +3,8 @@
   python -m sg2im_jax.train --config=configs/coco64_tokens.py --workdir=runs/coco64_tokens \\
       --config.data.source_dir=datasets/coco
 
-Its data is that of coco64. Names every setting of `tokens`; docs/tokens.md tells how the model works
-and what was measured.
+Its data is that of coco64. Names every setting of `tokens`; docs/tokens.md tells how the model
+works and what was measured.
 """
 
 # The attributes of a ConfigDict have no types.
@@ -31,6 +31,7 @@ def with_tokens(config: ConfigDict) -> ConfigDict:
   config.tokens.crop_size = 32  # pixels of the crops that are encoded
   # Channels of the sprites that objects grow, at 4x4, 8x8 and so on up to model.mask_size.
   config.tokens.sprite_dims = (256, 256, 128, 64)
+  config.tokens.num_colours = 8  # of the palette of an object
   config.tokens.texture_dim = 24  # features of a sprite beside mask and colours
   config.tokens.vector_dim = 128  # D, of the vectors that objects are painted from
   config.tokens.discriminator_dims = (64, 128, 256)  # channels; each convolution halves the image
@@ -57,9 +58,12 @@ def with_tokens(config: ConfigDict) -> ConfigDict:
   config.data.mask_size = 32 if config.data.mask_size is not None else None
   config.model.mask_size = 32
   config.model.gconv_num_layers = 2
+  config.model.layout_noise_dim = 0  # latents say all that is random; noise stays in the picture
   config.losses.mask_weight = 2.0 if config.data.mask_size is not None else 0.0
   config.losses.bbox_weight = 0.0  # the prior learns boxes
   config.losses.gan_weight = 0.02
+  config.losses.composite_weight = 0.5
+  config.losses.l1_gradient_weight = 1.0
   config.losses.divergence_weight = 1e-3
   config.losses.feature_matching_weight = 1.0
   config.optimizer.learning_rate = 4e-4

@@ -29,7 +29,8 @@ class LossSettings(Section):
     gan_type: gan (cross-entropy on logits), lsgan (squared error of the sigmoid), wgan (difference
       of means; weights are never clipped: the published code has a flag for it and ignores it).
     gan_weight: multiplies both adversarial weights that follow it.
-    divergence_weight, feature_matching_weight: of token models alone (see `token_losses`).
+    composite_weight, l1_gradient_weight, divergence_weight, feature_matching_weight: of token
+      models alone (see `token_losses`).
   """
 
   gan_type: GanType
@@ -41,6 +42,8 @@ class LossSettings(Section):
   image_gan_weight: float
   object_gan_weight: float
   auxiliary_class_weight: float
+  composite_weight: float
+  l1_gradient_weight: float
   divergence_weight: float
   feature_matching_weight: float
 

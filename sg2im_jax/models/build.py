@@ -89,6 +89,7 @@ def _build_token_generator(
       **num_names,
       image_size=settings.data.image_size,
       sprite_dims=tokens.sprite_dims,
+      num_colours=tokens.num_colours,
       texture_dim=tokens.texture_dim,
       vector_dim=tokens.vector_dim,
       embedding_dim=model.embedding_dim,

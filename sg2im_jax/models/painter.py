@@ -15,7 +15,7 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from sg2im_jax.models import layers
 from sg2im_jax.models.graph_convolution import Incidence, graph_vectors
@@ -26,6 +26,9 @@ from sg2im_jax.models.warping import Warp
 from sg2im_jax.scene_batch import Array, SceneBatch, given_or
 
 _FIRST_SIDE = 4  # of a sprite, before it grows
+_CLASS_MAP_SIDE = 16  # where classes have maps again
+_CONTRAST = 2.0  # of mixtures of colours: the higher, the sooner a texel has one colour
+_REFINED = 0.3  # of what refinement adds: sprites are to say the colours
 _DEEPEST = 6.0  # of the logarithm of an object's nearness, in both directions
 
 
@@ -43,38 +46,85 @@ class Painting(flax.struct.PyTreeNode, kw_only=True):
   mask_logits: Float[jax.Array, 'B O M M']
 
 
-class SpriteDecoder(nn.Module, kw_only=True):
-  """Grows a map of M x M from each object vector by upsampled convolutions.
+class Sprites(flax.struct.PyTreeNode, kw_only=True):
+  """What each object looks like in the frame of its box.
 
   Attributes:
-    dims: channels at 4 x 4, 8 x 8 and so on; M is 2^(len(dims) + 1).
-    features: channels of the map.
+    mask_logits: of its mask.
+    colours: RGB, normalised.
+    textures: features for the refinement network.
   """
 
+  mask_logits: Float[jax.Array, 'B O M M']
+  colours: Float[jax.Array, 'B O M M 3']
+  textures: Float[jax.Array, 'B O M M C']
+
+
+class SpriteDecoder(nn.Module, kw_only=True):
+  """Grows a sprite from each object vector by upsampled convolutions, from 4 x 4 to M x M.
+
+  Two things let shapes and colours be learned apart, and soon. Every class has maps of its own that
+  are added at 4 x 4 and at 16 x 16: most of a shape is its class. And a sprite's colours are a
+  palette, read off the object vector, and for every texel a mixture of its entries: a part of an
+  object has one colour wherever it is.
+
+  Attributes:
+    num_objects: V.
+    dims: channels at 4 x 4, 8 x 8 and so on; M is 2^(len(dims) + 1).
+    num_colours: entries of a palette.
+    texture_dim: C, features of a texel beside its mask and its colour.
+  """
+
+  num_objects: int
   dims: Sequence[int]
-  features: int
+  num_colours: int
+  texture_dim: int
 
   @nn.compact
   def __call__(
-    self, object_vectors: Float[jax.Array, 'B O D']
-  ) -> Float[jax.Array, 'B O M M {self.features}']:
-    slots = object_vectors.shape[:2]
-    x = layers.dense(
-      object_vectors,
-      _FIRST_SIDE**2 * self.dims[0],
-      name='seed',
-      kernel_init=layers.kaiming_normal,
-    )
-    x = nn.leaky_relu(x, 0.2).reshape(-1, _FIRST_SIDE, _FIRST_SIDE, self.dims[0])
+    self, vectors: Float[jax.Array, 'B O D'], object_class: Int[Array, 'B O']
+  ) -> Sprites:
+    slots = vectors.shape[:2]
+    seed = _FIRST_SIDE**2 * self.dims[0]
+    x = layers.dense(vectors, seed, name='seed', kernel_init=layers.kaiming_normal)
+    x = x.reshape(-1, _FIRST_SIDE, _FIRST_SIDE, self.dims[0])
+    x = nn.leaky_relu(x + self._class_map(x, object_class, _FIRST_SIDE), 0.2)
     for i, features in enumerate(self.dims[1:]):
-      convolution = layers.UpsampledConvolution(
+      x = layers.UpsampledConvolution(
         features=features, kernel_init=layers.kaiming_normal, name=f'conv_{i}'
-      )
-      x = nn.leaky_relu(convolution(x), 0.2)
+      )(x)
+      if x.shape[1] == _CLASS_MAP_SIDE:
+        x += self._class_map(x, object_class, _CLASS_MAP_SIDE)
+      x = nn.leaky_relu(x, 0.2)
     x = layers.Convolution(
-      features=self.features, width=1, kernel_init=layers.kaiming_normal, name='sprite'
+      features=1 + self.num_colours + self.texture_dim,
+      width=1,
+      kernel_init=layers.kaiming_normal,
+      name='sprite',
     )(x)
-    return x.reshape(*slots, *x.shape[1:])
+    x = at_least_float32(x).reshape(*slots, *x.shape[1:])
+    mask_logits, mixture, textures = jnp.split(x, (1, 1 + self.num_colours), -1)
+
+    palette = layers.dense(vectors, 2 * vectors.shape[-1], name='palette_0')
+    palette = layers.dense(nn.leaky_relu(palette, 0.2), 3 * self.num_colours, name='palette_1')
+    palette = at_least_float32(palette).reshape(*slots, self.num_colours, 3)
+    mixture = nn.softmax(_CONTRAST * mixture)
+    return Sprites(
+      mask_logits=mask_logits[..., 0],
+      colours=jnp.einsum('bomnk,bokc->bomnc', mixture, palette),
+      textures=textures,
+    )
+
+  def _class_map(self, x: jax.Array, object_class: Array, side: int) -> jax.Array:
+    """A learned map of each object's class, of the shape of x."""
+    maps = nn.Embed(
+      self.num_objects,
+      side**2 * x.shape[-1],
+      embedding_init=nn.initializers.normal(0.5 if side == _FIRST_SIDE else 0.2),
+      dtype=x.dtype,
+      name=f'class_map_{side}',
+    )
+    return maps(jnp.asarray(object_class)).reshape(x.shape)
 
 
 class Painter(nn.Module, kw_only=True):
@@ -84,8 +134,7 @@ class Painter(nn.Module, kw_only=True):
     num_objects: V.
     num_predicates: P.
     image_size: H, W; even.
-    sprite_dims: see `SpriteDecoder`.
-    texture_dim: features of a sprite beside its mask and its three colours.
+    sprite_dims, num_colours, texture_dim: see `SpriteDecoder`.
     vector_dim: D, of the object vectors.
     Others: the settings of `model` with the same names (see `configs/coco64.py`), `dtype` and
       `rematerialize`.
@@ -95,6 +144,7 @@ class Painter(nn.Module, kw_only=True):
   num_predicates: int
   image_size: tuple[int, int]
   sprite_dims: Sequence[int]
+  num_colours: int
   texture_dim: int
   vector_dim: int
   embedding_dim: int
@@ -132,23 +182,27 @@ class Painter(nn.Module, kw_only=True):
     """
     vectors = self._object_vectors(batch, boxes, jnp.asarray(latents, self.dtype))
     sprites = SpriteDecoder(
-      dims=self.sprite_dims, features=1 + 3 + self.texture_dim, name='sprite_decoder'
-    )(vectors)
-    mask_logits = at_least_float32(sprites[..., 0])
+      num_objects=self.num_objects,
+      dims=self.sprite_dims,
+      num_colours=self.num_colours,
+      texture_dim=self.texture_dim,
+      name='sprite_decoder',
+    )(vectors, batch.object_class)
+    mask_logits = sprites.mask_logits
     masks = given_or(use_masks, batch.masks, nn.sigmoid(mask_logits))
     nearness = at_least_float32(layers.dense(vectors, 1, name='depth'))[..., 0]
     nearness = jnp.exp(jnp.clip(nearness, -_DEEPEST, _DEEPEST))
 
     warp = Warp.of(boxes, masks.shape[-1], self.image_size, align_corners=self.align_corners)
     canvases, opacities = _opacities(warp, masks, nearness, batch)
-    composite = warp.composite(at_least_float32(sprites[..., 1:4]), opacities)
+    composite = warp.composite(sprites.colours, opacities)
     # Features are composited at half the resolution, which is a quarter of the work.
     height, width = self.image_size
     half = Warp.of(
       boxes, masks.shape[-1], (height // 2, width // 2), align_corners=self.align_corners
     )
     _, half_opacities = _opacities(half, masks, nearness, batch)
-    textures = half.composite(at_least_float32(sprites[..., 4:]), half_opacities)
+    textures = half.composite(sprites.textures, half_opacities)
 
     # An object has one vector on its canvas and another one where it is seen.
     seen = layers.dense(vectors, self.vector_dim, name='seen_vector')
@@ -167,7 +221,9 @@ class Painter(nn.Module, kw_only=True):
       name='refinement',
     )(layout)
     return Painting(
-      image=composite + at_least_float32(refined), composite=composite, mask_logits=mask_logits
+      image=composite + _REFINED * at_least_float32(refined),
+      composite=composite,
+      mask_logits=mask_logits,
     )
 
   def _object_vectors(

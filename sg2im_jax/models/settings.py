@@ -75,6 +75,7 @@ class TokenSettings(Section):
   encoder_dims: tuple[PositiveInt, ...]
   crop_size: PositiveInt
   sprite_dims: tuple[PositiveInt, ...]
+  num_colours: PositiveInt
   texture_dim: NonNegativeInt
   vector_dim: PositiveInt
   discriminator_dims: tuple[PositiveInt, ...]

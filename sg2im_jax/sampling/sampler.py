@@ -81,7 +81,7 @@ class Sampler:
   def random_noise(
     self, seed: int, graph_index: int, sample_indices: np.ndarray, object_slots: int = 1
   ) -> Any:
-    """The noise that `sample` uses for samples int32[S] of a graph; see `Generator.random_noise`."""
+    """The noise that `sample` uses for samples int32[S] of a graph, stacked."""
     return self._random_noise(seed, graph_index, sample_indices, object_slots)
 
   def __call__(

@@ -413,10 +413,9 @@ class TokenTraining:
       train=True,
       mutable=['batch_stats'],
     )
-    real, fake = (
-      jax.tree.map(lambda part: part.reshape(-1, 2, *part.shape[1:])[:, i], judgement)
-      for i in range(2)
-    )
+    pairs = jax.tree.map(lambda part: part.reshape(-1, 2, *part.shape[1:]), judgement)
+    real = jax.tree.map(lambda part: part[:, 0], pairs)
+    fake = jax.tree.map(lambda part: part[:, 1], pairs)
     return (real, fake), updates['batch_stats']
 
   def _prior_examples(
@@ -443,7 +442,7 @@ class TokenTraining:
     target = jnp.concatenate([boxes, sampled], -1)
     rows, slots = graphs.object_mask.shape
 
-    # Of some scenes a random share of boxes and of latents is given, and the box of __image__ always.
+    # Of some scenes a random share of boxes and of latents is given; of all the box of __image__.
     shares = jax.random.uniform(keys[1], (rows, 1, 2))
     shares *= jax.random.bernoulli(keys[2], prior.pinned_scenes, (rows, 1, 1))
     given = jax.random.uniform(keys[3], (rows, slots, 2)) < shares
