@@ -3,8 +3,7 @@
   python -m sg2im_jax.train --config=configs/coco64_tokens.py --workdir=runs/coco64_tokens \\
       --config.data.source_dir=datasets/coco
 
-Its data is that of coco64. Names every setting of `tokens`; docs/tokens.md tells how the model
-works and what was measured.
+Its data is that of coco64. Names every setting of `tokens`.
 """
 
 # The attributes of a ConfigDict have no types.

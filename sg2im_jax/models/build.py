@@ -66,10 +66,6 @@ def _build_token_generator(
   settings: NetworkSettings, tokens: TokenSettings, vocabulary: Vocabulary
 ) -> TokenGenerator:
   model, dtype = settings.model, settings.dtype
-  num_names = {
-    'num_objects': vocabulary.num_objects,
-    'num_predicates': vocabulary.num_predicates,
-  }
   return TokenGenerator(
     encoder=CropEncoder(
       latent_dim=tokens.latent_dim,
@@ -79,14 +75,16 @@ def _build_token_generator(
       dtype=dtype,
     ),
     prior=TokenPrior(
-      **num_names,
+      num_objects=vocabulary.num_objects,
+      num_predicates=vocabulary.num_predicates,
       latent_dim=tokens.latent_dim,
       features=tokens.prior.features,
       num_blocks=tokens.prior.num_blocks,
       dtype=dtype,
     ),
     painter=Painter(
-      **num_names,
+      num_objects=vocabulary.num_objects,
+      num_predicates=vocabulary.num_predicates,
       image_size=settings.data.image_size,
       sprite_dims=tokens.sprite_dims,
       num_colours=tokens.num_colours,

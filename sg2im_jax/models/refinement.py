@@ -31,7 +31,7 @@ class SceneLayout(flax.struct.PyTreeNode, kw_only=True):
 
   canvases: Float[jax.Array, 'B h w O']
   object_vectors: Float[jax.Array, 'B O D']
-  channels: Float[jax.Array, 'B h w C']
+  channels: Float[jax.Array, 'B h w Z']
 
   def halved(self) -> 'SceneLayout':
     """The layout at half the resolution. Pooling is linear, so it is done to the factors."""

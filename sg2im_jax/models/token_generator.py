@@ -56,11 +56,11 @@ class LatentMoments(nn.Module, kw_only=True):
 
   def __call__(self, latents: Float[Array, 'B O L']) -> Float[jax.Array, 'B O L']:
     """Latents as the prior has them."""
-    return (latents - self.mean.value) / jnp.sqrt(self.variance.value)
+    return (jnp.asarray(latents) - self.mean.value) / jnp.sqrt(self.variance.value)
 
   def inverse(self, scaled: Float[Array, 'B O L']) -> Float[jax.Array, 'B O L']:
     """Latents as the painter has them."""
-    return scaled * jnp.sqrt(self.variance.value) + self.mean.value
+    return jnp.asarray(scaled) * jnp.sqrt(self.variance.value) + self.mean.value
 
   def update(self, latents: Float[Array, 'B O L'], object_mask: Bool[Array, 'B O']):
     """Moves the moments towards those of the real objects of a batch."""
@@ -180,6 +180,7 @@ class TokenGenerator(nn.Module, kw_only=True):
   def encode(self, image: Float[Array, 'B H W 3'], batch: SceneBatch) -> LatentDistribution:
     """The latents of the objects of images, which are normalised; `batch` has boxes."""
     batch = batch.zero_padding()
+    assert batch.boxes is not None
     return self.encoder(image, batch.boxes, batch.masks, batch.object_mask)
 
   def paint(

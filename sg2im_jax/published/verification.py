@@ -330,6 +330,7 @@ def compare_outputs(recording: Recording, sampler: Sampler) -> Iterator[Comparis
 def _compare_generator_outputs(
   recording: Recording, prefix: str, outputs: GeneratorOutputs, predicted_boxes: bool
 ) -> Iterator[Comparison]:
+  assert outputs.predicate_logits is not None  # a published model has them
   found = {
     'boxes': recording.objects(outputs.boxes),
     'rel': recording.triples(outputs.predicate_logits),

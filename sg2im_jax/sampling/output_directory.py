@@ -90,8 +90,8 @@ class OutputDirectory:
       for name, picture in zip(_DRAWINGS, (graph, layout, sheet), strict=True):
         _write_picture(folder / name, picture)
     record = self._record(samples.index, samples.graph)
-    for entry, boxes in zip(record['objects'], samples.boxes.swapaxes(0, 1), strict=True):
-      entry['boxes'] = [[round(float(edge), 5) for edge in box] for box in boxes]
+    for entry, box in zip(record['objects'], samples.boxes[0], strict=True):  # as layout.png
+      entry['box'] = [round(float(edge), 5) for edge in box]
     atomic_files.write(folder / 'graph.json', _to_json(record).encode())
 
   def write_overviews(self) -> list[pathlib.Path]:
@@ -145,9 +145,7 @@ def _without_boxes(record: dict[str, Any]) -> dict[str, Any]:
     return {}
   return {
     **record,
-    'objects': [
-      {key: value for key, value in entry.items() if key != 'boxes'} for entry in objects
-    ],
+    'objects': [{key: value for key, value in entry.items() if key != 'box'} for entry in objects],
   }
 
 

@@ -63,7 +63,7 @@ class Sampler:
       noise = jax.vmap(random_noise, (None, 0, 0, None))(
         seed, graph_indices, sample_indices, batch.object_mask.shape[1]
       )
-      uses = {'use_boxes': False, 'use_masks': False}
+      uses: dict[str, Any] = {'use_boxes': False, 'use_masks': False}
       uses |= {f'use_{name}': which for name, which in given.items()}
       outputs: Any = apply(variables, batch, noise, **uses)
       return SampledBatch(

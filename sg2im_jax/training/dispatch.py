@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -48,12 +49,13 @@ def compile_steps(
   The metrics are those of the last step, except `skipped`, which is summed over all steps.
   """
   settings = training.settings
+  train_step: Any = training.train_step  # of the family whose state this is
 
   def keyed_step(state: State, batch: SceneBatch) -> tuple[State, Metrics]:
     # The noise is a function of the seed and the step, so that an interrupted run continues with
     # the noise that it would have had.
     key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
-    return training.train_step(state, batch, key, batch_norm_frozen=batch_norm_frozen)
+    return train_step(state, batch, key, batch_norm_frozen=batch_norm_frozen)
 
   def several_steps(state: State, batches: SceneBatch) -> tuple[State, Metrics]:
     state, metrics = jax.lax.scan(keyed_step, state, batches)

@@ -27,7 +27,7 @@ from sg2im_jax.models import SceneJudgement, TokenNoise, pixels
 from sg2im_jax.models.object_tokens import boxes_to_tokens, with_image_box
 from sg2im_jax.models.token_generator import without_relations
 from sg2im_jax.models.token_prior import expand_times
-from sg2im_jax.scene_batch import SceneBatch
+from sg2im_jax.scene_batch import Array, SceneBatch
 from sg2im_jax.settings import Settings
 from sg2im_jax.token_losses import (
   ADVERSARIAL_TERMS,
@@ -266,7 +266,7 @@ class TokenTraining:
     examples = self._prior_examples(batch, latents, statistics, keys[1])
 
     def prior_loss(params):
-      velocity = self.generator.apply(
+      velocity: Any = self.generator.apply(
         {'params': params, 'batch_stats': statistics},
         examples.batch,
         examples.tokens,
@@ -467,7 +467,7 @@ class TokenTraining:
       weights=expand_times(of_parts, tokens.latent_dim),
     )
 
-  def _scaled(self, statistics: Any, latents: jax.Array, object_mask: jax.Array) -> jax.Array:
+  def _scaled(self, statistics: Any, latents: jax.Array, object_mask: Array) -> jax.Array:
     """Latents as the prior has them."""
     generator: Any = self.generator
     return generator.apply(

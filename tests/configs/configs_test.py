@@ -217,6 +217,11 @@ def test_published_hyper_parameters():
     'image_gan_weight': 1.0,
     'object_gan_weight': 1.0,
     'auxiliary_class_weight': 0.1,
+    # Of token models.
+    'composite_weight': 0.0,
+    'l1_gradient_weight': 0.0,
+    'divergence_weight': 0.0,
+    'feature_matching_weight': 0.0,
   }
   assert config_named('vg64').losses.mask_weight == 0
 

@@ -67,7 +67,9 @@ def _picture(color):
 def _samples(graph, *colors):
   pictures = np.stack([_picture(color) for color in colors])
   boxes = np.tile(np.array([0.5, 0, 1, 0.5], np.float32), (len(graph.objects), 1))
-  return GraphSamples(0, graph, pictures, boxes, None)
+  return GraphSamples(
+    0, graph, pictures, np.repeat(boxes[None], len(pictures), 0), None, latents=None
+  )
 
 
 def _example(graph):
@@ -315,7 +317,7 @@ def test_a_layout_is_painted_with_the_noise_of_the_first_sample(model):
     model, [flock, _scene(SKY, boxes, masks)], samples=1, seed=5, use_masks=True
   )
   assert (first.samples.graph, second.samples.graph) == (flock.graph, SKY)
-  batch = encode_graph(SKY, storybook.VOCABULARY, '')
+  batch, _ = encode_graph(SKY, storybook.VOCABULARY, '')
   all_boxes, all_masks = np.zeros((8, 4), np.float32), np.zeros((8, 8, 8), np.uint8)
   all_boxes[:3] = (0, 0, 1, 1), *boxes
   all_masks[:3] = 1

@@ -11,7 +11,7 @@ from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax import models
 from sg2im_jax.sampling.graphs import (
-  GraphLayout,
+  Pins,
   bucket,
   bucket_size,
   check_graphs,
@@ -49,7 +49,7 @@ def _model(mask_size):
 
 
 def _one(graph):
-  return jax.tree.map(lambda array: array[None], encode_graph(graph, VOCABULARY, 'test'))
+  return jax.tree.map(lambda array: array[None], encode_graph(graph, VOCABULARY, 'test')[0])
 
 
 def _sample(model, graphs, samples_per_graph=2, seed=0, batch_size=None):
@@ -69,8 +69,8 @@ def _sample(model, graphs, samples_per_graph=2, seed=0, batch_size=None):
 def test_shapes_leave_out_the_image_object_and_padding(model):
   sheep, flock = _sample(model, [SHEEP, FLOCK], samples_per_graph=4)
   assert sheep.pictures.shape == (4, 32, 32, 3) and sheep.pictures.dtype == np.uint8
-  assert sheep.boxes.shape == (3, 4) and sheep.masks.shape == (3, 8, 8)
-  assert flock.boxes.shape == (10, 4) and flock.masks.shape == (10, 8, 8)
+  assert sheep.boxes.shape == (4, 3, 4) and sheep.masks.shape == (4, 3, 8, 8)
+  assert flock.boxes.shape == (4, 10, 4) and flock.masks.shape == (4, 10, 8, 8)
   assert flock.graph is FLOCK and flock.index == 1
 
 
@@ -94,7 +94,7 @@ def test_other_graphs_the_batch_and_the_number_of_samples_change_no_picture(mode
   assert [samples.index for samples in small] == [0, 2, 3, 1]  # bucket after bucket
   assert all(samples.pictures.shape[0] == 5 for samples in small)
   assert _difference(alone.pictures[0], small[0].pictures[0]) <= 1
-  np.testing.assert_allclose(alone.boxes, small[0].boxes, atol=1e-5)
+  np.testing.assert_allclose(alone.boxes[0], small[0].boxes[0], atol=1e-5)
   for samples, others in zip(small, large, strict=True):
     assert _difference(samples.pictures, others.pictures) <= 1
 
@@ -184,7 +184,7 @@ def test_batch_sizes(model, monkeypatch, num_devices, num_images, largest, size)
 
 def test_a_model_without_masks_has_boxes_alone():
   (samples,) = _sample(_model(mask_size=0), [SHEEP])
-  assert samples.masks is None and samples.boxes.shape == (3, 4)
+  assert samples.masks is None and samples.boxes.shape == (2, 3, 4)
 
 
 @pytest.mark.parametrize('count, size', [(1, 8), (8, 8), (9, 16), (33, 64), (1000, 1024)])
@@ -195,7 +195,7 @@ def test_bucket_sizes(count, size):
 def test_the_bucket_counts_the_image_object_and_its_triples():
   assert bucket(SKY) == bucket(SHEEP) == (8, 8)
   assert bucket(FLOCK) == (16, 32)
-  assert encode_graph(FLOCK, VOCABULARY, 'test').triples.shape == (32, 3)
+  assert encode_graph(FLOCK, VOCABULARY, 'test')[0].triples.shape == (32, 3)
 
 
 def test_unknown_names_are_named_with_their_place():
@@ -226,18 +226,16 @@ def test_given_boxes_and_masks_are_used_and_returned(model):
   boxes = np.tile(np.float32([0.2, 0.2, 0.7, 0.7]), (3, 1))
   masks = np.zeros((3, 8, 8), np.uint8)
   graphs = dict.fromkeys(range(3), SHEEP)
-  layouts = {1: GraphLayout(boxes), 2: GraphLayout(boxes, masks)}
+  pins = {1: Pins(boxes), 2: Pins(boxes, masks)}
   predicted, with_boxes, with_both = sorted(
-    sample_graphs(
-      model, graphs, VOCABULARY, samples_per_graph=1, seed=0, stretch=False, layouts=layouts
-    ),
+    sample_graphs(model, graphs, VOCABULARY, samples_per_graph=1, seed=0, stretch=False, pins=pins),
     key=lambda samples: samples.index,
   )
   assert (predicted.boxes != boxes).any()
-  np.testing.assert_array_equal(with_boxes.boxes, boxes)
+  np.testing.assert_array_equal(with_boxes.boxes[0], boxes)
   np.testing.assert_allclose(with_boxes.masks, predicted.masks, atol=1e-5)
-  np.testing.assert_array_equal(with_both.boxes, boxes)
-  np.testing.assert_array_equal(with_both.masks, masks)
+  np.testing.assert_array_equal(with_both.boxes[0], boxes)
+  np.testing.assert_array_equal(with_both.masks[0], masks)
   # The same scene as the network itself computes it, with the noise of graph 2.
   batch = _one(SHEEP)
   slots = np.zeros((1, batch.object_mask.shape[1], 4), np.float32)
@@ -245,18 +243,17 @@ def test_given_boxes_and_masks_are_used_and_returned(model):
   all_masks = np.zeros((*slots.shape[:2], 8, 8), np.uint8)
   all_masks[:, 0] = 1
   batch = batch.replace(boxes=slots, masks=all_masks)
-  expected = model.sample(
-    batch, 0, np.array([2]), np.array([0]), stretch=False, use_boxes=True, use_masks=True
-  )
+  given = {name: batch.object_mask for name in ('boxes', 'masks')}
+  expected = model.sample(batch, 0, np.array([2]), np.array([0]), stretch=False, given=given)
   assert _difference(np.asarray(expected.pictures), with_both.pictures) <= 1
 
 
 @pytest.mark.parametrize(
   'layout, message',
   [
-    (GraphLayout(np.zeros((2, 4))), r'test: boxes are \[2, 4\], expected finite numbers \[3, 4\]'),
-    (GraphLayout(np.full((3, 4), np.nan)), r'boxes are \[3, 4\], expected finite numbers'),
-    (GraphLayout(None, np.zeros((3, 8, 4))), r'masks are \[3, 8, 4\], expected \[3, M, M\]'),
+    (Pins(np.zeros((2, 4))), r'test: boxes are \[2, 4\], expected finite numbers \[3, 4\]'),
+    (Pins(np.full((3, 4), np.inf)), r'boxes are \[3, 4\], expected finite numbers'),
+    (Pins(None, np.zeros((3, 8, 4))), r'masks are \[3, 8, 4\], expected \[3, M, M\]'),
   ],
 )
 def test_a_layout_of_another_shape_is_refused(layout, message):

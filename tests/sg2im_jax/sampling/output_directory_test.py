@@ -28,9 +28,15 @@ def files(tmp_path):
 
 def _samples(index=0, graph=SKY, num_samples=2, value=0):
   pictures = np.full((num_samples, 16, 16, 3), value, np.uint8)
-  boxes = np.linspace(0, 1, 4 * len(graph.objects), dtype=np.float32).reshape(-1, 4)
+  count = len(graph.objects)
+  boxes = np.linspace(0, 1, 4 * count, dtype=np.float32).reshape(-1, 4)
   return GraphSamples(
-    index, graph, pictures, boxes, np.ones((len(graph.objects), 4, 4), np.float32)
+    index,
+    graph,
+    pictures,
+    np.repeat(boxes[None], num_samples, 0),
+    np.ones((num_samples, count, 4, 4), np.float32),
+    latents=None,
   )
 
 

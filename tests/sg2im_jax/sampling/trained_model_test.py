@@ -63,7 +63,7 @@ def test_graphs_in_every_form_give_the_same_samples(model, tmp_path):
   assert [samples.index for samples in expected] == [0, 1]
   assert expected[1].graph == objects[1]
   assert expected[1].pictures.shape == (2, 32, 32, 3)
-  assert expected[1].boxes.shape == (3, 4) and expected[1].masks.shape == (3, 8, 8)
+  assert expected[1].boxes.shape == (2, 3, 4) and expected[1].masks.shape == (2, 3, 8, 8)
   for graphs in (objects, (SKY, objects[1]), path, str(path), path.read_text()):
     for one, other in zip(model.sample(graphs, samples=2, seed=3), expected, strict=True):
       np.testing.assert_array_equal(one.pictures, other.pictures)
@@ -77,10 +77,10 @@ def test_given_layouts(model):
   boxes = np.tile(np.float32([0.2, 0.2, 0.7, 0.7]), (2, 1))
   masks = np.zeros((2, 8, 8))
   given = model.sample(SKY, samples=1, boxes=boxes, masks=masks)
-  np.testing.assert_array_equal(given.boxes, boxes)
-  np.testing.assert_array_equal(given.masks, masks)
+  np.testing.assert_array_equal(given.boxes[0], boxes)
+  np.testing.assert_array_equal(given.masks[0], masks)
   first, second = model.sample([SKY, SKY], samples=1, boxes=[boxes, None])
-  np.testing.assert_array_equal(first.boxes, boxes)
+  np.testing.assert_array_equal(first.boxes[0], boxes)
   assert (second.boxes != boxes).any()
   with pytest.raises(UserError, match='of 1 graphs, expected of 2'):
     model.sample([SKY, SKY], boxes=[boxes])

@@ -106,12 +106,12 @@ def test_eval_step_ignores_padded_slots_and_examples(training, state):
   batch = random_batch(batch_size=4)
   empty = jax.tree.map(np.zeros_like, batch)
   filled_up = jax.tree.map(lambda a, b: np.concatenate([a, b]), batch, empty)
-  expected, boxes = eval_step(state.generator, batch, jax.random.key(0))
+  expected, boxes = eval_step(state.sampling_variables(), batch, jax.random.key(0))
   # The pictures differ with the noise, whose shape is that of the batch; boxes, masks and relations
   # do not.
   for found, found_boxes in (
-    eval_step(state.generator, with_rubbish_in_padding(batch), jax.random.key(0)),
-    eval_step(state.generator, filled_up, jax.random.key(0)),
+    eval_step(state.sampling_variables(), with_rubbish_in_padding(batch), jax.random.key(0)),
+    eval_step(state.sampling_variables(), filled_up, jax.random.key(0)),
   ):
     for name in ('bbox', 'mask', 'predicate'):
       np.testing.assert_allclose(found[name], expected[name], rtol=1e-6, err_msg=name)

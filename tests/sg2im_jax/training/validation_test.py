@@ -43,7 +43,7 @@ def generator(directory):
   training = AdversarialTraining.build(
     Settings.from_config(small_config(directory)), storybook.VOCABULARY
   )
-  return jax.jit(lambda: training.init().generator)()
+  return jax.jit(lambda: training.init().sampling_variables())()
 
 
 def make_validation(config):
