@@ -18,6 +18,8 @@ def get_config() -> ConfigDict:
   config = coco64_tokens.with_tokens(storybook.get_config())
   config.num_steps = 2_000
   config.model.gconv_hidden_dim = 128
+  config.model.refinement_dims = (64, 64, 48, 32, 16)
+  config.losses.divergence_weight = 5e-4
   config.tokens.latent_dim = 24
   config.tokens.encoder_dims = (32, 64, 128)
   config.tokens.sprite_dims = (64, 64, 32, 16)
