@@ -149,6 +149,10 @@ def test_training_arguments_become_settings(tmp_path):
     'image_gan_weight': 0.25,
     'object_gan_weight': 0.5,
     'auxiliary_class_weight': 0.2,
+    'composite_weight': 0.0,
+    'l1_gradient_weight': 0.0,
+    'divergence_weight': 0.0,
+    'feature_matching_weight': 0.0,
   }
   checkpoint['args'] = {
     'dataset': 'coco',
