@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 from pydantic import Field
 
@@ -122,8 +123,14 @@ def resized(settings: Settings, **values: Any) -> Settings:
   return Settings.from_config(config)
 
 
+def leave_devices():
+  """Keeps this process, which only counts operations, off the devices that contestants need."""
+  jax.config.update('jax_platforms', 'cpu')
+
+
 def compare(activity: Activity, settings: Settings, options: ComparisonOptions):
   """Prints a table with a row for each contestant at each of the sizes, and their ratios."""
+  leave_devices()
   for index, variant in enumerate(list(_variants(settings, options))):
     ours, cached_seconds, outcomes = _race(activity, variant, options)
     if index == 0:

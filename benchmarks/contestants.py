@@ -15,7 +15,7 @@ from sg2im_jax.runtime import compilation, sharding
 from sg2im_jax.sampling.sampler import SampledBatch, Sampler
 from sg2im_jax.settings import Settings
 from sg2im_jax.training import dispatch
-from sg2im_jax.training.adversarial import AdversarialTraining
+from sg2im_jax.training.build import build_training
 
 _NUM_BATCHES = 4  # of scenes, which are copied to the devices in turn
 
@@ -56,7 +56,7 @@ class JaxTraining(_JaxContestant):
 
   def start(self) -> Started:
     settings, mesh = self.settings, self._mesh()
-    training = AdversarialTraining.build(settings, VOCABULARY)
+    training = build_training(settings, VOCABULARY)
     scenes = [
       {name: array for name, array in vars(batch).items() if array is not None}
       for batch in (random_batch(settings, seed, full=self.full) for seed in range(_NUM_BATCHES))
@@ -90,9 +90,9 @@ class JaxSampling(_JaxContestant):
 
   def start(self) -> Started:
     settings, mesh = self.settings, self._mesh()
-    training = AdversarialTraining.build(settings, VOCABULARY)
-    variables = jax.jit(lambda: training.init().generator.variables)()
-    self._sampler = Sampler(training.networks.generator, variables, mesh)
+    training = build_training(settings, VOCABULARY)
+    variables = jax.jit(lambda: training.init().sampling_variables())()
+    self._sampler = Sampler(training.generator, variables, mesh)
     batch = random_batch(settings, seed=0, full=self.full)
     self._batch = batch.replace(boxes=None, masks=None, image=None)
     self._indices = np.arange(settings.batch_size, dtype=np.int32)

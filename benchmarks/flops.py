@@ -4,15 +4,24 @@ Counted is the network as the paper describes it: two operations for each multip
 convolutions and linear layers, for real objects and triples, without padding. The count is the same
 for every implementation, whatever it computes in fact, so that FLOP/s and fractions of a device's
 peak are comparable.
+
+Token models have no other implementation to compare with. Theirs is the count that XLA makes of the
+program before it optimises it: everything, padding included.
 """
 
 import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
 
 from benchmarks.scenes import VOCABULARY
 from sg2im_jax.models.arch import parse_arch
 from sg2im_jax.models.settings import DiscriminatorSettings
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.settings import Settings
+from sg2im_jax.training.build import build_training
+from sg2im_jax.training.token_training import TokenTraining
 
 # Dense FLOP/s by jax.Device.device_kind, in bfloat16 and of float32 products at their default
 # precision: TF32 on tensor cores, a single pass of bfloat16 on TPUs. From the data sheets of NVIDIA
@@ -42,6 +51,8 @@ def peak(device_kind: str, dtype: str) -> float | None:
 
 def sampling_flops(settings: Settings, batch: SceneBatch) -> float:
   """Operations of sampling a batch: boxes, masks, predicate logits and images."""
+  if settings.tokens is not None:
+    return _token_sampling_flops(settings, batch)
   model, (height, width) = settings.model, settings.data.image_size
   hidden, features = model.gconv_hidden_dim, model.gconv_dim
   images, objects, triples = (
@@ -84,6 +95,10 @@ def training_flops(settings: Settings, batch: SceneBatch) -> float:
   gradients of inputs and of weights. Each discriminator has such passes on generated and on real
   images (6), and in the generator's update one with gradients of its inputs alone (2).
   """
+  if settings.tokens is not None:
+    training = build_training(settings, VOCABULARY)
+    state = jax.eval_shape(training.init)
+    return _traced(training.train_step, state, batch, jax.eval_shape(lambda: jax.random.key(0)))
   discriminators = 0.0
   if settings.image_discriminator.enabled:
     discriminators += image_discriminator_flops(settings, batch)
@@ -109,6 +124,45 @@ def object_discriminator_flops(settings: Settings, batch: SceneBatch) -> float:
   )
   total += linear(channels, 1024, 1 + VOCABULARY.num_objects)
   return float(batch.object_mask.sum() * total)
+
+
+def _token_sampling_flops(settings: Settings, batch: SceneBatch) -> float:
+  """Those of the prior's velocities, two a step of Heun's method and twice that under guidance, and
+  those of the painter."""
+  training = build_training(settings, VOCABULARY)
+  assert isinstance(training, TokenTraining) and settings.tokens is not None
+  generator: Any = training.generator
+  variables = jax.eval_shape(lambda: training.init().sampling_variables())
+  latent_dim, prior = settings.tokens.latent_dim, settings.tokens.prior
+  noise_shape = (*settings.data.image_size, settings.model.layout_noise_dim)
+
+  def of_objects(*features: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((*batch.object_mask.shape, *features), 'float32')
+
+  velocity = _traced(
+    lambda *arguments: generator.apply(*arguments, method='velocity'),
+    variables,
+    batch,
+    of_objects(4 + latent_dim),
+    of_objects(2),
+  )
+  painting = _traced(
+    lambda variables, batch, boxes, latents, noise: generator.apply(
+      variables, batch, boxes, latents, noise, use_masks=False, train=False, method='paint'
+    ),
+    variables,
+    batch,
+    of_objects(4),
+    of_objects(latent_dim),
+    jax.ShapeDtypeStruct((len(batch.object_mask), *noise_shape), 'float32'),
+  )
+  num_velocities = 2 * prior.sampling_steps * (1 if prior.guidance == 1 else 2)
+  return num_velocities * velocity + painting
+
+
+def _traced(function: Callable, *arguments: Any) -> float:
+  """XLA's count of a function's operations before it optimises them."""
+  return jax.jit(function).lower(*arguments).cost_analysis()['flops']
 
 
 def linear(*features: int) -> int:

@@ -38,6 +38,8 @@ def with_tokens(config: ConfigDict) -> ConfigDict:
   # Share of the training images that are painted from the masks that objects grow, as in sampling;
   # the others from those of the data.
   config.tokens.painted_from_own_masks = 0.5
+  # Standard deviation of the edges of large boxes in training, as a share of the image's side.
+  config.tokens.box_jitter = 0.04
   config.tokens.ema_decay = 0.999  # of the average of encoder and painter that is sampled from
 
   config.tokens.prior = ConfigDict()
@@ -52,7 +54,6 @@ def with_tokens(config: ConfigDict) -> ConfigDict:
   config.tokens.prior.ema_decay = 0.9995
   config.tokens.prior.guidance = 2.0  # of relations in sampling; 1 is none
   config.tokens.prior.sampling_steps = 25  # of Heun's method
-  config.tokens.prior.frame_margin = 0.02  # sampled boxes that end so near to the frame reach it
 
   config.data.mask_size = 32 if config.data.mask_size is not None else None
   config.model.mask_size = 32

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from data_pipelines.configs import coco64
+from data_pipelines.configs import coco64, coco64_tokens
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.settings import Settings
@@ -41,8 +41,46 @@ def tiny_settings(values: Mapping[str, Any] | None = None) -> Settings:
   return Settings.from_config(config)
 
 
+def tiny_token_config() -> ConfigDict:
+  """All parts of the token model, at 16x16."""
+  config = coco64_tokens.with_tokens(tiny_config())
+  config.update_from_flattened_dict(
+    {
+      'data.mask_size': 8,
+      'model.mask_size': 8,
+      'model.gconv_num_layers': 1,
+      'model.layout_noise_dim': 2,
+      'losses.feature_matching_weight': 0.5,
+      'losses.predicate_weight': 0.0,
+      'tokens.latent_dim': 3,
+      'tokens.encoder_dims': (4, 6),
+      'tokens.crop_size': 8,
+      'tokens.sprite_dims': (8, 6),
+      'tokens.num_colours': 3,
+      'tokens.texture_dim': 2,
+      'tokens.vector_dim': 8,
+      'tokens.discriminator_dims': (4, 6),
+      'tokens.prior.features': 16,
+      'tokens.prior.num_blocks': 1,
+      'tokens.prior.sampling_steps': 3,
+    }
+  )
+  return config
+
+
+def tiny_token_settings(values: Mapping[str, Any] | None = None) -> Settings:
+  """The settings of tiny_token_config, with other values by dotted name."""
+  config = tiny_token_config()
+  config.update_from_flattened_dict(values or {})
+  return Settings.from_config(config)
+
+
 def random_batch(
-  seed: int = 0, batch_size: int = 4, object_slots: int = 6, triple_slots: int = 9
+  seed: int = 0,
+  batch_size: int = 4,
+  object_slots: int = 6,
+  triple_slots: int = 9,
+  mask_size: int = 4,
 ) -> SceneBatch:
   """Scenes of 2 to 5 objects; how many slots hold padding changes nothing else."""
   rng = np.random.default_rng(seed)
@@ -51,7 +89,7 @@ def random_batch(
   corners[..., 1, :] += 0.1
   boxes = corners.reshape(batch_size, 6, 4)
   boxes[:, 0] = 0, 0, 1, 1
-  masks = rng.integers(0, 2, (batch_size, 6, 4, 4), np.uint8)
+  masks = rng.integers(0, 2, (batch_size, 6, mask_size, mask_size), np.uint8)
   masks[:, 0] = 1
   classes = rng.integers(1, VOCABULARY.num_objects, (batch_size, 6)).astype(np.int32)
   classes[:, 0] = 0

@@ -10,11 +10,11 @@ import sys
 import jax
 from ml_collections import ConfigDict
 
-from data_pipelines.configs import debug
+from data_pipelines.configs import coco64_tokens, debug
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.settings import Settings
 from sg2im_jax.storage import checkpoints, work_directory
-from sg2im_jax.training.adversarial import AdversarialTraining
+from sg2im_jax.training.build import build_training
 
 ROOT = pathlib.Path(__file__).parents[1]
 NUM_STEPS = 24
@@ -36,13 +36,38 @@ def small_config(directory: pathlib.Path):
   return config.lock()
 
 
+def small_token_config(directory: pathlib.Path) -> ConfigDict:
+  """A token model on the data of configs/debug.py, with little to compile."""
+  config = coco64_tokens.with_tokens(debug.get_config())
+  config.update_from_flattened_dict(
+    {
+      'data.data_dir': str(directory / 'data'),
+      'data.mask_size': 8,
+      'model.mask_size': 8,
+      'model.gconv_num_layers': 1,
+      'model.refinement_dims': (16, 8),
+      'tokens.latent_dim': 4,
+      'tokens.encoder_dims': (8, 8),
+      'tokens.crop_size': 8,
+      'tokens.sprite_dims': (16, 8),
+      'tokens.texture_dim': 2,
+      'tokens.vector_dim': 16,
+      'tokens.discriminator_dims': (8, 8),
+      'tokens.prior.features': 16,
+      'tokens.prior.num_blocks': 1,
+      'tokens.prior.sampling_steps': 4,
+    }
+  )
+  return config.lock()
+
+
 def write_untrained(
   workdir: pathlib.Path, config: ConfigDict, vocabulary: Vocabulary
 ) -> pathlib.Path:
   """Makes a work directory with the checkpoint of a freshly initialised model; returns it."""
   settings = Settings.from_config(config)
   work_directory.save(workdir, settings, vocabulary)
-  state = jax.jit(AdversarialTraining.build(settings, vocabulary).init)()
+  state = jax.jit(build_training(settings, vocabulary).init)()
   with checkpoints.CheckpointWriter(workdir, keep=1, quality=lambda metrics: 0.0) as writer:
     writer.save(0, state.to_items())
   return workdir

@@ -8,7 +8,7 @@ from typing import Any
 
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.evaluation.classification import OBJECT_METRICS
-from sg2im_jax.evaluation.report import cells, table
+from sg2im_jax.evaluation.report import PICTURES, cells, table
 from sg2im_jax.metrics.image_metrics import IMAGE_METRICS
 from sg2im_jax.metrics.layout_metrics import LAYOUT_METRICS
 
@@ -53,11 +53,16 @@ def comparison(directories: Sequence[str | os.PathLike]) -> str:
     return [
       (name or directory, results[section][part])
       for directory, results in evaluations.items()
-      if section in results
+      if part in results.get(section, {})
     ]
 
   layouts = found('layout', 'predicted') + found('layout', 'ground truth', 'ground truth')
-  pictures = found('images', 'drawn') + found('images', 'real', 'real images')
+  pictures = found('images', 'drawn')
+  for part in ('perturbed', 'reconstructed'):
+    pictures += [
+      (f'{directory}: {PICTURES[part]}', scores) for directory, scores in found('images', part)
+    ]
+  pictures += found('images', 'real', 'real images')
   objects = [
     (directory, results['objects'])
     for directory, results in evaluations.items()

@@ -15,6 +15,7 @@ from data_pipelines.pipeline import input_pipeline, prepared
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from sg2im_jax.evaluation import backbones, classification, report
 from sg2im_jax.evaluation.backbones import Activations
+from sg2im_jax.evaluation.controls import controls
 from sg2im_jax.evaluation.pictures import Pictures, Scenes, real_pictures, sampled_pictures
 from sg2im_jax.evaluation.protocol import Protocol
 from sg2im_jax.metrics import image_metrics, layout_metrics
@@ -86,7 +87,7 @@ def evaluate(
     )
 
   batch_size = model.sampler.batch_size(len(scenes))
-  sampled, layouts = sampled_pictures(model, scenes, protocol, network)
+  sampled, layouts, overlap = sampled_pictures(model, scenes, protocol, network)
   others = scenes_of(*_other_images(builder, protocol.split, len(scenes)))
   known = ScoredBoxes.concatenate(
     ScoredBoxes.of_batch(np.asarray(batch.boxes), batch, vocabulary)
@@ -111,16 +112,26 @@ def evaluate(
       ),
       'ground truth': layout_metrics.scores(layouts.with_boxes(layouts.true_boxes)),
     },
+    'layout_overlap': overlap,
   }
 
   if network is not None:
+    controlled = controls(model, scenes, protocol, network)
     real = real_pictures(scenes, protocol, network, batch_size)
     other = real_pictures(others, protocol, network, batch_size)
     reporting.info('computing the scores of the pictures')
-    results['images'] = {
-      'drawn': _image_scores(sampled, real, protocol, protocol.samples_per_graph),
-      'real': _image_scores(other, real, protocol, 1),
+    pictures = {
+      'drawn': sampled,
+      'perturbed': controlled.perturbed,
+      'reconstructed': controlled.reconstructed,
+      'real': other,
     }
+    results['images'] = {
+      name: _image_scores(one, real, protocol, protocol.samples_per_graph if name == 'drawn' else 1)
+      for name, one in pictures.items()
+      if one is not None
+    }
+    results['changes'] = controlled.changes
     reporting.info(f'training two classifiers of objects, {classification.NUM_STEPS} steps each')
     results['objects'] = classification.scores(
       sampled=sampled.crops,

@@ -20,6 +20,7 @@ from sg2im_jax.evaluation import classification
 from sg2im_jax.evaluation.backbones import Activations, Backbone
 from sg2im_jax.evaluation.classification import Crops
 from sg2im_jax.evaluation.protocol import Protocol
+from sg2im_jax.metrics import layout_metrics
 from sg2im_jax.metrics.layout_metrics import ScoredBoxes
 from sg2im_jax.runtime import atomic_files, compilation, reporting
 from sg2im_jax.sampling.graphs import one_ahead
@@ -67,6 +68,13 @@ class Scenes:
     ):
       yield SceneBatch(**arrays)
 
+  def batch_numbers(self, index: int, batch_size: int) -> Int[np.ndarray, ' B']:
+    """The numbers in their split of the scenes of a batch, 0 in padding."""
+    numbers = np.zeros(batch_size, np.int32)
+    here = self.numbers[index * batch_size : (index + 1) * batch_size]
+    numbers[: len(here)] = here
+    return numbers
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pictures:
@@ -89,7 +97,7 @@ def real_pictures(
   """The photographs of the scenes; their activations are cached on disk."""
   path = _cache_path(scenes, protocol, backbone)
   known = _read_activations(path)
-  gathered = _Gathered(backbone if known is None else None, protocol)
+  gathered = Gathered(backbone if known is None else None, protocol)
   for batch in reporting.with_progress(
     scenes.batches(batch_size),
     total=-(-len(scenes) // batch_size),
@@ -109,11 +117,15 @@ def real_pictures(
 
 def sampled_pictures(
   model: TrainedModel, scenes: Scenes, protocol: Protocol, backbone: Backbone | None
-) -> tuple[Pictures, ScoredBoxes]:
-  """Samples every scene's graph samples_per_graph times; also returns the predicted layouts.
+) -> tuple[Pictures, ScoredBoxes, float | None]:
+  """Samples every scene's graph samples_per_graph times.
 
   Pictures are in the order of the graphs; their noise comes from the seed, the scene's number and
   the sample's. The protocol's stretch is not None.
+
+  Returns:
+    The pictures, the predicted layouts of the first samples, and how much an object's boxes in the
+    samples of one graph overlap (`layout_metrics.overlap`, the mean over all objects).
   """
   sampler = model.sampler
   batch_size = sampler.batch_size(len(scenes))
@@ -123,9 +135,7 @@ def sampled_pictures(
 
   def dispatch() -> Iterator[tuple[SceneBatch, list[SampledBatch]]]:
     for index, batch in enumerate(scenes.batches(batch_size)):
-      numbers = np.zeros(batch_size, np.int32)
-      here = scenes.numbers[index * batch_size : (index + 1) * batch_size]
-      numbers[: len(here)] = here
+      numbers = scenes.batch_numbers(index, batch_size)
       given = {
         name: np.asarray(batch.object_mask)
         for name, source in parts.items()
@@ -147,7 +157,7 @@ def sampled_pictures(
         ],
       )
 
-  gathered, layouts = _Gathered(backbone, protocol), []
+  gathered, layouts, overlaps = Gathered(backbone, protocol), [], []
   for batch, samples in reporting.with_progress(
     one_ahead(dispatch()),
     total=-(-len(scenes) // batch_size),
@@ -156,15 +166,23 @@ def sampled_pictures(
   ):
     predicted = np.stack([np.asarray(one.boxes) for one in samples], 1)
     layouts.append(ScoredBoxes.of_batch(predicted[:, 0], batch, scenes.vocabulary))
+    scored = np.array(batch.object_mask)
+    scored[:, 0] = False  # __image__
+    overlaps.append(layout_metrics.overlap(predicted.swapaxes(1, 2)[scored]))
     pictures = np.stack([np.asarray(one.pictures) for one in samples], 1)
     painted = predicted
     if protocol.boxes == 'ground_truth':
       painted = np.repeat(np.asarray(batch.boxes)[:, None], len(samples), 1)
     gathered.add(pictures, painted, batch)
-  return gathered.pictures(), ScoredBoxes.concatenate(layouts)
+  overlap = np.concatenate(overlaps)
+  return (
+    gathered.pictures(),
+    ScoredBoxes.concatenate(layouts),
+    float(overlap.mean()) if overlap.size else None,
+  )
 
 
-class _Gathered:
+class Gathered:
   """Collects from batches of pictures what `Pictures` has."""
 
   def __init__(self, backbone: Backbone | None, protocol: Protocol):

@@ -12,6 +12,16 @@ from sg2im_jax.metrics.layout_metrics import LAYOUT_METRICS
 from sg2im_jax.metrics.metric import Metric
 from sg2im_jax.settings import Settings
 
+# The sets of pictures that are scored, as tables call them: samples; those painted from boxes of
+# the data that are shifted and scaled by up to 20 % (see `controls`), and from boxes and encoded
+# appearances of the data; real images of another split.
+PICTURES = {
+  'drawn': 'samples',
+  'perturbed': 'perturbed boxes',
+  'reconstructed': 'reconstructed',
+  'real': 'real',
+}
+
 
 def describe_protocol(
   protocol: Protocol,
@@ -70,10 +80,14 @@ def markdown(results: Mapping[str, Any]) -> str:
     f'relations {protocol["relations"]}; sampled with {_layouts(protocol)}; seed '
     f'{protocol["seed"]}; model {model["fingerprint"]}.',
     '',
-    *_layout_section(results['layout']),
+    *_layout_section(results['layout'], results.get('layout_overlap')),
   ]
   if 'images' in results:
-    lines += [*_image_section(results['images'], protocol), *_object_section(results['objects'])]
+    lines += [
+      *_image_section(results['images'], protocol),
+      *_change_section(results.get('changes')),
+      *_object_section(results['objects']),
+    ]
   return '\n'.join(lines)
 
 
@@ -99,7 +113,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
   return [f'| {" | ".join(row)} |' for row in (header, ['---'] * len(header), *rows)]
 
 
-def _layout_section(layout: Mapping[str, Any]) -> Iterator[str]:
+def _layout_section(layout: Mapping[str, Any], overlap: float | None) -> Iterator[str]:
   yield from ('## Layout', '')
   yield from score_table('boxes', LAYOUT_METRICS, layout)
   predicted = layout['predicted']
@@ -110,6 +124,12 @@ def _layout_section(layout: Mapping[str, Any]) -> Iterator[str]:
     'not keep all relations, which go by the centres of masks where there are any.'
   )
   yield ''
+  if overlap is not None:
+    yield (
+      f'The boxes of an object in the samples of one graph overlap by an IoU of {overlap:.3f} '
+      'between two of them, on the mean; a layout that is predicted and not sampled has 1.'
+    )
+    yield ''
   kept = {name: of_boxes['relation_accuracy_of'] for name, of_boxes in layout.items()}
   if kept['predicted']:
     yield from table(
@@ -132,7 +152,7 @@ def _image_section(images: Mapping[str, Any], protocol: Mapping[str, Any]) -> It
     'samples.'
   )
   yield ''
-  rows = {'samples': images['drawn'], 'real': images['real']}
+  rows = {label: images[name] for name, label in PICTURES.items() if name in images}
   yield from score_table('pictures', IMAGE_METRICS, rows)
   if protocol['num_graphs'] < protocol['num_features']:
     yield ''
@@ -141,6 +161,17 @@ def _image_section(images: Mapping[str, Any], protocol: Mapping[str, Any]) -> It
       'compares only with FIDs of as many images.'
     )
   yield ''
+
+
+def _change_section(changes: Mapping[str, float] | None) -> Iterator[str]:
+  if changes:
+    yield (
+      'Mean absolute difference of pixels, as a share of the range from black to white: '
+      f'reconstructed from real images {changes["reconstruction"]:.4f}; after one object of each '
+      f'scene was sampled anew, where it is seen {changes["edited objects"]:.4f}, where the pinned '
+      f'objects are seen {changes["pinned objects"]:.4f}.'
+    )
+    yield ''
 
 
 def _object_section(objects: Mapping[str, Any]) -> Iterator[str]:

@@ -143,6 +143,18 @@ def box_iou(boxes: Float[Array, '*N 4'], other: Float[Array, '*N 4']) -> Float[j
   return jnp.where(union > 0, intersection / jnp.where(union > 0, union, 1.0), 0.0)
 
 
+def overlap(boxes: Float[np.ndarray, 'N S 4']) -> Float[np.ndarray, ' M']:
+  """Mean IoU over the pairs of S boxes that an object has in S samples, of each of N objects.
+
+  1 where a layout is predicted and not sampled; the lower, the more layouts differ. Empty if S is
+  1.
+  """
+  first, second = np.triu_indices(boxes.shape[1], 1)
+  if not len(first):
+    return np.zeros(0, np.float32)
+  return np.asarray(box_iou(boxes[:, first], boxes[:, second])).mean(1)
+
+
 def _area(boxes: Array) -> jax.Array:
   return jnp.prod(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 0.0), axis=-1)
 

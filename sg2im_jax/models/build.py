@@ -107,7 +107,6 @@ def _build_token_generator(
     latent_dim=tokens.latent_dim,
     guidance=tokens.prior.guidance,
     sampling_steps=tokens.prior.sampling_steps,
-    frame_margin=tokens.prior.frame_margin,
   )
 
 

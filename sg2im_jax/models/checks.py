@@ -1,8 +1,12 @@
 """Settings that are right one by one but describe networks that cannot be built."""
 
+from collections.abc import Iterator
+
 from data_pipelines.scene_graphs.errors import Fault, UserError
 from sg2im_jax.models import arch
-from sg2im_jax.models.settings import DiscriminatorSettings, NetworkSettings
+from sg2im_jax.models.painter import sprite_size
+from sg2im_jax.models.settings import DiscriminatorSettings, NetworkSettings, TokenSettings
+from sg2im_jax.models.token_prior import HEADS
 
 
 def faults(settings: NetworkSettings) -> list[Fault]:
@@ -20,6 +24,9 @@ def faults(settings: NetworkSettings) -> list[Fault]:
     found.append(Fault('model.mask_size', f'is {model.mask_size}, expected 0 or a power of two'))
   found += _activation('model.activation', model.activation)
 
+  if settings.tokens is not None:
+    found += _tokens(settings.tokens, settings)
+
   discriminator = settings.image_discriminator
   if discriminator.enabled:
     found += _discriminator('image_discriminator', discriminator, (height, width))
@@ -31,6 +38,30 @@ def faults(settings: NetworkSettings) -> list[Fault]:
     crop_size = (discriminator.crop_size, discriminator.crop_size)
     found += _discriminator('object_discriminator', discriminator, crop_size)
   return found
+
+
+def _tokens(tokens: TokenSettings, settings: NetworkSettings) -> Iterator[Fault]:
+  """The faults of a token model."""
+  mask_size, num_sprites = settings.model.mask_size, len(tokens.sprite_dims)
+  if num_sprites == 0 or mask_size != sprite_size(num_sprites):
+    fitting = [size for size in range(1, 8) if sprite_size(size) == mask_size]
+    expected = f'{fitting[0]} numbers' if fitting else 'one number for 4, two for 8, three for 16'
+    problem = f'has {num_sprites} numbers, but model.mask_size is {mask_size}; expected {expected}'
+    yield Fault('tokens.sprite_dims', problem)
+  if settings.data.mask_size not in (None, mask_size):
+    problem = f'is {mask_size}, but the masks of the data have data.mask_size='
+    yield Fault('model.mask_size', f'{problem}{settings.data.mask_size}; expected the same')
+  if not tokens.encoder_dims or tokens.crop_size % 2 ** len(tokens.encoder_dims):
+    expected = 2 ** max(1, len(tokens.encoder_dims))
+    problem = f'is {tokens.crop_size}, expected a multiple of {expected}, which is halved for each'
+    yield Fault('tokens.crop_size', f'{problem} of tokens.encoder_dims, one number or more')
+  side, num_halved = min(settings.data.image_size), len(tokens.discriminator_dims)
+  if num_halved < 2 or side >> num_halved < 1:
+    problem = f'has {num_halved} numbers, each of which halves the image'
+    yield Fault('tokens.discriminator_dims', f'{problem}; expected 2 to {side.bit_length() - 1}')
+  if tokens.prior.features % HEADS:
+    problem = f'is {tokens.prior.features}, expected a multiple of {HEADS}'
+    yield Fault('tokens.prior.features', problem)
 
 
 def _activation(setting: str, value: str) -> list[Fault]:

@@ -29,7 +29,8 @@ _FIRST_SIDE = 4  # of a sprite, before it grows
 _CLASS_MAP_SIDE = 16  # where classes have maps again
 _CONTRAST = 2.0  # of mixtures of colours: the higher, the sooner a texel has one colour
 _REFINED = 0.3  # of what refinement adds: sprites are to say the colours
-_DEEPEST = 6.0  # of the logarithm of an object's nearness, in both directions
+_NEARNESS = 3.0  # times the layer's output is the logarithm of nearness: opaque soon
+_DEEPEST = 6.0  # of that logarithm, in both directions
 
 
 class Painting(flax.struct.PyTreeNode, kw_only=True):
@@ -60,6 +61,11 @@ class Sprites(flax.struct.PyTreeNode, kw_only=True):
   textures: Float[jax.Array, 'B O M M C']
 
 
+def sprite_size(num_dims: int) -> int:
+  """M, the side of the sprites that a decoder with so many `dims` grows."""
+  return _FIRST_SIDE << num_dims - 1
+
+
 class SpriteDecoder(nn.Module, kw_only=True):
   """Grows a sprite from each object vector by upsampled convolutions, from 4 x 4 to M x M.
 
@@ -70,7 +76,7 @@ class SpriteDecoder(nn.Module, kw_only=True):
 
   Attributes:
     num_objects: V.
-    dims: channels at 4 x 4, 8 x 8 and so on; M is 2^(len(dims) + 1).
+    dims: channels at 4 x 4, 8 x 8 and so on up to M x M, see `sprite_size`.
     num_colours: entries of a palette.
     texture_dim: C, features of a texel beside its mask and its colour.
   """
@@ -191,7 +197,7 @@ class Painter(nn.Module, kw_only=True):
     mask_logits = sprites.mask_logits
     masks = given_or(use_masks, batch.masks, nn.sigmoid(mask_logits))
     nearness = at_least_float32(layers.dense(vectors, 1, name='depth'))[..., 0]
-    nearness = jnp.exp(jnp.clip(nearness, -_DEEPEST, _DEEPEST))
+    nearness = jnp.exp(jnp.clip(_NEARNESS * nearness, -_DEEPEST, _DEEPEST))
 
     warp = Warp.of(boxes, masks.shape[-1], self.image_size, align_corners=self.align_corners)
     canvases, opacities = _opacities(warp, masks, nearness, batch)

@@ -37,7 +37,7 @@ class SceneJudgement(flax.struct.PyTreeNode, kw_only=True):
   image_scores: Float[jax.Array, 'B h w']
   object_scores: Float[jax.Array, 'B O']
   image_features: tuple[jax.Array, ...]
-  object_features: Float[jax.Array, 'B O h w C']
+  object_features: Float[jax.Array, 'B O p q C']
 
 
 class SpectralConvolution(layers.ConvolutionParameters, kw_only=True):

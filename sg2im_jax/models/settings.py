@@ -65,7 +65,6 @@ class PriorSettings(Section):
   ema_decay: Share
   guidance: NonNegativeFloat
   sampling_steps: PositiveInt
-  frame_margin: Annotated[float, pydantic.Field(ge=0, lt=0.5)]
 
 
 class TokenSettings(Section):
@@ -81,6 +80,7 @@ class TokenSettings(Section):
   discriminator_dims: tuple[PositiveInt, ...]
   discriminator_learning_rate: Annotated[float, pydantic.Field(ge=0)]
   painted_from_own_masks: Share
+  box_jitter: NonNegativeFloat
   ema_decay: Share
   prior: PriorSettings
 

@@ -17,7 +17,6 @@ from sg2im_jax.models.object_tokens import (
   boxes_to_tokens,
   tokens_to_boxes,
   with_image_box,
-  within_frame,
 )
 from sg2im_jax.models.painter import Painter, Painting
 from sg2im_jax.models.token_prior import TokenPrior, Velocity, guided, integrate
@@ -82,7 +81,6 @@ class TokenGenerator(nn.Module, kw_only=True):
     latent_dim: L.
     guidance: weight of the graph's relations in sampling (see `token_prior.guided`).
     sampling_steps: of the prior's differential equation.
-    frame_margin: edges of sampled boxes that end less than this short of the frame reach it.
   """
 
   encoder: CropEncoder
@@ -93,7 +91,6 @@ class TokenGenerator(nn.Module, kw_only=True):
   latent_dim: int
   guidance: float
   sampling_steps: int
-  frame_margin: float
 
   def setup(self):
     self.latent_moments = LatentMoments(latent_dim=self.latent_dim)
@@ -170,7 +167,7 @@ class TokenGenerator(nn.Module, kw_only=True):
       given,
       num_steps=self.sampling_steps,
     )
-    sampled = within_frame(tokens_to_boxes(tokens[..., :BOX_DIM]), self.frame_margin)
+    sampled = tokens_to_boxes(tokens[..., :BOX_DIM])
     boxes = with_image_box(given_or(use_boxes, batch.boxes, sampled))
     latents = self.latent_moments.inverse(tokens[..., BOX_DIM:])
     latents = given_or(use_latents, batch.latents, latents)

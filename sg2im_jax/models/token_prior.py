@@ -26,7 +26,7 @@ Velocity = Callable[[jax.Array, jax.Array], jax.Array]  # of tokens [B, O, K] at
 
 _FREQUENCIES = 16  # of the encoding of a time
 _HIGHEST_FREQUENCY = 100.0  # radians a unit of time
-_HEADS = 4
+HEADS = 4  # of attention; divides the features
 
 
 class TokenPrior(nn.Module, kw_only=True):
@@ -98,7 +98,7 @@ class TokenPrior(nn.Module, kw_only=True):
       pooled = incidence.pool(*jnp.split(message, 2, -1), 'avg')
       h = h + dense(nn.gelu(pooled), width, f'pooled_{i}')
       x = norm(h, f'attention_norm_{i}')
-      h = h + nn.MultiHeadDotProductAttention(_HEADS, dtype=dtype, name=f'attention_{i}')(
+      h = h + nn.MultiHeadDotProductAttention(HEADS, dtype=dtype, name=f'attention_{i}')(
         x, x, mask=attended
       )
       x = jnp.concatenate([norm(h, f'mlp_norm_{i}'), moments.astype(dtype)], -1)
@@ -116,13 +116,18 @@ def expand_times(times: Float[Array, 'B O 2'], latent_dim: int) -> Float[jax.Arr
 
 
 def guided(conditional: Velocity, unconditional: Velocity, weight: float) -> Velocity:
-  """Classifier-free guidance (Ho and Salimans, 2022): u + weight (v - u); at weight 1 it is v."""
+  """Classifier-free guidance of boxes (Ho and Salimans, 2022): u + weight (v - u).
+
+  At weight 1 it is v. Velocities of latents are v at any weight: relations say where objects are,
+  and appearances that are guided by them leave the data.
+  """
   if weight == 1:
     return conditional
 
   def velocity(tokens: jax.Array, times: jax.Array) -> jax.Array:
-    base = unconditional(tokens, times)
-    return base + weight * (conditional(tokens, times) - base)
+    found, base = conditional(tokens, times), unconditional(tokens, times)
+    boxes = base[..., :BOX_DIM] + weight * (found - base)[..., :BOX_DIM]
+    return jnp.concatenate([boxes, found[..., BOX_DIM:]], -1)
 
   return velocity
 

@@ -38,6 +38,15 @@ def parse_flags(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
   return arguments
 
 
+def load(name: str) -> ConfigDict:
+  """The config of this name, or of the file at this path, as --config takes them.
+
+  Raises:
+    UserError: there is none, or it cannot be loaded.
+  """
+  return _load(name)[1]
+
+
 def config_names() -> list[str]:
   """The names of the configs that come with this package."""
   return sorted(path.stem for path in _directory().glob('[!_]*.py'))

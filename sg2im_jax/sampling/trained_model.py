@@ -242,15 +242,21 @@ class TrainedModel:
       triple_mask=np.zeros((1, 1), bool),
       boxes=boxes[None],
       masks=None if masks is None else np.asarray(masks, np.float32)[None],
+      image=np.asarray(resized)[None],
     )
-    image = pixels.normalize(np.asarray(resized)[None])
-    return np.asarray(self._encode(self.variables, image, batch))[0]
+    return self.encode_batch(batch)[0]
+
+  def encode_batch(self, batch: SceneBatch) -> np.ndarray:
+    """The appearances float32[B, O, L] of the objects of images uint8, with their boxes."""
+    return np.asarray(self._encode(self.variables, batch))
 
   @functools.cached_property
   def _encode(self) -> Any:
-    def encode(variables: Any, image: jax.Array, batch: SceneBatch) -> jax.Array:
+    def encode(variables: Any, batch: SceneBatch) -> jax.Array:
       generator: Any = self.generator
-      return generator.apply(variables, image, batch, method='encode').mean
+      assert batch.image is not None
+      image = pixels.normalize(batch.image)
+      return generator.apply(variables, image, batch.replace(image=None), method='encode').mean
 
     return jax.jit(encode)
 

@@ -39,6 +39,8 @@ from sg2im_jax.token_losses import (
 from sg2im_jax.training.optimizers import adam
 from sg2im_jax.training.state import Metrics, NetworkState
 
+_LARGE = 0.2  # area of boxes that are moved in training, as a share of the image
+
 
 class TokenTrainState(flax.struct.PyTreeNode, kw_only=True):
   """The state of the training of a token model.
@@ -350,7 +352,7 @@ class TokenTraining:
     """
     tokens = self.settings.tokens
     assert tokens is not None
-    keys = jax.random.split(key, 3)
+    keys = jax.random.split(key, 4)
     variables = {'params': params, 'batch_stats': batch_stats}
     generator: Any = self.generator
     distribution = generator.apply(variables, target, batch, method='encode')
@@ -359,10 +361,13 @@ class TokenTraining:
     if train and batch.masks is not None:
       shape = (len(batch.object_mask), 1)
       use_masks = jax.random.bernoulli(keys[1], 1 - tokens.painted_from_own_masks, shape)
+    boxes = batch.boxes
+    if train:
+      boxes = _jittered(boxes, keys[3], tokens.box_jitter)
     painting, updates = generator.apply(
       variables,
       batch,
-      batch.boxes,
+      boxes,
       latents,
       self.random_noise(batch, keys[2]).pixels,
       use_masks=use_masks,
@@ -485,6 +490,22 @@ class TokenTraining:
       **{name: moved(average[name], params, tokens.ema_decay) for name, params in painter.items()},
       'prior': moved(average['prior'], prior['prior'], tokens.prior.ema_decay),
     }
+
+
+def _jittered(
+  boxes: Float[jax.Array, 'B O 4'], key: jax.Array, deviation: float
+) -> Float[jax.Array, 'B O 4']:
+  """Boxes to train the painter with: in half of the images, edges of large boxes are moved.
+
+  Sampled grounds and skies do not meet exactly, so a painter has to see such seams in training.
+  Edges at the frame stay, as sampled ones do.
+  """
+  of_noise, of_rows = jax.random.split(key)
+  moved = boxes + deviation * jax.random.normal(of_noise, boxes.shape)
+  area = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+  is_moved = (area >= _LARGE)[..., None] & (boxes > 0) & (boxes < 1)
+  is_moved &= jax.random.bernoulli(of_rows, 0.5, (len(boxes), 1, 1))
+  return jnp.where(is_moved, jnp.clip(moved, 0, 1), boxes)
 
 
 def _updated(

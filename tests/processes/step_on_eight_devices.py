@@ -2,7 +2,8 @@
 
   python -m tests.processes.step_on_eight_devices DIRECTORY
 
-writes DIRECTORY/N.npz, losses, gradients and statistics on N devices, and DIRECTORY/sent.json.
+writes DIRECTORY/N.npz, losses, gradients and statistics on N devices, DIRECTORY/sent.json, and of
+the tiny token model DIRECTORY/tokens/N.npz, the losses and the state after a step.
 """
 
 import json
@@ -17,7 +18,14 @@ from sg2im_jax.runtime import sharding
 from sg2im_jax.settings import Settings
 from sg2im_jax.training import dispatch
 from sg2im_jax.training.adversarial import AdversarialTraining
-from tests.small_scenes import VOCABULARY, random_batch, random_noise, tiny_config
+from sg2im_jax.training.token_training import TokenTraining
+from tests.small_scenes import (
+  VOCABULARY,
+  random_batch,
+  random_noise,
+  tiny_config,
+  tiny_token_settings,
+)
 
 
 def on_devices(training, created, devices):
@@ -30,7 +38,23 @@ def on_devices(training, created, devices):
     sharding.assemble(rows, sharding.batch_sharding(mesh)),
     jax.device_put(noise, sharding.batch_sharding(mesh)),
   )
-  leaves = jax.tree_util.tree_flatten_with_path(outputs)[0]
+  return by_path(outputs)
+
+
+def token_step_on_devices(training, created, devices):
+  """Losses and state after a step of the token model on the first of the devices, by path."""
+  mesh = sharding.make_mesh(jax.devices()[:devices])
+  rows = random_batch(batch_size=8, mask_size=8)
+  outputs = jax.jit(training.train_step, out_shardings=sharding.replicated(mesh))(
+    jax.device_put(created, sharding.replicated(mesh)),
+    sharding.assemble(rows, sharding.batch_sharding(mesh)),
+    jax.random.key(0),
+  )
+  return by_path(outputs)
+
+
+def by_path(tree):
+  leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
   return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
 
@@ -63,6 +87,14 @@ def main(directory: pathlib.Path):
   for devices in (1, 2, 4, 8):
     np.savez(directory / f'{devices}.npz', **on_devices(training, created, devices))
   (directory / 'sent.json').write_text(json.dumps(sent(training, created)))
+
+  # A large epsilon: Adam's first steps are as long for a gradient of round-off as for any other.
+  training = TokenTraining.build(tiny_token_settings({'optimizer.eps': 1.0}), VOCABULARY)
+  created = jax.jit(training.init)()
+  (directory / 'tokens').mkdir()
+  for devices in (1, 2, 8):
+    stepped = token_step_on_devices(training, created, devices)
+    np.savez(directory / 'tokens' / f'{devices}.npz', **stepped)
 
 
 if __name__ == '__main__':

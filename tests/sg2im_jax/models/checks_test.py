@@ -4,13 +4,13 @@ import pytest
 
 from data_pipelines.scene_graphs.errors import SettingsError
 from sg2im_jax import models
-from tests.small_scenes import tiny_settings
+from tests.small_scenes import tiny_settings, tiny_token_settings
 
 
-def faults(values):
+def faults(values, settings=tiny_settings):
   """The faults that are found in the tiny settings with these values."""
   with pytest.raises(SettingsError) as raised:
-    tiny_settings(values)
+    settings(values)
   return [fault.text(str) for fault in raised.value.faults]
 
 
@@ -71,3 +71,50 @@ def test_ablated_discriminators_are_not_checked():
   tiny_settings(
     {**values, 'image_discriminator.enabled': False, 'object_discriminator.enabled': False}
   )
+
+
+def test_settings_of_tokens_without_faults():
+  assert models.faults(tiny_token_settings()) == []
+
+
+@pytest.mark.parametrize(
+  'setting, value, problem',
+  [
+    (
+      'tokens.sprite_dims',
+      (8, 8, 8),
+      'has 3 numbers, but model.mask_size is 8; expected 2 numbers',
+    ),
+    ('tokens.sprite_dims', (), 'has 0 numbers, but model.mask_size is 8; expected 2 numbers'),
+    (
+      'tokens.crop_size',
+      10,
+      'is 10, expected a multiple of 4, which is halved for each of tokens.encoder_dims, one '
+      'number or more',
+    ),
+    (
+      'tokens.discriminator_dims',
+      (4,) * 5,
+      'has 5 numbers, each of which halves the image; expected 2 to 4',
+    ),
+    ('tokens.prior.features', 18, 'is 18, expected a multiple of 4'),
+    ('tokens.prior.sampling_steps', 0, 'is 0, expected 1 or more'),
+    ('tokens.painted_from_own_masks', 1.5, 'is 1.5, expected 1 or less'),
+  ],
+)
+def test_one_fault_of_tokens(setting, value, problem):
+  assert faults({setting: value}, tiny_token_settings) == [f'{setting} {problem}']
+
+
+def test_masks_of_the_data_and_of_sprites_have_one_size():
+  (fault,) = faults({'data.mask_size': 16}, tiny_token_settings)
+  assert fault == (
+    'model.mask_size is 8, but the masks of the data have data.mask_size=16; expected the same'
+  )
+
+
+def test_a_token_model_without_masks_has_no_sprites():
+  assert faults({'model.mask_size': 0, 'data.mask_size': None}, tiny_token_settings) == [
+    'tokens.sprite_dims has 2 numbers, but model.mask_size is 0; expected one number for 4, two '
+    'for 8, three for 16'
+  ]

@@ -54,6 +54,20 @@ def test_devices_agree(outputs, devices):
     )
 
 
+@pytest.mark.parametrize('devices', [2, 8])
+def test_devices_agree_on_a_step_of_a_token_model(computed, devices):
+  found, expected = (dict(np.load(computed / f'tokens/{n}.npz')) for n in (devices, 1))
+  assert found.keys() == expected.keys() and len(expected) > 200
+  for name, values in expected.items():
+    np.testing.assert_allclose(
+      found[name],
+      values,
+      rtol=0,
+      atol=1e-5 * max(1, np.abs(values).max(initial=0)),
+      err_msg=name,
+    )
+
+
 def test_a_step_sums_gradients_and_moments_and_nothing_else(computed):
   found = json.loads((computed / 'sent.json').read_text())
   assert found['collectives'].keys() == {'all-reduce'}

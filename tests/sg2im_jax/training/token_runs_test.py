@@ -1,0 +1,144 @@
+"""Token models from the data to pictures: training, exact resume, sampling, pins, evaluation."""
+
+import jax
+import numpy as np
+import pytest
+
+import sg2im_jax
+from data_pipelines.scene_graphs.errors import UserError
+from sg2im_jax.evaluation import evaluation
+from sg2im_jax.evaluation.protocol import Protocol
+from sg2im_jax.storage import checkpoints
+from sg2im_jax.training.loop import train
+from tests.training_runs import records, small_token_config
+
+pytestmark = pytest.mark.slow
+
+NUM_STEPS = 8
+SCHEDULE = {
+  'checkpoint_every': 2,
+  'eval_every': 4,
+  'image_grid_every': 4,
+  'freeze_batch_norm_after': 6,
+}
+GRAPH = {'objects': ['sheep', 'grass', 'sky'], 'relationships': [[0, 'above', 1]]}
+
+
+def make_config(directory, **changes):
+  config = small_token_config(directory)
+  config.update({'num_steps': NUM_STEPS, **SCHEDULE, **changes})
+  return config
+
+
+@pytest.fixture(scope='module')
+def workdir(directory):
+  """Of an uninterrupted training; only to be read."""
+  workdir = directory / 'tokens'
+  train(make_config(directory), workdir)
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def model(workdir):
+  return sg2im_jax.load(workdir)
+
+
+def test_a_run_logs_all_terms(workdir):
+  last = [record for record in records(workdir) if record['split'] == 'train'][-1]
+  assert {
+    'generator/l1_pixel',
+    'generator/composite',
+    'generator/l1_gradient',
+    'generator/mask',
+    'generator/divergence',
+    'generator/feature_matching',
+    'discriminator/object_gan',
+    'prior/flow_matching',
+  } <= last.keys()
+  (first, *_) = [record for record in records(workdir) if record['split'] == 'val']
+  assert 0 <= first['relation_accuracy'] <= 1 and 'composite' in first
+
+
+def test_a_run_in_two_parts_equals_one(workdir, directory):
+  in_two = directory / 'tokens in two'
+  for num_steps in (4, NUM_STEPS):
+    train(make_config(directory, num_steps=num_steps), in_two)
+  assert records(in_two) == records(workdir)
+  found, expected = map(checkpoints.load_generator, (in_two, workdir))
+  jax.tree.map(np.testing.assert_array_equal, found.tree, expected.tree)
+
+
+def test_a_checkpoint_of_another_family_is_refused(workdir, directory):
+  config = make_config(directory)
+  with config.unlocked():
+    config.tokens = None
+  with pytest.raises(UserError, match='tokens'):
+    train(config, workdir)
+
+
+def test_samples_differ_and_are_repeatable(model):
+  samples = model.sample(GRAPH, samples=3)
+  assert samples.pictures.shape == (3, 32, 32, 3) and samples.boxes.shape == (3, 3, 4)
+  assert samples.latents.shape == (3, 3, 4) and samples.masks.shape == (3, 3, 8, 8)
+  assert np.abs(samples.boxes[0] - samples.boxes[1]).max() > 1e-3
+  again = model.sample(GRAPH, samples=3)
+  np.testing.assert_array_equal(again.pictures, samples.pictures)
+
+
+def test_pinned_objects_stay_and_others_are_drawn(model):
+  before = model.sample(GRAPH, samples=1)
+  boxes, latents = [*before.boxes[0]], [*before.latents[0]]
+  boxes[0] = latents[0] = None
+  after = model.sample(GRAPH, samples=2, seed=5, boxes=boxes, latents=latents)
+  for sample in range(2):
+    np.testing.assert_array_equal(after.boxes[sample, 1:], before.boxes[0, 1:])
+    np.testing.assert_array_equal(after.latents[sample, 1:], before.latents[0, 1:])
+  assert np.abs(after.boxes[0, 0] - after.boxes[1, 0]).max() > 1e-3
+
+
+def test_an_object_is_added_without_moving_the_others(model):
+  before = model.sample(GRAPH, samples=1)
+  graph = {**GRAPH, 'objects': [*GRAPH['objects'], 'tree']}
+  after = model.sample(
+    graph, samples=1, boxes=[*before.boxes[0], None], latents=[*before.latents[0], None]
+  )
+  np.testing.assert_array_equal(after.boxes[0, :3], before.boxes[0])
+  assert np.isfinite(after.boxes[0, 3]).all()
+
+
+def test_the_appearance_of_a_crop_can_be_given(model):
+  picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+  (latent,) = model.encode(picture, [[0.1, 0.2, 0.6, 0.9]])
+  assert latent.shape == (4,)
+  samples = model.sample(GRAPH, samples=2, latents=[latent, None, None])
+  np.testing.assert_array_equal(samples.latents[:, 0], [latent, latent])
+
+
+@pytest.mark.parametrize(
+  'given, problem',
+  [
+    ({'boxes': [[0, 0, 1]] * 3}, 'not rows of 4 numbers'),
+    ({'latents': [[0.0] * 5] * 3}, 'not rows of 4 numbers'),
+    ({'boxes': [None]}, r'boxes are \[1, 4\], expected finite numbers \[3, 4\]'),
+    ({'masks': [[[1]]]}, r'masks are \[1, 1, 1\], expected \[3, M, M\]'),
+  ],
+)
+def test_what_is_given_has_a_row_for_each_object(model, given, problem):
+  with pytest.raises(UserError, match=problem):
+    model.sample(GRAPH, **given)
+
+
+def test_an_evaluation_scores_what_tokens_make_possible(workdir, tmp_path):
+  results = evaluation.evaluate(
+    workdir,
+    Protocol.from_values({'samples_per_graph': 2, 'num_splits': 2}),
+    output_dir=tmp_path,
+  )
+  assert 0 < results['layout_overlap'] < 1
+  assert set(results['images']) == {'drawn', 'perturbed', 'reconstructed', 'real'}
+  changes = results['changes']
+  assert set(changes) == {'reconstruction', 'edited objects', 'pinned objects'}
+  assert 0 < changes['reconstruction'] < 1
+  text = (tmp_path / 'evaluation.md').read_text()
+  assert '| perturbed boxes |' in text and '| reconstructed |' in text
+  assert 'where the pinned objects are seen' in text
