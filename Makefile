@@ -1,15 +1,19 @@
 # Each target makes what it needs, starting from a Python 3.11 or newer with venv.
 PYTHON ?= python3
 BIN := .venv/bin
+CONFIG ?= configs/storybook.py
 WORKDIR ?= runs/storybook
 
-.PHONY: quickstart test check lint clean
+.PHONY: quickstart storybook-long test check lint clean
 
 quickstart: .venv/installed  ## install, train on the embedded data set, draw the example graphs
-	$(BIN)/python -m sg2im_jax.train --config=configs/storybook.py --workdir=$(WORKDIR)
+	$(BIN)/python -m sg2im_jax.train --config=$(CONFIG) --workdir=$(WORKDIR)
 	$(BIN)/python -m sg2im_jax.sample --workdir=$(WORKDIR) --scene_graphs=examples/sheep.json --output_dir=$(WORKDIR)/samples/sheep
 	$(BIN)/python -m sg2im_jax.sample --workdir=$(WORKDIR) --scene_graphs=examples/storybook.json --output_dir=$(WORKDIR)/samples/storybook
 	@echo "The pictures: $(WORKDIR)/samples/sheep/overview.png and $(WORKDIR)/samples/storybook/overview.png"
+
+storybook-long: .venv/installed  ## the same, trained for longer; continues where it was stopped
+	$(MAKE) quickstart CONFIG=configs/storybook_long.py WORKDIR=runs/storybook_long
 
 test: .venv/installed-dev  ## install and run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile

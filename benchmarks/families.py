@@ -4,7 +4,8 @@
   python -m benchmarks.families --published=coco64 --tokens=coco64_tokens --dtypes=bfloat16
 
 Trains and samples both in turns, each in a process of its own. The published model is measured
-twice: as its config says, and with the refinement network of the token model ("equal painter").
+twice, if there is a difference: as its config says, and with the refinement network of the token
+model ("equal painter"). GFLOP are counted as benchmarks/flops.py says, differently for both.
 """
 
 import contextlib
@@ -63,6 +64,8 @@ def measure(options: FamilyOptions):
     published = resized(_settings(options.published), dtype=dtype, batch_size=tokens.batch_size)
     equal = resized(published, **{'model.refinement_dims': tokens.model.refinement_dims})
     models = {'published': published, _EQUAL: equal, _TOKENS: tokens}
+    if equal == published:
+      del models[_EQUAL]
     for activity in (TRAINING, SAMPLING):
       _measure(activity, models, options)
 

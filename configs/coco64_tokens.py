@@ -38,22 +38,22 @@ def with_tokens(config: ConfigDict) -> ConfigDict:
   # Share of the training images that are painted from the masks that objects grow, as in sampling;
   # the others from those of the data.
   config.tokens.painted_from_own_masks = 0.5
-  # Standard deviation of the edges of large boxes in training, as a share of the image's side.
+  # Standard deviation of the edges of grounds in training, as a share of the image's side.
   config.tokens.box_jitter = 0.04
   config.tokens.ema_decay = 0.999  # of the average of encoder and painter that is sampled from
 
   config.tokens.prior = ConfigDict()
   config.tokens.prior.features = 384
   config.tokens.prior.num_blocks = 6
-  config.tokens.prior.scenes_per_image = 2  # times that a step shows each scene to the prior
+  config.tokens.prior.scenes_per_image = 4  # times that a step shows each scene to the prior
   config.tokens.prior.learning_rate = 4e-4
-  config.tokens.prior.box_weight = 2.0  # of a box's squared errors
+  config.tokens.prior.box_weight = 5.0  # of a box's squared errors
   config.tokens.prior.latent_weight = 0.5  # of a latent's
   config.tokens.prior.dropped_relations = 0.1  # share of scenes without relations, for guidance
   config.tokens.prior.pinned_scenes = 0.3  # share of scenes of which some objects are given
   config.tokens.prior.ema_decay = 0.9995
-  config.tokens.prior.guidance = 2.0  # of relations in sampling; 1 is none
-  config.tokens.prior.sampling_steps = 25  # of Heun's method
+  config.tokens.prior.guidance = 2.5  # of relations in sampling; 1 is none
+  config.tokens.prior.sampling_steps = 10  # of Heun's method
 
   config.data.mask_size = 32 if config.data.mask_size is not None else None
   config.model.mask_size = 32

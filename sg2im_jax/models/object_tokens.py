@@ -12,6 +12,7 @@ from jaxtyping import Float
 from sg2im_jax.scene_batch import Array
 
 BOX_DIM = 4  # numbers of a token that say its box
+CENTRE_DIM = 2  # the first of them, which say its centre
 SMALLEST_SIDE = 0.02  # of a box, as a share of the image's
 OVERHANG = 0.15  # of edges at the frame, likewise
 _AT_FRAME = 0.008  # half a pixel of 64

@@ -29,8 +29,8 @@ _FIRST_SIDE = 4  # of a sprite, before it grows
 _CLASS_MAP_SIDE = 16  # where classes have maps again
 _CONTRAST = 2.0  # of mixtures of colours: the higher, the sooner a texel has one colour
 _REFINED = 0.3  # of what refinement adds: sprites are to say the colours
-_NEARNESS = 3.0  # times the layer's output is the logarithm of nearness: opaque soon
-_DEEPEST = 6.0  # of that logarithm, in both directions
+_NEARNESS = 5.0  # times the layer's output is the logarithm of nearness: opaque soon
+_DEEPEST = 8.0  # of that logarithm, in both directions
 
 
 class Painting(flax.struct.PyTreeNode, kw_only=True):

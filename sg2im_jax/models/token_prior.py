@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from sg2im_jax.models.graph_convolution import Incidence
-from sg2im_jax.models.object_tokens import BOX_DIM
+from sg2im_jax.models.object_tokens import BOX_DIM, CENTRE_DIM
 from sg2im_jax.scene_batch import Array, SceneBatch
 
 Velocity = Callable[[jax.Array, jax.Array], jax.Array]  # of tokens [B, O, K] at times [B, O, 2]
@@ -116,18 +116,18 @@ def expand_times(times: Float[Array, 'B O 2'], latent_dim: int) -> Float[jax.Arr
 
 
 def guided(conditional: Velocity, unconditional: Velocity, weight: float) -> Velocity:
-  """Classifier-free guidance of boxes (Ho and Salimans, 2022): u + weight (v - u).
+  """Classifier-free guidance of the centres of boxes (Ho and Salimans, 2022): u + weight (v - u).
 
-  At weight 1 it is v. Velocities of latents are v at any weight: relations say where objects are,
-  and appearances that are guided by them leave the data.
+  At weight 1 it is v. All other numbers have velocity v at any weight: relations are mostly of
+  centres, and sides and appearances that are guided leave the data.
   """
   if weight == 1:
     return conditional
 
   def velocity(tokens: jax.Array, times: jax.Array) -> jax.Array:
     found, base = conditional(tokens, times), unconditional(tokens, times)
-    boxes = base[..., :BOX_DIM] + weight * (found - base)[..., :BOX_DIM]
-    return jnp.concatenate([boxes, found[..., BOX_DIM:]], -1)
+    centres = base[..., :CENTRE_DIM] + weight * (found - base)[..., :CENTRE_DIM]
+    return jnp.concatenate([centres, found[..., CENTRE_DIM:]], -1)
 
   return velocity
 

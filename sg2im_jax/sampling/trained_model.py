@@ -310,15 +310,19 @@ def _rows(values: Any, width: int) -> np.ndarray | None:
   if values is None:
     return None
   try:
-    return np.array(
-      [np.full(width, np.nan) if row is None else np.asarray(row, float) for row in values],
-      np.float32,
-    )
+    rows = [np.full(width, np.nan) if row is None else np.asarray(row, float) for row in values]
   except (TypeError, ValueError) as error:
     raise UserError(
       f'boxes or latents are not rows of {width} numbers ({error}); expected a row for each '
       'object, None for one that is not given'
     ) from None
+  shapes = {row.shape for row in rows} - {(width,)}
+  if shapes:
+    raise UserError(
+      f'boxes or latents are not rows of {width} numbers, but one is {list(shapes.pop())}; '
+      'expected a row for each object, None for one that is not given'
+    )
+  return np.array(rows, np.float32).reshape(-1, width)
 
 
 def _mask_array(values: Any) -> np.ndarray | None:

@@ -39,8 +39,6 @@ from sg2im_jax.token_losses import (
 from sg2im_jax.training.optimizers import adam
 from sg2im_jax.training.state import Metrics, NetworkState
 
-_LARGE = 0.2  # area of boxes that are moved in training, as a share of the image
-
 
 class TokenTrainState(flax.struct.PyTreeNode, kw_only=True):
   """The state of the training of a token model.
@@ -495,15 +493,15 @@ class TokenTraining:
 def _jittered(
   boxes: Float[jax.Array, 'B O 4'], key: jax.Array, deviation: float
 ) -> Float[jax.Array, 'B O 4']:
-  """Boxes to train the painter with: in half of the images, edges of large boxes are moved.
+  """Boxes to train the painter with: in half of the images, those of grounds are moved.
 
-  Sampled grounds and skies do not meet exactly, so a painter has to see such seams in training.
-  Edges at the frame stay, as sampled ones do.
+  Sampled grounds and skies do not meet exactly, so a painter has to see such seams in training. A
+  ground is what has two edges or more at the frame; these stay, as sampled ones do.
   """
   of_noise, of_rows = jax.random.split(key)
   moved = boxes + deviation * jax.random.normal(of_noise, boxes.shape)
-  area = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
-  is_moved = (area >= _LARGE)[..., None] & (boxes > 0) & (boxes < 1)
+  at_frame = (boxes <= 0) | (boxes >= 1)
+  is_moved = (at_frame.sum(-1, keepdims=True) >= 2) & ~at_frame
   is_moved &= jax.random.bernoulli(of_rows, 0.5, (len(boxes), 1, 1))
   return jnp.where(is_moved, jnp.clip(moved, 0, 1), boxes)
 

@@ -1,5 +1,7 @@
 """Encoder, prior and painter together: padding, what is given, dtypes, shapes."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,11 +42,17 @@ def initialised(values=None):
   velocity = variables['params']['prior']['velocity']
   velocity['kernel'] = 0.3 * jax.random.normal(jax.random.key(1), velocity['kernel'].shape)
 
+  @functools.partial(jax.jit, static_argnums=0)
+  def apply(of_all, batch, seed, of_some):
+    noise = noise_of(generator, batch, seed)
+    return generator.apply(variables, batch, noise, **dict(of_all), **of_some)
+
   def generate(batch, seed=0, **given):
     given = {'use_boxes': False, 'use_masks': False, **given}
-    return generator.apply(variables, batch, noise_of(generator, batch, seed), **given)
+    of_all = tuple((name, which) for name, which in given.items() if isinstance(which, bool))
+    return apply(of_all, batch, seed, {n: v for n, v in given.items() if not isinstance(v, bool)})
 
-  return jax.jit(generate), generator, variables
+  return generate, generator, variables
 
 
 @pytest.fixture(scope='module')

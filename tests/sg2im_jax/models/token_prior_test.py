@@ -89,7 +89,7 @@ def test_what_is_given_stays_and_has_time_one():
   assert {float(times[2, 0, 0]) for times in seen} == {0.0, 0.5, 1.0}
 
 
-def test_guidance_is_of_boxes():
+def test_guidance_is_of_centres():
   def one(tokens, times):
     return 2 * tokens
 
@@ -98,8 +98,8 @@ def test_guidance_is_of_boxes():
 
   assert guided(one, other, 1.0) is one
   found = guided(one, other, 2.5)(normal(1), jnp.zeros((4, 6, 2)))
-  np.testing.assert_allclose(found[..., :4], 3.5 * normal(1)[..., :4], rtol=1e-6)
-  np.testing.assert_array_equal(found[..., 4:], 2 * normal(1)[..., 4:])
+  np.testing.assert_allclose(found[..., :2], 3.5 * normal(1)[..., :2], rtol=1e-6)
+  np.testing.assert_array_equal(found[..., 2:], 2 * normal(1)[..., 2:])
 
 
 def test_what_padding_holds_changes_nothing(prior):

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from data_pipelines.configs import ablations, coco64, debug, storybook, vg64
+from data_pipelines.configs import ablations, coco64, debug, storybook_published, vg64
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 from sg2im_jax.published import array_table
 from sg2im_jax.published import checkpoint as published_checkpoint
@@ -23,7 +23,7 @@ def with_changes(**changes):
 CONFIGS = {
   'coco64': coco64.get_config(),
   'vg64': vg64.get_config(),
-  'storybook': storybook.get_config(),
+  'storybook': storybook_published.get_config(),
   'debug': debug.get_config(),
   'no_gconv': ablations.get_config('no_gconv'),
   'no_discriminators': ablations.get_config('no_discriminators'),

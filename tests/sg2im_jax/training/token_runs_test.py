@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 
 import sg2im_jax
+from data_pipelines import preparation
 from data_pipelines.scene_graphs.errors import UserError
-from sg2im_jax.evaluation import evaluation
+from sg2im_jax.evaluation import controls
+from sg2im_jax.evaluation.backbones import Activations
+from sg2im_jax.evaluation.pictures import Scenes, sampled_pictures
 from sg2im_jax.evaluation.protocol import Protocol
 from sg2im_jax.storage import checkpoints
 from sg2im_jax.training.loop import train
@@ -128,17 +131,42 @@ def test_what_is_given_has_a_row_for_each_object(model, given, problem):
     model.sample(GRAPH, **given)
 
 
-def test_an_evaluation_scores_what_tokens_make_possible(workdir, tmp_path):
-  results = evaluation.evaluate(
-    workdir,
-    Protocol.from_values({'samples_per_graph': 2, 'num_splits': 2}),
-    output_dir=tmp_path,
+class MeanColours:
+  """Stands for a backbone: its features of a picture are its mean colours."""
+
+  def __call__(self, images):
+    features = images.reshape(len(images), -1, 3).mean(1)
+    return Activations(features, features)
+
+
+def test_pictures_under_control(model):
+  builder = preparation.prepare(model.settings.data)
+  scenes = Scenes(
+    builder=builder,
+    settings=model.settings.data,
+    vocabulary=model.vocabulary,
+    split='val',
+    numbers=np.arange(7),
+    seed=0,
   )
-  assert 0 < results['layout_overlap'] < 1
-  assert set(results['images']) == {'drawn', 'perturbed', 'reconstructed', 'real'}
-  changes = results['changes']
-  assert set(changes) == {'reconstruction', 'edited objects', 'pinned objects'}
-  assert 0 < changes['reconstruction'] < 1
-  text = (tmp_path / 'evaluation.md').read_text()
-  assert '| perturbed boxes |' in text and '| reconstructed |' in text
-  assert 'where the pinned objects are seen' in text
+  protocol = Protocol.from_values({'stretch': False})
+  found = controls.controls(model, scenes, protocol, MeanColours())
+  assert found.perturbed.activations.features.shape == (7, 3)
+  assert found.reconstructed.activations.features.shape == (7, 3)
+  assert len(found.perturbed.crops) == len(found.reconstructed.crops)
+  assert set(found.changes) == {'reconstruction', 'edited objects', 'pinned objects'}
+  assert all(0 < change < 1 for change in found.changes.values())
+  _, _, overlap = sampled_pictures(model, scenes, protocol, None)
+  assert 0 < overlap < 1
+
+
+def test_perturbed_boxes_stay_in_the_image_and_near():
+  rng = np.random.default_rng(0)
+  low = rng.uniform(0, 0.5, (50, 4, 2))
+  boxes = np.concatenate([low, low + rng.uniform(0.1, 0.5, low.shape)], -1).astype(np.float32)
+  moved = controls.perturbed_boxes(boxes, np.random.default_rng(1))
+  np.testing.assert_array_equal(moved[:, 0], boxes[:, 0])
+  assert moved.min() >= 0 and moved.max() <= 1 and (moved[..., 2:] > moved[..., :2]).all()
+  sides = np.tile(boxes[..., 2:] - boxes[..., :2], 2)
+  change = np.abs(moved - boxes) / sides
+  assert change[:, 1:].max() <= 0.3 + 1e-5 and change[:, 1:].mean() > 0.05

@@ -30,7 +30,7 @@ def scenes(**sizes):
 
 def make_training(**changes):
   """The tiny model with other settings, by dotted name."""
-  fast = {'optimizer.learning_rate': 3e-3, 'tokens.prior.learning_rate': 3e-3}
+  fast = {'optimizer.learning_rate': 3e-3, 'tokens.prior.learning_rate': 1e-2}
   return TokenTraining.build(tiny_token_settings({**fast, **changes}), VOCABULARY)
 
 
@@ -71,6 +71,17 @@ def test_rows_of_padding_move_nothing_but_the_random_numbers(training, state):
   assert more['l1_pixel'][1] == 4 and boxes.shape == (4, 6, 4) and more_boxes.shape == (8, 6, 4)
 
 
+def without_cancelling(holds):
+  """Whether it holds for all leaves but those of scores that cannot move at first: gradients of
+  the bias cancel while all scores are within the margin of the hinge, and one channel has but one
+  singular vector."""
+  return all(
+    leaf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(holds)
+    if not jax.tree_util.keystr(path).endswith(("_score']['bias']", "_score']['singular_vector']"))
+  )
+
+
 def test_the_gradients_of_one_pass_are_those_of_two(training, state, step):
   """The discriminator judges once; differentiating each loss alone, by itself, gives the same."""
   batch = scenes().zero_padding()
@@ -107,7 +118,7 @@ def test_the_gradients_of_one_pass_are_those_of_two(training, state, step):
     moments = getattr(new, network).opt_state[0].mu
     found = jax.tree.map(lambda moment: moment / (1 - b1), moments)
     assert largest_difference(found, gradient) < 1e-5, network
-    assert all(np.any(leaf) for leaf in jax.tree.leaves(gradient)), network
+    assert without_cancelling(jax.tree_util.tree_map(np.any, gradient)), network
 
 
 def test_a_step_moves_everything_and_counts(state, step):
@@ -120,7 +131,7 @@ def test_a_step_moves_everything_and_counts(state, step):
       changed = jax.tree.map(
         lambda a, b: bool(np.any(a != b)), getattr(old_network, part), getattr(new_network, part)
       )
-      assert all(jax.tree.leaves(changed)), (name, part, changed)
+      assert without_cancelling(changed), (name, part, changed)
   moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), state.average, new.average)
   assert all(jax.tree.leaves(moved))
 
