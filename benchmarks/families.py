@@ -92,7 +92,7 @@ def _measure(activity: Activity, models: dict[str, Settings], options: FamilyOpt
     operations = activity.flops(settings, scenes.random_batch(settings, seed=0))
     ratio = of_tokens.step_seconds / outcome.step_seconds if isinstance(of_tokens, Outcome) else 0
     row += [
-      f'{operations / 1e9:.2f}',
+      f'{operations / 1e9:.3g}',
       f'{outcome.step_seconds * 1e3:.2f}',
       f'{settings.batch_size / outcome.step_seconds:.1f}',
       f'{ratio:.2f}' if ratio else '-',

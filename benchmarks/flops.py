@@ -162,7 +162,8 @@ def _token_sampling_flops(settings: Settings, batch: SceneBatch) -> float:
 
 def _traced(function: Callable, *arguments: Any) -> float:
   """XLA's count of a function's operations before it optimises them."""
-  return jax.jit(function).lower(*arguments).cost_analysis()['flops']
+  analysis: Any = jax.jit(function).lower(*arguments).cost_analysis()
+  return analysis['flops']
 
 
 def linear(*features: int) -> int:

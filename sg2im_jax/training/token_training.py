@@ -359,7 +359,8 @@ class TokenTraining:
     if train and batch.masks is not None:
       shape = (len(batch.object_mask), 1)
       use_masks = jax.random.bernoulli(keys[1], 1 - tokens.painted_from_own_masks, shape)
-    boxes = batch.boxes
+    assert batch.boxes is not None
+    boxes = jnp.asarray(batch.boxes)
     if train:
       boxes = _jittered(boxes, keys[3], tokens.box_jitter)
     painting, updates = generator.apply(

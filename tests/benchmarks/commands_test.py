@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 from absl import flags
 
-from benchmarks import comparison, features, gpu, growth, precision, sampling, scaling, train_step
+from benchmarks import (
+  comparison,
+  families,
+  features,
+  gpu,
+  growth,
+  precision,
+  sampling,
+  scaling,
+  train_step,
+)
 from benchmarks.contestants import Devices
 from benchmarks.measure import ContestantFailed, Outcome
 from data_pipelines import command_line
@@ -78,6 +88,15 @@ def run(module: str, *arguments: str) -> subprocess.CompletedProcess:
       },
     ),
     (precision.PrecisionOptions, {'seeds': 3, 'workdir': 'runs/precision'}),
+    (
+      families.FamilyOptions,
+      {
+        'published': 'storybook_published',
+        'tokens': 'storybook',
+        'dtypes': ['float32'],
+        'batch_size': None,
+      },
+    ),
     (gpu.GpuOptions, {'output': 'benchmarks/RESULTS.md', 'minutes': 7.5}),
   ],
 )
@@ -122,6 +141,31 @@ def test_sampling_at_another_size(config, capsys):
     for line in capsys.readouterr().out.splitlines()
     if line.startswith('sg2im_jax')
   ] == [['3', '16']]
+
+
+def test_families_are_measured_beside_each_other(tmp_path, capsys):
+  files = {}
+  for name, maker in (('published', 'tiny_config'), ('tokens', 'tiny_token_config')):
+    path = tmp_path / f'{name}.py'
+    path.write_text(
+      f'from tests.small_scenes import {maker}\n\n\n'
+      f'def get_config():\n  config = {maker}()\n  config.batch_size = 2\n  return config\n'
+    )
+    files[name] = str(path)
+  families.measure(families.FamilyOptions(**files, **BRIEF))
+  rows = [
+    re.split(r'\s{2,}', line)
+    for line in capsys.readouterr().out.splitlines()
+    if 'training' in line or 'sampling' in line
+  ]
+  # Both have the same refinement network, so there is no third row.
+  assert [row[:2] for row in rows] == [
+    [model, activity]
+    for activity in ('training', 'sampling')
+    for model in ('published', 'token model')
+  ]
+  assert all(row[3] == '2' and float(row[4]) > 0 for row in rows)
+  assert rows[1][7] == rows[3][7] == '1.00' and float(rows[0][7]) > 0
 
 
 def test_scaling_reduces_gradients_over_forced_devices(config, capsys):
