@@ -42,7 +42,6 @@ from sg2im_jax.runtime import command_line
 from sg2im_jax.settings import Settings
 
 TABLE = Table((('activity', 8), *comparison.TABLE.columns))
-NOT_YET = 'No GPU has been measured yet.'  # what RESULTS.md says until one has been
 _ROUNDS, _TURN_SECONDS = 3, 0.4
 
 Row = tuple[Activity, Settings]
@@ -212,9 +211,6 @@ def measure(options: GpuOptions):
       f'JAX finds no GPU, only {devices.count} x {devices.device_kind}; run this on a machine with '
       'one, after `pip install -e .[gpu]`'
     )
-  before = output.read_text() if output.exists() else ''
-  output.write_text(before.replace(NOT_YET + '\n', ''))
-
   def write(text: str):
     with output.open('a') as file:
       file.write(text + '\n')

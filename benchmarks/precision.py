@@ -1,6 +1,6 @@
 """Compares validation losses after training in bfloat16 with those after training in float32.
 
-  python -m benchmarks.precision --config=configs/storybook.py --config.num_steps=400 \\
+  python -m benchmarks.precision --config=configs/storybook_published.py --config.num_steps=400 \\
       --workdir=runs/precision
 
 Trains the config with each dtype and each seed, prints the validation losses at the end, their

@@ -90,8 +90,11 @@ class OutputDirectory:
       for name, picture in zip(_DRAWINGS, (graph, layout, sheet), strict=True):
         _write_picture(folder / name, picture)
     record = self._record(samples.index, samples.graph)
-    for entry, box in zip(record['objects'], samples.boxes[0], strict=True):  # as layout.png
-      entry['box'] = [round(float(edge), 5) for edge in box]
+    boxes = np.round(samples.boxes.astype(float), 5).swapaxes(0, 1).tolist()  # of each object
+    for entry, of_samples in zip(record['objects'], boxes, strict=True):
+      entry['box'] = of_samples[0]  # as layout.png
+      if samples.latents is not None:  # each sample has a layout of its own
+        entry['boxes'] = of_samples
     atomic_files.write(folder / 'graph.json', _to_json(record).encode())
 
   def write_overviews(self) -> list[pathlib.Path]:
@@ -145,7 +148,10 @@ def _without_boxes(record: dict[str, Any]) -> dict[str, Any]:
     return {}
   return {
     **record,
-    'objects': [{key: value for key, value in entry.items() if key != 'box'} for entry in objects],
+    'objects': [
+      {key: value for key, value in entry.items() if key not in ('box', 'boxes')}
+      for entry in objects
+    ],
   }
 
 
