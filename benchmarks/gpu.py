@@ -211,6 +211,7 @@ def measure(options: GpuOptions):
       f'JAX finds no GPU, only {devices.count} x {devices.device_kind}; run this on a machine with '
       'one, after `pip install -e .[gpu]`'
     )
+
   def write(text: str):
     with output.open('a') as file:
       file.write(text + '\n')

@@ -55,10 +55,8 @@ def test_it_trains_the_storybook_and_samples(installed, directory, tmp_path):
   settings = {
     **small_settings(directory),
     'data.image_size': (32, 32),
-    'data.mask_size': 8,
     'data.options.num_train': 32,
     'data.options.num_val': 8,
-    'model.mask_size': 8,
     'batch_size': 4,
     'num_steps': 1,
     'steps_per_dispatch': 1,

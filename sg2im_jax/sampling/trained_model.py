@@ -265,7 +265,7 @@ class TrainedModel:
     if self.settings.tokens is None:
       raise UserError(
         'this model has no appearances of objects (latents): it is not a token model; train one '
-        'with a config such as storybook_tokens or coco64_tokens'
+        'with a config such as storybook or coco64_tokens'
       )
     return self.settings.tokens.latent_dim
 

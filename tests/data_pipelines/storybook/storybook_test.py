@@ -205,8 +205,8 @@ def test_builder_writes_records(tmp_path):
     assert [vocabulary.object_names[class_id] for class_id in record['object_class']] == list(
       scene.names
     )
-    assert record['masks'].shape == (num_objects, 16, 16) and record['masks'].dtype == np.uint8
-    np.testing.assert_array_equal(record['masks'][0], crop_mask(scene.masks[0], scene.boxes[0], 16))
+    assert record['masks'].shape == (num_objects, 32, 32) and record['masks'].dtype == np.uint8
+    np.testing.assert_array_equal(record['masks'][0], crop_mask(scene.masks[0], scene.boxes[0], 32))
     relations = tuple(
       (int(subject), vocabulary.predicate_names[predicate], int(other))
       for subject, predicate, other in record['relations']

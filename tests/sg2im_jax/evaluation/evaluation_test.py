@@ -110,17 +110,17 @@ def test_everything_is_written_and_comes_out_the_same_again(workdir, model, back
 
 def test_every_image_once_and_real_ones_only_the_first_time(model, backbone, builder, tmp_path):
   evaluate(model, PROTOCOL)
-  sampled, real, other = backbone.seen
-  assert len(sampled) == 18 and len(other) == 6
+  sampled, perturbed, real, other = backbone.seen
+  assert len(sampled) == 18 and len(perturbed) == 9 and len(other) == 6
   visits = prepared.SplitVisits(builder, 'val', 'mixed', 12, 24, 0)
   np.testing.assert_array_equal(real, [scene.image for scene in visits.scenes()])
   backbone.seen.clear()
   evaluate(model, PROTOCOL)
-  assert [len(images) for images in backbone.seen] == [18]
+  assert [len(images) for images in backbone.seen] == [18, 9]
   for path in (tmp_path / 'cache' / 'sg2im_jax' / 'real_images').iterdir():
     path.write_bytes(path.read_bytes()[:100])
   evaluate(model, PROTOCOL)
-  assert [len(images) for images in backbone.seen] == [18, 18, 9, 6]
+  assert [len(images) for images in backbone.seen] == [18, 9, 18, 9, 9, 6]
 
 
 def test_chosen_images_are_sampled_as_when_all_are(model, backbone, builder):

@@ -84,7 +84,7 @@ def test_given_layouts(model):
   assert (second.boxes != boxes).any()
   with pytest.raises(UserError, match='of 1 graphs, expected of 2'):
     model.sample([SKY, SKY], boxes=[boxes])
-  with pytest.raises(UserError, match=r'boxes are \[2, 3\]'):
+  with pytest.raises(UserError, match=r'not rows of 4 numbers, but one is \[3\]'):
     model.sample(SKY, boxes=boxes[:, :3])
 
 
