@@ -18,6 +18,4 @@ def get_config() -> ConfigDict:
   config.num_steps = 4_000
   config.eval_every = 2_000
   config.image_grid_every = 2_000
-  config.tokens.ema_decay = 0.999
-  config.tokens.prior.ema_decay = 0.9995
   return config
