@@ -127,8 +127,7 @@ def object_discriminator_flops(settings: Settings, batch: SceneBatch) -> float:
 
 
 def _token_sampling_flops(settings: Settings, batch: SceneBatch) -> float:
-  """Those of the prior's velocities, two a step of Heun's method and twice that under guidance, and
-  those of the painter."""
+  """Those of the prior's velocities, one a step and twice that under guidance, and of the painter."""
   training = build_training(settings, VOCABULARY)
   assert isinstance(training, TokenTraining) and settings.tokens is not None
   generator: Any = training.generator
@@ -156,7 +155,7 @@ def _token_sampling_flops(settings: Settings, batch: SceneBatch) -> float:
     of_objects(latent_dim),
     jax.ShapeDtypeStruct((len(batch.object_mask), *noise_shape), 'float32'),
   )
-  num_velocities = 2 * prior.sampling_steps * (1 if prior.guidance == 1 else 2)
+  num_velocities = prior.sampling_steps * (1 if prior.guidance == 1 else 2)
   return num_velocities * velocity + painting
 
 

@@ -26,11 +26,11 @@ def get_config() -> ConfigDict:
   config.tokens.vector_dim = 64
   config.tokens.discriminator_dims = (32, 64, 128)
   config.tokens.discriminator_learning_rate = 1e-3
-  config.tokens.ema_decay = 0.995
+  config.tokens.ema_decay = 0.98
   config.tokens.prior.features = 160
   config.tokens.prior.num_blocks = 3
   config.tokens.prior.scenes_per_image = 6
   config.tokens.prior.learning_rate = 1.5e-3
-  config.tokens.prior.ema_decay = 0.998
+  config.tokens.prior.ema_decay = 0.99
   config.optimizer.learning_rate = 2e-3
   return config

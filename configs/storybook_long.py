@@ -2,7 +2,7 @@
 
   python -m sg2im_jax.train --config=configs/storybook_long.py --workdir=runs/storybook_long
 
-About 20 minutes on 2 CPU cores.
+About 25 minutes on 2 CPU cores.
 """
 
 # The attributes of a ConfigDict have no types.
@@ -15,7 +15,7 @@ from data_pipelines.configs import storybook
 
 def get_config() -> ConfigDict:
   config = storybook.get_config()
-  config.num_steps = 4_000
-  config.eval_every = 2_000
-  config.image_grid_every = 2_000
+  config.num_steps = 5_000
+  config.eval_every = 2_500
+  config.image_grid_every = 2_500
   return config
