@@ -127,7 +127,7 @@ def object_discriminator_flops(settings: Settings, batch: SceneBatch) -> float:
 
 
 def _token_sampling_flops(settings: Settings, batch: SceneBatch) -> float:
-  """Those of the prior's velocities, one a step and twice that under guidance, and of the painter."""
+  """Those of the painter and of the prior's velocities: one a step, two under guidance."""
   training = build_training(settings, VOCABULARY)
   assert isinstance(training, TokenTraining) and settings.tokens is not None
   generator: Any = training.generator
