@@ -2,7 +2,7 @@
 
   python -m sg2im_jax.train --config=configs/storybook_long.py --workdir=runs/storybook_long
 
-About 25 minutes on 2 CPU cores.
+About 28 minutes on 2 CPU cores.
 """
 
 # The attributes of a ConfigDict have no types.
