@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
   config.data.mask_size = 16  # side M of the stored object masks
   config.data.max_objects = 9  # object slots O of a scene, with __image__
   config.data.max_triples = 16  # triple slots T, with the __in_image__ triples
+  config.data.max_attributes = 0  # attribute slots A of an object; published models have none
   config.data.relations = 'geometric'  # each visit's triples: geometric | stored | mixed | none
   config.data.flip = False  # mirror half of the training visits
   # Where a scene has more objects, a visit takes max_objects - 1 of them at random.

@@ -16,6 +16,7 @@ from data_pipelines.configs import coco64_tokens, storybook_published
 def get_config() -> ConfigDict:
   config = coco64_tokens.with_tokens(storybook_published.get_config())
   config.num_steps = 1_500
+  config.data.max_attributes = 4
   config.model.gconv_hidden_dim = 128
   config.model.refinement_dims = (64, 64, 48, 32, 16)
   config.losses.divergence_weight = 5e-4

@@ -7,6 +7,7 @@ Letters of every shape annotation and einsum string of this project:
     T  triple slots of an image            D     features of an object vector
     V  object classes of the vocabulary    P     predicates of the vocabulary
     L  numbers of an object's latent       K     numbers of an object's token, 4 + L
+    A  attribute slots of an object
 
 The tests check the annotations (see `tests/shape_checks.py`).
 """
@@ -37,6 +38,8 @@ class SceneBatch(flax.struct.PyTreeNode, kw_only=True):
     masks: 0 or 1, each in the frame of its box; None for a bare graph or a data set without masks.
       The pipelines write uint8, recordings of the published code hold floats.
     image: RGB in [0, 255], in the dtypes of masks; None for a bare graph.
+    attributes: 1 + attribute id, or 0 in a slot without one; of slot 0, of the whole image. None
+      where no graph has attributes.
     latents: appearances that a token model is to paint (see `models/object_tokens.py`); None where
       it samples them all. The pipelines write none.
   """
@@ -45,6 +48,7 @@ class SceneBatch(flax.struct.PyTreeNode, kw_only=True):
   object_mask: Bool[Array, 'B O']
   triples: Int[Array, 'B T 3']
   triple_mask: Bool[Array, 'B T']
+  attributes: Int[Array, 'B O A'] | None = None
   boxes: Float[Array, 'B O 4'] | None = None
   masks: UInt8[Array, 'B O M M'] | Float[Array, 'B O M M'] | None = None
   image: UInt8[Array, 'B H W 3'] | Float[Array, 'B H W 3'] | None = None
@@ -66,6 +70,7 @@ class SceneBatch(flax.struct.PyTreeNode, kw_only=True):
     return self.replace(
       object_class=clean(self.object_class, self.object_mask),
       triples=clean(self.triples, self.triple_mask),
+      attributes=clean(self.attributes, self.object_mask),
       boxes=clean(self.boxes, self.object_mask),
       masks=clean(self.masks, self.object_mask),
       image=clean(self.image, self.example_mask),

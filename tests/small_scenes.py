@@ -13,7 +13,9 @@ from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.settings import Settings
 
-VOCABULARY = Vocabulary(('__image__', 'sheep', 'grass', 'sky', 'tree'), COCO_PREDICATES)
+VOCABULARY = Vocabulary(
+  ('__image__', 'sheep', 'grass', 'sky', 'tree'), COCO_PREDICATES, ('red', 'blue', 'night')
+)
 
 
 def tiny_config() -> ConfigDict:
@@ -117,6 +119,7 @@ def random_batch(
     object_mask=object_mask,
     triples=triples,
     triple_mask=triple_mask,
+    attributes=slots(np.random.default_rng(seed).integers(0, 4, (batch_size, 6, 2), np.int32)),
     boxes=slots(boxes),
     masks=slots(masks),
     image=image,
@@ -133,6 +136,7 @@ def with_rubbish_in_padding(batch: SceneBatch) -> SceneBatch:
 
   return batch.replace(
     object_class=spoil(batch.object_class, batch.object_mask),
+    attributes=spoil(batch.attributes, batch.object_mask),
     boxes=spoil(batch.boxes, batch.object_mask),
     masks=spoil(batch.masks, batch.object_mask),
     triples=spoil(batch.triples, batch.triple_mask),

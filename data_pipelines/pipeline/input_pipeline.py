@@ -11,6 +11,7 @@ that it skips.
 # pyright: reportArgumentType=false, reportCallIssue=false, reportIndexIssue=false
 # pyright: reportOperatorIssue=false, reportReturnType=false
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -34,6 +35,12 @@ MAX_THREADS = 16  # more do not help one pipeline
 # Of the functions that a pipeline maps: none branches on a tensor, and to convert them takes longer
 # than everything else of building a pipeline.
 _as_written = tf.autograph.experimental.do_not_convert
+_OPPOSITES = {
+  'left of': 'right of',
+  'right of': 'left of',
+  'left-facing': 'right-facing',
+  'right-facing': 'left-facing',
+}
 EVALUATION_EPOCH = -1  # of the random numbers of evaluation; no epoch of training has this number
 
 
@@ -75,7 +82,9 @@ def prepare_records(
 
 def stored_vocabulary(builder: tfds.core.DatasetBuilder) -> Vocabulary:
   """The names behind the ids of the prepared records."""
-  return Vocabulary.from_dict(records.metadata_of(builder)['vocabulary'])
+  metadata = records.metadata_of(builder)
+  names = Vocabulary.from_dict(metadata['vocabulary'])
+  return dataclasses.replace(names, attribute_names=tuple(metadata.get('attribute_names', ())))
 
 
 def num_examples(builder: tfds.core.DatasetBuilder, split: str) -> int:
@@ -322,12 +331,18 @@ def _stages(
     settings.max_triples if kind == 'stored' else num_slots - 1 + metadata['max_relations']
   )
   geometric_ids = [names.predicate_names.index(name) for name in _geometric_names(settings)]
-  mirrored_ids = _mirrored_ids(names)
-  object_ids, predicate_ids = names.translation(vocabulary)
+  mirrored_ids = _mirrored(names.predicate_names)
+  mirrored_slots = np.array([0, *(1 + id for id in _mirrored(names.attribute_names))], np.int32)
+  object_ids, predicate_ids, attribute_ids = names.translation(vocabulary)
+  # In slots they are 1 higher, and 0 stands for none.
+  attribute_ids = np.concatenate([[0], attribute_ids + 1]).astype(np.int32)
+  max_attributes = settings.max_attributes if vocabulary.attribute_names else 0
 
   @_as_written
   def make_scene(record: tf.Tensor, key: tf.Tensor) -> dict[str, tf.Tensor]:
     scene = features.deserialize_example(record)
+    if max_attributes:
+      scene['attribute_slots'] = _attribute_slots(scene, max_attributes)
     if settings.subsample:
       scene |= _subsample(scene, key, num_slots - 1, triple_budget)
     num_objects = tf.shape(scene['boxes'])[0]
@@ -343,6 +358,8 @@ def _stages(
       'num_relations': num_relations,
       'uniform': tf.random.stateless_uniform([num_slots, 4], key),
     }
+    if max_attributes:
+      arrays['attributes'] = _pad(scene['attribute_slots'], 0, num_slots)
     if 'masks' in scene:
       masks = tf.cast(scene['masks'], tf.uint8)
       arrays['masks'] = _pad(
@@ -355,7 +372,7 @@ def _stages(
     uniform = scenes.pop('uniform')
     # Slot 0 is __image__, which has no random relation, so its numbers decide on the flip.
     if flip:
-      scenes = _mirror(scenes, uniform[:, 0, 0] < 0.5, mirrored_ids)
+      scenes = _mirror(scenes, uniform[:, 0, 0] < 0.5, mirrored_ids, mirrored_slots)
     stored, num_stored = scenes.pop('relations'), scenes.pop('num_relations')
     if kind in ('stored', 'none'):
       triples, valid = stored, tf.sequence_mask(num_stored, max_relations)
@@ -373,6 +390,8 @@ def _stages(
       triples, valid, scenes['object_mask'], settings.max_triples
     )
     subject, predicate, object_ = tf.unstack(triples, axis=-1)
+    if max_attributes:
+      scenes['attributes'] = tf.gather(attribute_ids, scenes['attributes'])
     return {
       **scenes,
       'object_class': tf.gather(object_ids, scenes['object_class']),
@@ -383,13 +402,25 @@ def _stages(
   return make_scene, make_batch
 
 
-def _mirrored_ids(names: Vocabulary) -> list[int]:
-  """By predicate id, the predicate in a mirrored image: left of and right of change places."""
-  ids = {name: index for index, name in enumerate(names.predicate_names)}
-  opposite = {'left of': 'right of', 'right of': 'left of'}
-  return [
-    ids.get(opposite.get(name, name), index) for index, name in enumerate(names.predicate_names)
-  ]
+def _mirrored(names: Sequence[str]) -> list[int]:
+  """By the id of a name, the id of what it is in a mirrored image: left and right change places."""
+  ids = {name: index for index, name in enumerate(names)}
+  return [ids.get(_OPPOSITES.get(name, name), index) for index, name in enumerate(names)]
+
+
+def _attribute_slots(scene: dict[str, tf.Tensor], max_attributes: int) -> tf.Tensor:
+  """int32[1 + N, A]: 1 + attribute id in the slots of the image and of each object, 0 elsewhere.
+
+  The first A attributes of each are kept.
+  """
+  owners, ids = tf.unstack(tf.cast(scene['attributes'], tf.int32), axis=-1)
+  earlier = tf.linalg.band_part(tf.cast(owners[:, None] == owners[None, :], tf.int32), -1, 0)
+  positions = tf.reduce_sum(earlier, 1) - 1
+  fits = positions < max_attributes
+  places = tf.boolean_mask(tf.stack([owners + 1, positions], -1), fits)
+  shape = tf.stack([tf.shape(scene['boxes'])[0] + 1, max_attributes])
+  slots = tf.scatter_nd(places, tf.boolean_mask(ids + 1, fits), shape)
+  return tf.ensure_shape(slots, (None, max_attributes))
 
 
 def _subsample(
@@ -407,6 +438,8 @@ def _subsample(
     for name in ('object_class', 'boxes', 'masks')
     if name in scene
   }
+  if 'attribute_slots' in scene:  # which begin with those of the image
+    arrays['attribute_slots'] = tf.gather(scene['attribute_slots'], tf.concat([[0], kept + 1], 0))
   return arrays | {'relations': kept_relations}
 
 
@@ -418,11 +451,14 @@ def _pad(values: tf.Tensor, before: int, length: int) -> tf.Tensor:
 
 
 def _mirror(
-  scenes: dict[str, tf.Tensor], flipped: tf.Tensor, mirrored_ids: list[int]
+  scenes: dict[str, tf.Tensor],
+  flipped: tf.Tensor,
+  mirrored_ids: Sequence[int],
+  mirrored_slots: np.ndarray,
 ) -> dict[str, tf.Tensor]:
   """The batch with the images where `flipped` (bool[B]) mirrored left to right.
 
-  Mirrors pixels, masks, boxes and stored relations.
+  Mirrors pixels, masks, boxes, stored relations and attributes.
   """
   x0, y0, x1, y1 = tf.unstack(scenes['boxes'], axis=-1)
   mirrored = {
@@ -439,6 +475,8 @@ def _mirror(
   }
   if 'masks' in scenes:
     mirrored['masks'] = tf.reverse(scenes['masks'], [3])
+  if 'attributes' in scenes:
+    mirrored['attributes'] = tf.gather(mirrored_slots, scenes['attributes'])
   chosen = {
     name: tf.where(tf.reshape(flipped, [-1] + [1] * (values.shape.rank - 1)), values, scenes[name])
     for name, values in mirrored.items()

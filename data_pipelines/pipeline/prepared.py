@@ -20,6 +20,7 @@ from data_pipelines.settings.data_settings import Relations, VisitSettings
 RELATIONS: tuple[Relations, ...] = typing.get_args(Relations)
 _BATCH_SIZE = 32
 _INFO_FILE = 'dataset_info.json'  # lies in every directory that tensorflow-datasets has prepared
+_MAX_ATTRIBUTES = 32  # more than builders keep of an object
 _LEVELS = 3  # below --data_dir: data set, configuration, version
 
 
@@ -176,6 +177,7 @@ class SplitVisits:
         'relations': self.relations,
         'max_objects': self.max_objects,
         'max_triples': self.max_triples,
+        'max_attributes': _MAX_ATTRIBUTES,
         'subsample': True,
       },
       'data',
@@ -220,9 +222,17 @@ def _scene(image_id: str, row: dict[str, np.ndarray], vocabulary: Vocabulary) ->
     for subject, predicate, object_ in row['triples'][row['triple_mask']]
     if vocabulary.predicate_names[predicate] != IN_IMAGE_PREDICATE
   ]
+  scene, attributes = (), ()
+  if 'attributes' in row:
+    scene, *attributes = (
+      tuple(vocabulary.attribute_names[slot - 1] for slot in slots if slot)
+      for slots in row['attributes'][: 1 + is_object.sum()]
+    )
   graph = SceneGraph(
     tuple(vocabulary.object_names[index] for index in row['object_class'][is_object]),
     tuple(relationships),
+    tuple(attributes) if any(attributes) else (),
+    scene,
   )
   masks = row['masks'][is_object] if 'masks' in row else None
   return PreparedScene(image_id, row['image'], graph, row['boxes'][is_object], masks)

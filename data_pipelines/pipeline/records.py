@@ -24,8 +24,8 @@ def record_features(
     boxes: float32[N, 4] x0, y0, x1, y1 in [0, 1].
     masks: uint8[N, M, M], 0 or 1, each in the frame of its box; absent where there are none.
     relations: int32[R, 3] subject index, predicate id, object index, with indices 0..N-1.
-    attributes: int32[A, 2] object index, attribute id (of the list `attribute_names` in the
-    metadata).
+    attributes: int32[A, 2] object index, or -1 for the whole image; attribute id (of the list
+      `attribute_names` in the metadata).
   """
   features = {
     'image': tfds.features.Image(shape=(*image_size, 3), encoding_format='png'),

@@ -56,7 +56,13 @@ def _resample_rows(values: np.ndarray, size: int) -> np.ndarray:
 
 
 def pad_scene_graph(
-  graph: SceneGraph, vocabulary: Vocabulary, max_objects: int, max_triples: int, where: str
+  graph: SceneGraph,
+  vocabulary: Vocabulary,
+  max_objects: int,
+  max_triples: int,
+  where: str,
+  *,
+  max_attributes: int = 0,
 ) -> Mapping[str, Shaped[np.ndarray, '...']]:
   """One graph as the arrays of a `SceneBatch` without the batch axis.
 
@@ -69,12 +75,14 @@ def pad_scene_graph(
     max_objects: O, with `__image__`.
     max_triples: T, with the `__in_image__` triples.
     where: what error messages begin with, such as "sheep.json: graph 0".
+    max_attributes: A, slots of each object, enough for the graph's; 0 leaves attributes out.
 
   Returns:
     object_class: int32[O].
     object_mask: bool[O].
     triples: int32[T, 3].
     triple_mask: bool[T].
+    attributes: int32[O, A], absent if A is 0; see `SceneBatch`.
 
   Raises:
     SettingsError: the graph needs more slots.
@@ -113,9 +121,25 @@ def pad_scene_graph(
     predicate_id = vocabulary.predicate_id(predicate, f'{where}: relationship {index}')
     triples[index] = subject + 1, predicate_id, object_ + 1
   triples[len(graph.relationships) : num_triples, 0] = np.arange(1, num_objects)
-  return {
+  arrays = {
     'object_class': object_class,
     'object_mask': np.arange(max_objects) < num_objects,
     'triples': triples,
     'triple_mask': np.arange(max_triples) < num_triples,
   }
+  if max_attributes:
+    arrays['attributes'] = _pad_attributes(graph, vocabulary, (max_objects, max_attributes), where)
+  return arrays
+
+
+def _pad_attributes(
+  graph: SceneGraph, vocabulary: Vocabulary, shape: tuple[int, int], where: str
+) -> np.ndarray:
+  attributes = np.zeros(shape, np.int32)
+  of_slots = [('"scene"', graph.scene)] + [
+    (f'object {index}', names) for index, names in enumerate(graph.attributes)
+  ]
+  for slot, (of_what, names) in enumerate(of_slots):
+    ids = [vocabulary.attribute_id(name, f'{where}: {of_what}') for name in names]
+    attributes[slot, : len(ids)] = np.array(ids, np.int32) + 1
+  return attributes

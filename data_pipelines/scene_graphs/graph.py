@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from data_pipelines.scene_graphs.errors import UserError
 
@@ -14,15 +15,35 @@ IN_IMAGE_PREDICATE = '__in_image__'  # relates every object to `__image__`; id 0
 
 @dataclasses.dataclass(frozen=True)
 class SceneGraph:
-  """Objects and the relations between them, by name.
+  """Objects, the relations between them and their attributes, by name.
 
   Attributes:
     objects: object names; several objects may share one.
     relationships: (subject, predicate, object) with subject and object as indices into `objects`.
+    attributes: attribute names, a tuple for each object; () where no object has any.
+    scene: attribute names of the whole image.
   """
 
   objects: tuple[str, ...]
   relationships: tuple[tuple[int, str, int], ...]
+  attributes: tuple[tuple[str, ...], ...] = ()
+  scene: tuple[str, ...] = ()
+
+  @property
+  def has_attributes(self) -> bool:
+    """Whether any object or the whole image has attributes."""
+    return bool(self.attributes or self.scene)
+
+  def without_attributes(self) -> 'SceneGraph':
+    """The objects and relations alone."""
+    return SceneGraph(self.objects, self.relationships)
+
+  def to_dict(self) -> dict[str, Any]:
+    """As its JSON has it; without the keys that are optional and empty."""
+    values = dataclasses.asdict(self)
+    return {
+      key: value for key, value in values.items() if value or key in ('objects', 'relationships')
+    }
 
 
 def load_scene_graphs(path: str | pathlib.Path) -> list[SceneGraph]:
@@ -73,7 +94,7 @@ def parse_scene_graphs(text: str, source: str) -> list[SceneGraph]:
 
 def to_json(graphs: Sequence[SceneGraph]) -> str:
   """The graphs as the JSON list that `parse_scene_graphs` reads, one graph a line."""
-  return '[' + ',\n '.join(json.dumps(dataclasses.asdict(graph)) for graph in graphs) + ']\n'
+  return '[' + ',\n '.join(json.dumps(graph.to_dict()) for graph in graphs) + ']\n'
 
 
 def describe(value) -> str:
@@ -92,11 +113,11 @@ def _parse_graph(graph, where: str) -> SceneGraph:
       raise UserError(
         f'{where}: "{key}" is {describe(graph[key])}; expected a list as in {EXAMPLE}'
       )
-  unknown = sorted(set(graph) - {'objects', 'relationships'})
+  unknown = sorted(set(graph) - {'objects', 'relationships', 'attributes', 'scene'})
   if unknown:
     raise UserError(
       f'{where}: unknown key {describe(unknown[0])}; a scene graph has "objects" and '
-      '"relationships"'
+      '"relationships", and may have "attributes" and "scene"'
     )
   if not graph['objects']:
     raise UserError(f'{where}: an empty graph; name at least one object in "objects"')
@@ -106,7 +127,31 @@ def _parse_graph(graph, where: str) -> SceneGraph:
     _parse_relationship(relationship, len(graph['objects']), f'{where}: relationship {index}')
     for index, relationship in enumerate(graph['relationships'])
   )
-  return SceneGraph(tuple(graph['objects']), relationships)
+  attributes = _parse_attributes(graph.get('attributes', []), len(graph['objects']), where)
+  scene = _parse_names(graph.get('scene', []), f'{where}: "scene"')
+  return SceneGraph(tuple(graph['objects']), relationships, attributes, scene)
+
+
+def _parse_attributes(attributes, num_objects: int, where: str) -> tuple[tuple[str, ...], ...]:
+  if not isinstance(attributes, list) or (attributes and len(attributes) != num_objects):
+    raise UserError(
+      f'{where}: "attributes" is {describe(attributes)}; expected {num_objects} lists of names, '
+      'one for each object, such as [["red"], []]'
+    )
+  parsed = tuple(
+    _parse_names(names, f'{where}: the attributes of object {index}')
+    for index, names in enumerate(attributes)
+  )
+  return parsed if any(parsed) else ()
+
+
+def _parse_names(names, where: str) -> tuple[str, ...]:
+  if not isinstance(names, list):
+    raise UserError(f'{where}: found {describe(names)}; expected a list of names such as ["red"]')
+  for name in names:
+    if not isinstance(name, str) or not name.strip():
+      raise UserError(f'{where}: found {describe(name)}; expected a name')
+  return tuple(dict.fromkeys(names))
 
 
 def _parse_relationship(relationship, num_objects: int, where: str) -> tuple[int, str, int]:

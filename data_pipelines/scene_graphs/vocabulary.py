@@ -1,4 +1,4 @@
-"""Names and ids of object classes and predicates."""
+"""Names and ids of object classes, predicates and attributes."""
 
 import dataclasses
 import difflib
@@ -23,10 +23,12 @@ class Vocabulary:
   Attributes:
     object_names: by class id; id 0 is `__image__`, unused ids are 'NONE'.
     predicate_names: by predicate id; id 0 is `__in_image__`.
+    attribute_names: by attribute id; () of a model without attributes.
   """
 
   object_names: tuple[str, ...]
   predicate_names: tuple[str, ...]
+  attribute_names: tuple[str, ...] = ()
 
   @property
   def num_objects(self) -> int:
@@ -36,6 +38,10 @@ class Vocabulary:
   def num_predicates(self) -> int:
     return len(self.predicate_names)
 
+  @property
+  def num_attributes(self) -> int:
+    return len(self.attribute_names)
+
   @functools.cached_property
   def _object_ids(self) -> dict[str, int]:
     return {name: index for index, name in enumerate(self.object_names) if name != UNUSED_NAME}
@@ -43,6 +49,10 @@ class Vocabulary:
   @functools.cached_property
   def _predicate_ids(self) -> dict[str, int]:
     return {name: index for index, name in enumerate(self.predicate_names) if name != UNUSED_NAME}
+
+  @functools.cached_property
+  def _attribute_ids(self) -> dict[str, int]:
+    return {name: index for index, name in enumerate(self.attribute_names)}
 
   def object_id(self, name: str, where: str) -> int:
     """The class id of `name`; UserError with the nearest known names if there is none."""
@@ -52,13 +62,17 @@ class Vocabulary:
     """The id of predicate `name`; UserError with the nearest known names if there is none."""
     return _look_up(name, self._predicate_ids, f'{where}: unknown predicate name')
 
+  def attribute_id(self, name: str, where: str) -> int:
+    """The id of attribute `name`; UserError with the nearest known names if there is none."""
+    return _look_up(name, self._attribute_ids, f'{where}: unknown attribute name')
+
   def nearest_object_names(self, name: str) -> list[str]:
     """The known object names that are most like `name`, the nearest first."""
     return _nearest_names(name, self._object_ids)
 
-  def translation(self, target: 'Vocabulary') -> tuple[np.ndarray, np.ndarray]:
-    """The ids that `target` has for the names here: int32[num_objects], int32[num_predicates]; 0
-    for unused ids.
+  def translation(self, target: 'Vocabulary') -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The ids that `target` has for the names here: int32[num_objects], int32[num_predicates],
+    int32[num_attributes]; 0 for unused ids. A target without attributes asks for none of them.
 
     Raises:
       UserError: a name is not in `target`.
@@ -77,19 +91,29 @@ class Vocabulary:
         )
       return np.array([known.get(name, 0) for name in names], np.int32)
 
+    asked = self.attribute_names if target.attribute_names else ()
     return (
       ids('object', self.object_names, target._object_ids),
       ids('predicate', self.predicate_names, target._predicate_ids),
+      ids('attribute', asked, target._attribute_ids),
     )
 
+  def without_attributes(self) -> 'Vocabulary':
+    """The names of objects and predicates alone."""
+    return Vocabulary(self.object_names, self.predicate_names)
+
   def to_dict(self) -> dict[str, list[str] | dict[str, int]]:
-    """The published format: two lists by id, two mappings by name; fit for JSON."""
-    return {
+    """The published format: lists by id and mappings by name; fit for JSON."""
+    values: dict[str, list[str] | dict[str, int]] = {
       'object_idx_to_name': list(self.object_names),
       'object_name_to_idx': dict(self._object_ids),
       'pred_idx_to_name': list(self.predicate_names),
       'pred_name_to_idx': dict(self._predicate_ids),
     }
+    if self.attribute_names:
+      values['attribute_idx_to_name'] = list(self.attribute_names)
+      values['attribute_name_to_idx'] = dict(self._attribute_ids)
+    return values
 
   @classmethod
   def from_dict(cls, values: Mapping[str, Any]) -> 'Vocabulary':
@@ -106,7 +130,11 @@ class Vocabulary:
           f'vocabulary: "{key}" is {describe(names)}; expected a list of names that begins with '
           f'"{first}"'
         )
-    return cls(tuple(values['object_idx_to_name']), tuple(values['pred_idx_to_name']))
+    return cls(
+      tuple(values['object_idx_to_name']),
+      tuple(values['pred_idx_to_name']),
+      tuple(values.get('attribute_idx_to_name', ())),
+    )
 
 
 def _look_up(name: str, ids: Mapping[str, int], complaint: str) -> int:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
-from data_pipelines.settings.section import PositiveInt, Section
+from data_pipelines.settings.section import NonNegativeInt, PositiveInt, Section
 
 Relations = Literal['geometric', 'stored', 'mixed', 'none']
 
@@ -18,6 +18,7 @@ class VisitSettings(Section):
       stored (those of the record), mixed (both), none.
     max_objects: object slots O of a scene, with `__image__`.
     max_triples: triple slots T of a scene, with the `__in_image__` triples.
+    max_attributes: attribute slots A of an object; further ones are left out. 0 for none.
     flip: mirror half of the training visits.
     subsample: take max_objects - 1 of a scene's objects at random, where it has more.
   """
@@ -25,6 +26,7 @@ class VisitSettings(Section):
   relations: Relations
   max_objects: Annotated[int, pydantic.Field(ge=2)]
   max_triples: PositiveInt
+  max_attributes: NonNegativeInt = 0
   flip: bool = False
   subsample: bool = False
 

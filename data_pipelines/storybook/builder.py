@@ -24,6 +24,12 @@ VOCABULARY = Vocabulary(
   object_names=(IMAGE_OBJECT, 'sky', 'night sky', *grounds.COLOURS, *things.KINDS),
   predicate_names=(*COCO_PREDICATES, *relations.PREDICATES),
 )
+ATTRIBUTE_NAMES = (
+  *('day', 'evening', 'night', 'left-facing', 'right-facing', 'small', 'large'),
+  *('red', 'orange', 'yellow', 'green', 'blue', 'purple', 'pink', 'brown', 'tan', 'beige'),
+  *('white', 'grey', 'black', 'autumn', 'blossoming', 'fruiting', 'snowy', 'full', 'crescent'),
+  *('grazing', 'waving', 'lit'),
+)
 FIRST_VAL_INDEX = 2**31  # so the val pictures stay the same when there are more to train on
 
 
@@ -40,8 +46,8 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
   """Pictures of meadows, shores, snow and roads with exact boxes, masks and relations."""
 
   # To be raised whenever a picture changes, so that old records are not used.
-  VERSION = tfds.core.Version('2.0.0')
-  RELEASE_NOTES = {'2.0.0': 'Records have attributes.'}
+  VERSION = tfds.core.Version('2.1.0')
+  RELEASE_NOTES = {'2.1.0': 'Things and times of day have attributes; the pictures are the same.'}
   builder_config: StorybookConfig  # pyright: ignore[reportIncompatibleMethodOverride]
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -56,7 +62,11 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
     del dl_manager  # nothing is downloaded
     config = self.builder_config
     metadata_of(self).update(
-      vocabulary=VOCABULARY.to_dict(), max_objects=0, max_relations=0, num_skipped_images=0
+      vocabulary=VOCABULARY.to_dict(),
+      attribute_names=list(ATTRIBUTE_NAMES),
+      max_objects=0,
+      max_relations=0,
+      num_skipped_images=0,
     )
     return {
       'train': self._generate_examples(range(config.options.num_train)),
@@ -80,6 +90,11 @@ def _record(scene: StorybookScene, image_id: str, mask_size: int) -> dict:
     (subject, VOCABULARY.predicate_id(predicate, image_id), other)
     for subject, predicate, other in scene.relations
   ]
+  attributes = [
+    (owner, ATTRIBUTE_NAMES.index(name))
+    for owner, names in [(-1, scene.attributes_of_image), *enumerate(scene.attributes)]
+    for name in names
+  ]
   return {
     'image': scene.image,
     'image_id': image_id,
@@ -94,7 +109,7 @@ def _record(scene: StorybookScene, image_id: str, mask_size: int) -> dict:
       ]
     ),
     'relations': np.array(relations, np.int32).reshape(-1, 3),
-    'attributes': np.zeros((0, 2), np.int32),
+    'attributes': np.array(attributes, np.int32),
   }
 
 

@@ -1,10 +1,15 @@
-"""Figures of people, animals and snowmen; each function makes one random pose."""
+"""Figures of people, animals and snowmen; each function makes one random pose.
+
+Animals look to the right; `placing` turns half of them. Colours that are attributes have names.
+"""
+
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from data_pipelines.storybook.shapes import (
   Colour,
-  Figure,
+  Variant,
   blob,
   darker,
   ellipse,
@@ -15,24 +20,36 @@ from data_pipelines.storybook.shapes import (
 
 INK = (52, 44, 56)
 SKIN_COLOURS = ((250, 214, 180), (222, 170, 130), (166, 112, 78), (112, 74, 54))
-CLOTH_COLOURS = (
-  (226, 62, 62),
-  (52, 104, 196),
-  (250, 190, 40),
-  (60, 150, 96),
-  (150, 84, 176),
-  (242, 130, 60),
-)
+CLOTH_COLOURS = {
+  (226, 62, 62): 'red',
+  (52, 104, 196): 'blue',
+  (250, 190, 40): 'yellow',
+  (60, 150, 96): 'green',
+  (150, 84, 176): 'purple',
+  (242, 130, 60): 'orange',
+}
+WOOL_COLOURS = {(255, 253, 244): 'white', (246, 236, 218): 'white', (92, 84, 92): 'black'}
+DOG_COLOURS = {(198, 128, 62): 'tan', (122, 78, 50): 'brown', (252, 246, 238): 'white'}
+DUCK_COLOURS = {(255, 212, 60): 'yellow', (255, 250, 236): 'white', (146, 104, 66): 'brown'}
+BIRD_COLOURS = {
+  (44, 84, 150): 'blue',
+  (214, 60, 60): 'red',
+  (60, 60, 72): 'black',
+  (255, 252, 244): 'white',
+}
+FISH_COLOURS = {(255, 128, 40): 'orange', (240, 70, 70): 'red', (255, 206, 58): 'yellow'}
 
 
 def pick(
-  rng: np.random.Generator, colours: tuple[Colour, ...], weights: tuple[float, ...] | None = None
+  rng: np.random.Generator,
+  colours: Collection[Colour] | Mapping[Colour, str],
+  weights: tuple[float, ...] | None = None,
 ) -> Colour:
-  return colours[rng.choice(len(colours), p=weights)]
+  return list(colours)[rng.choice(len(colours), p=weights)]
 
 
-def sheep(rng: np.random.Generator) -> Figure:
-  wool = pick(rng, ((255, 253, 244), (246, 236, 218), (92, 84, 92)), (0.73, 0.2, 0.07))
+def sheep(rng: np.random.Generator) -> Variant:
+  wool = pick(rng, WOOL_COLOURS, (0.73, 0.2, 0.07))
   face = INK if wool[0] > 128 else (226, 206, 184)
   legs = [
     limb(INK, (x, 0.34), (x + rng.uniform(-0.04, 0.04), 0.0), 0.1)
@@ -52,18 +69,24 @@ def sheep(rng: np.random.Generator) -> Figure:
   ]
   shade = ellipse(darker(wool, 0.14), 0.0, 0.36, 0.4, 0.1)
   body = ellipse(wool, 0.0, 0.57, 0.5, 0.32)
-  x, y = (0.64, 0.34) if rng.random() < 0.3 else (0.6, 0.7)  # grazing or looking ahead
+  grazing = rng.random() < 0.3
+  x, y = (0.64, 0.34) if grazing else (0.6, 0.7)
   head = (
     ellipse(face, x, y, 0.19, 0.16, -0.5),
     ellipse(darker(face, 0.1), x - 0.16, y + 0.08, 0.11, 0.05, 0.5),
     ellipse(wool, x - 0.06, y + 0.15, 0.12, 0.08),
     ellipse((255, 255, 255), x + 0.05, y + 0.04, 0.045),
   )
-  return (*legs, *bumps, body, shade, *head)
+  attributes = (WOOL_COLOURS[wool], *(('grazing',) if grazing else ()))
+  return Variant((*legs, *bumps, body, shade, *head), attributes)
 
 
-def cow(rng: np.random.Generator) -> Figure:
-  hide, patch = ((250, 246, 238), INK) if rng.random() < 0.5 else ((176, 104, 58), (246, 234, 214))
+def cow(rng: np.random.Generator) -> Variant:
+  name, hide, patch = (
+    ('white', (250, 246, 238), INK)
+    if rng.random() < 0.5
+    else ('brown', (176, 104, 58), (246, 234, 214))
+  )
   far = [limb(darker(hide, 0.3), (x, 0.4), (x, 0.0), 0.11) for x in (-0.36, 0.28)]
   near = [limb(hide, (x, 0.4), (x, 0.0), 0.13) for x in (-0.5, 0.42)]
   hooves = [limb(INK, (x, 0.07), (x, 0.0), 0.13) for x in (-0.5, 0.42)]
@@ -82,7 +105,8 @@ def cow(rng: np.random.Generator) -> Figure:
     ellipse(patch, rng.uniform(-0.4, -0.25), 0.62, 0.17, 0.14),
     ellipse(patch, rng.uniform(0.05, 0.25), 0.64, 0.14, 0.12),
   ]
-  y = 0.5 if rng.random() < 0.3 else 0.78
+  grazing = rng.random() < 0.3
+  y = 0.5 if grazing else 0.78
   head = (
     limb((238, 222, 180), (0.56, y + 0.12), (0.5, y + 0.26), 0.07, 0.03),
     limb((238, 222, 180), (0.74, y + 0.12), (0.82, y + 0.26), 0.07, 0.03),
@@ -99,11 +123,12 @@ def cow(rng: np.random.Generator) -> Figure:
     ellipse((244, 176, 170), 0.76, y - 0.13, 0.12, 0.085),
     ellipse(INK, 0.68, y + 0.05, 0.04),
   )
-  return (tail, *far, *near, *hooves, body, *patches, *head)
+  attributes = (name, *(('grazing',) if grazing else ()))
+  return Variant((tail, *far, *near, *hooves, body, *patches, *head), attributes)
 
 
-def dog(rng: np.random.Generator) -> Figure:
-  coat = pick(rng, ((198, 128, 62), (122, 78, 50), (252, 246, 238)))
+def dog(rng: np.random.Generator) -> Variant:
+  coat = pick(rng, DOG_COLOURS)
   dark = darker(coat, 0.35)
   tail = limb(dark, (-0.42, 0.6), (-0.62, rng.uniform(0.75, 1.0)), 0.12, 0.07)
   legs = [
@@ -121,11 +146,11 @@ def dog(rng: np.random.Generator) -> Figure:
     ellipse(INK, 0.58, 0.87, 0.04),
     limb((222, 48, 48), (0.28, 0.64), (0.52, 0.6), 0.1),
   )
-  return (tail, *legs, body, *head)
+  return Variant((tail, *legs, body, *head), (DOG_COLOURS[coat],))
 
 
-def duck(rng: np.random.Generator) -> Figure:
-  coat = pick(rng, ((255, 212, 60), (255, 250, 236), (146, 104, 66)), (0.5, 0.3, 0.2))
+def duck(rng: np.random.Generator) -> Variant:
+  coat = pick(rng, DUCK_COLOURS, (0.5, 0.3, 0.2))
   crest = (40, 120, 84) if coat[0] < 200 else coat
   beak = (242, 122, 34)
   body = blob(
@@ -148,13 +173,11 @@ def duck(rng: np.random.Generator) -> Figure:
     polygon(beak, (0.56, 0.86), (0.86, 0.72), (0.56, 0.66)),
     ellipse(INK, 0.48, 0.84, 0.05),
   )
-  return (*feet, body, wing, *head)
+  return Variant((*feet, body, wing, *head), (DUCK_COLOURS[coat],))
 
 
-def bird(rng: np.random.Generator) -> Figure:
-  coat = pick(
-    rng, ((44, 84, 150), (214, 60, 60), (60, 60, 72), (255, 252, 244)), (0.35, 0.25, 0.2, 0.2)
-  )
+def bird(rng: np.random.Generator) -> Variant:
+  coat = pick(rng, BIRD_COLOURS, (0.35, 0.25, 0.2, 0.2))
   wing = darker(coat, 0.25)
   tip = rng.uniform(0.85, 1.0)
   far_wing = blob(darker(coat, 0.4), (0.08, 0.45), (0.3, tip), (0.42, tip - 0.1), (0.28, 0.45))
@@ -169,11 +192,11 @@ def bird(rng: np.random.Generator) -> Figure:
     ellipse(coat, 0.52, 0.5, 0.19),
     ellipse((255, 255, 255) if coat[0] < 230 else INK, 0.56, 0.55, 0.055),
   )
-  return (far_wing, body, near_wing, *head)
+  return Variant((far_wing, body, near_wing, *head), (BIRD_COLOURS[coat],))
 
 
-def fish(rng: np.random.Generator) -> Figure:
-  coat = pick(rng, ((255, 128, 40), (240, 70, 70), (255, 206, 58)), (0.55, 0.25, 0.2))
+def fish(rng: np.random.Generator) -> Variant:
+  coat = pick(rng, FISH_COLOURS, (0.55, 0.25, 0.2))
   tail = polygon(darker(coat, 0.15), (-0.4, 0.5), (-0.92, 0.92), (-0.78, 0.5), (-0.92, 0.08))
   fins = (
     polygon(darker(coat, 0.15), (-0.2, 0.76), (0.06, 1.0), (0.3, 0.8)),
@@ -185,10 +208,10 @@ def fish(rng: np.random.Generator) -> Figure:
     for x in (-0.12, 0.18)
   ]
   eye = (ellipse((255, 255, 255), 0.46, 0.58, 0.11), ellipse(INK, 0.48, 0.58, 0.06))
-  return (tail, *fins, body, *stripes, *eye)
+  return Variant((tail, *fins, body, *stripes, *eye), (FISH_COLOURS[coat],))
 
 
-def person(rng: np.random.Generator) -> Figure:
+def person(rng: np.random.Generator) -> Variant:
   skin, top, bottom = pick(rng, SKIN_COLOURS), pick(rng, CLOTH_COLOURS), pick(rng, CLOTH_COLOURS)
   hair = pick(rng, ((60, 42, 36), (150, 84, 40), (236, 186, 84), (200, 80, 40)))
   step = rng.uniform(0.05, 0.13)
@@ -212,10 +235,12 @@ def person(rng: np.random.Generator) -> Figure:
     ellipse(INK, 0.0, 0.82, 0.022),
     ellipse(INK, 0.09, 0.82, 0.022),
   )
-  return (*legs, *shoes, *arms, *hands, body, *head)
+  waving = max(raised) > 0.5
+  attributes = (CLOTH_COLOURS[top], *(('waving',) if waving else ()))
+  return Variant((*legs, *shoes, *arms, *hands, body, *head), attributes)
 
 
-def snowman(rng: np.random.Generator) -> Figure:
+def snowman(rng: np.random.Generator) -> Variant:
   snow, shade, scarf = (255, 255, 255), (214, 226, 244), pick(rng, CLOTH_COLOURS)
   arms = [
     limb((112, 76, 52), (side * 0.18, 0.5), (side * 0.4, rng.uniform(0.45, 0.7)), 0.045)
@@ -242,4 +267,4 @@ def snowman(rng: np.random.Generator) -> Figure:
     limb(scarf, (-0.15, 0.645), (0.15, 0.645), 0.075),
     limb(scarf, (0.1, 0.64), (0.16, 0.46), 0.07),
   )
-  return (*arms, *balls, *face, *hat)
+  return Variant((*arms, *balls, *face, *hat))

@@ -27,13 +27,13 @@ TUFT = (
   (0.007, 0.0),
 )
 MOONLIGHT = (0.42, 0.52, 0.8)  # what night leaves of the light, by channel
-SKIES = (
-  ((86, 170, 236), (206, 236, 252)),
-  ((120, 196, 242), (250, 244, 214)),
-  ((252, 188, 146), (255, 238, 200)),
-  ((168, 160, 226), (255, 206, 190)),
-  ((64, 148, 222), (170, 218, 248)),
-)
+SKIES = {
+  ((86, 170, 236), (206, 236, 252)): 'day',
+  ((120, 196, 242), (250, 244, 214)): 'day',
+  ((252, 188, 146), (255, 238, 200)): 'evening',
+  ((168, 160, 226), (255, 206, 190)): 'evening',
+  ((64, 148, 222), (170, 218, 248)): 'day',
+}
 NIGHT_SKIES = (
   ((16, 20, 64), (62, 74, 142)),
   ((24, 16, 62), (98, 66, 132)),
@@ -88,6 +88,12 @@ class Landscape:
   relations: tuple[tuple[int, str, int], ...]
   horizon: float
 
+  @property
+  def time_of_day(self) -> str:
+    """day, evening or night."""
+    sky = self.grounds[0]
+    return SKIES.get((sky.top_colour, sky.bottom_colour), 'night')
+
 
 def _edge(rng: np.random.Generator, level: float, swell: float, slope: float = 0.0) -> np.ndarray:
   """float64[n, 2] a gently waving line from the left of the picture to its right."""
@@ -139,7 +145,7 @@ def _ground(
 
 
 def _sky(rng: np.random.Generator, night: bool) -> Ground:
-  palette = NIGHT_SKIES if night else SKIES
+  palette = NIGHT_SKIES if night else tuple(SKIES)
   top, bottom = palette[rng.choice(len(palette), p=None if night else (0.34, 0.2, 0.12, 0.1, 0.24))]
   dots = (
     tuple(

@@ -11,6 +11,7 @@ from data_pipelines.storybook.things import HABITATS, KINDS, Kind
 
 NIGHT_LIGHT = (0.68, 0.72, 0.95)  # brighter than on the grounds, so that things stand out
 LAND = ('grass', 'sand', 'snow')
+SMALL, LARGE = 0.78, 0.98  # in middle heights of its kind
 NUM_TRIES = 18
 NUM_TRIES_NEARBY = 6  # the first tries, which may look for a place next to or behind another thing
 
@@ -24,6 +25,7 @@ class Thing:
   foot: tuple[float, float]
   figure: Figure
   extent: tuple[float, float, float, float]  # x0, y0, x1, y1 of all of it, hidden or not
+  attributes: tuple[str, ...]  # of its variant, where it faces, its size
 
 
 def wishes(rng: np.random.Generator, landscape: Landscape, most: int) -> list[tuple[str, int]]:
@@ -101,6 +103,7 @@ class _Candidate:
   name: str
   ground: int
   figure: Figure
+  attributes: tuple[str, ...]
   points: np.ndarray  # float64[n, 2] the corners of its solid shapes
   reach: tuple[float, float, float, float]  # and how far they go: x0, y0, x1, y1
   height: float
@@ -112,7 +115,7 @@ def _random_candidate(
   rng: np.random.Generator, landscape: Landscape, name: str, ground: int, scale: float
 ) -> _Candidate:
   kind = KINDS[name]
-  figure = kind.draw(rng)
+  figure, attributes = kind.draw(rng)
   if landscape.grounds[0].name == 'night sky' and not kind.glows:
     figure = tuple(
       shape._replace(colour=shapes.shaded(shape.colour, NIGHT_LIGHT)) for shape in figure
@@ -123,6 +126,7 @@ def _random_candidate(
     name,
     ground,
     _grounded(figure, reach, kind, landscape.grounds[ground].name),
+    attributes,
     points,
     reach,
     height=scale * rng.uniform(*kind.heights),
@@ -175,11 +179,21 @@ def _find_place(
       (placement.x, placement.y),
       candidate.figure,
       shapes.extent(placement.apply(candidate.points)),
+      candidate.attributes + _placed_attributes(KINDS[candidate.name], placement),
     )
     limit = 0.6 if hiding else most_hidden
     if all(_hidden_share(thing, other) <= limit for other in placed):
       return dataclasses.replace(thing, figure=shapes.place(candidate.figure, placement))
   return None
+
+
+def _placed_attributes(kind: Kind, placement: Placement) -> tuple[str, ...]:
+  """What its place makes of a thing."""
+  size = placement.height / np.mean(kind.heights)
+  return (
+    *((('left-facing' if placement.flip else 'right-facing'),) if kind.faces else ()),
+    *(('small',) if size < SMALL else ('large',) if size > LARGE else ()),
+  )
 
 
 def _place_in_sky(

@@ -31,6 +31,8 @@ class StorybookScene:
       predicted masks overlap in the same way. Only grounds end where the next one begins, and hide
       what is behind them.
     relations: (subject, predicate, object) with indices into `names`.
+    attributes: of each object.
+    attributes_of_image: the time of day.
   """
 
   image: np.ndarray
@@ -38,6 +40,8 @@ class StorybookScene:
   boxes: np.ndarray
   masks: np.ndarray
   relations: tuple[tuple[int, str, int], ...]
+  attributes: tuple[tuple[str, ...], ...]
+  attributes_of_image: tuple[str, ...]
 
 
 def draw_scene(seed: int, index: int, size: int = 64) -> StorybookScene:
@@ -58,6 +62,8 @@ def draw_scene(seed: int, index: int, size: int = 64) -> StorybookScene:
     masks=masks,
     boxes=np.stack([tight_box(mask) for mask in masks]),
     relations=relations_of(rng, landscape, layers),
+    attributes=tuple(layer.attributes if isinstance(layer, Thing) else () for layer in layers),
+    attributes_of_image=(landscape.time_of_day,),
   )
 
 

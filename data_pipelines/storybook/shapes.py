@@ -36,6 +36,18 @@ class Shape(typing.NamedTuple):
 Figure = tuple[Shape, ...]
 
 
+class Variant(typing.NamedTuple):
+  """One way in which a kind of thing can look.
+
+  Attributes:
+    figure: its shapes.
+    attributes: what one may say of it, such as its colour.
+  """
+
+  figure: Figure
+  attributes: tuple[str, ...] = ()
+
+
 @dataclasses.dataclass(frozen=True)
 class Placement:
   """The position of a figure's foot in the picture; `height` is the length of a figure unit."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from data_pipelines.storybook import creatures, figures
-from data_pipelines.storybook.shapes import Figure
+from data_pipelines.storybook.shapes import Variant
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Kind:
   """A class of things.
 
   Attributes:
-    draw: makes the figure of one variant.
+    draw: makes one variant.
     heights: least and greatest length of a figure unit, a share of the picture, at a middle
       distance.
     predicate: its relation to the ground that carries it.
@@ -24,9 +24,10 @@ class Kind:
     footing: the share of its width that must be on the ground.
     glows: whether night leaves its colours alone.
     tilt: greatest turn in radians.
+    faces: whether it has a front, which its figure shows on the right.
   """
 
-  draw: Callable[[np.random.Generator], Figure]
+  draw: Callable[[np.random.Generator], Variant]
   heights: tuple[float, float]
   predicate: str = 'on'
   flock: float = 0.2
@@ -35,6 +36,7 @@ class Kind:
   footing: float = 1.0
   glows: bool = False
   tilt: float = 0.0
+  faces: bool = False
 
 
 KINDS: dict[str, Kind] = {
@@ -51,17 +53,17 @@ KINDS: dict[str, Kind] = {
   'house': Kind(figures.house, (0.38, 0.52), flock=0.15),
   'lighthouse': Kind(figures.lighthouse, (0.55, 0.72), flock=0.0, glows=True),
   'boat': Kind(figures.boat, (0.32, 0.44), 'in', 0.3, tilt=0.07),
-  'car': Kind(figures.car, (0.2, 0.25), flock=0.35),
-  'sheep': Kind(creatures.sheep, (0.27, 0.36), 'standing on', 0.45),
-  'cow': Kind(creatures.cow, (0.3, 0.4), 'standing on', 0.3),
-  'dog': Kind(creatures.dog, (0.26, 0.33), 'standing on', 0.1),
-  'duck': Kind(creatures.duck, (0.2, 0.27), 'standing on', 0.45),
+  'car': Kind(figures.car, (0.2, 0.25), flock=0.35, faces=True),
+  'sheep': Kind(creatures.sheep, (0.27, 0.36), 'standing on', 0.45, faces=True),
+  'cow': Kind(creatures.cow, (0.3, 0.4), 'standing on', 0.3, faces=True),
+  'dog': Kind(creatures.dog, (0.26, 0.33), 'standing on', 0.1, faces=True),
+  'duck': Kind(creatures.duck, (0.2, 0.27), 'standing on', 0.45, faces=True),
   'person': Kind(creatures.person, (0.34, 0.46), 'standing on', 0.3),
   'snowman': Kind(creatures.snowman, (0.4, 0.52), 'standing on', 0.15),
-  'bird': Kind(creatures.bird, (0.17, 0.23), 'in', 0.4, sits=False, tilt=0.15),
+  'bird': Kind(creatures.bird, (0.17, 0.23), 'in', 0.4, sits=False, tilt=0.15, faces=True),
   'kite': Kind(figures.kite, (0.3, 0.42), 'in', 0.15, sits=False, tilt=0.3),
   'balloon': Kind(figures.balloon, (0.32, 0.46), 'in', 0.25, sits=False),
-  'fish': Kind(creatures.fish, (0.19, 0.26), 'in', 0.45, swims=True, tilt=0.2),
+  'fish': Kind(creatures.fish, (0.19, 0.26), 'in', 0.45, swims=True, tilt=0.2, faces=True),
 }
 
 HABITATS: dict[str, dict[str, float]] = {

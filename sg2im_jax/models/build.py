@@ -77,6 +77,7 @@ def _build_token_generator(
     prior=TokenPrior(
       num_objects=vocabulary.num_objects,
       num_predicates=vocabulary.num_predicates,
+      num_attributes=vocabulary.num_attributes,
       latent_dim=tokens.latent_dim,
       features=tokens.prior.features,
       num_blocks=tokens.prior.num_blocks,
@@ -85,6 +86,7 @@ def _build_token_generator(
     painter=Painter(
       num_objects=vocabulary.num_objects,
       num_predicates=vocabulary.num_predicates,
+      num_attributes=vocabulary.num_attributes,
       image_size=settings.data.image_size,
       sprite_dims=tokens.sprite_dims,
       num_colours=tokens.num_colours,
@@ -106,6 +108,7 @@ def _build_token_generator(
     layout_noise_dim=model.layout_noise_dim,
     latent_dim=tokens.latent_dim,
     guidance=tokens.prior.guidance,
+    attribute_guidance=tokens.prior.attribute_guidance,
     sampling_steps=tokens.prior.sampling_steps,
   )
 

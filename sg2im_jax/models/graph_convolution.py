@@ -58,10 +58,21 @@ class Incidence(flax.struct.PyTreeNode, kw_only=True):
     pooled = jnp.einsum('bto,btd->bod', self.subject.astype(dtype), subject_vectors) + jnp.einsum(
       'bto,btd->bod', self.object.astype(dtype), object_vectors
     )
-    if pooling == 'sum':
-      return pooled
-    count = self.subject.sum(1) + self.object.sum(1)
-    return pooled / jnp.maximum(count, 1)[..., None].astype(dtype)
+    return pooled if pooling == 'sum' else pooled / self._degree().astype(dtype)
+
+  def mean_by_role(self, vectors: Float[jax.Array, 'B T D']) -> Float[jax.Array, 'B O E']:
+    """The sums of each object's vectors over the triples that it is the subject of, and over those
+    that it is the object of, both divided by the number of all; E is 2 D."""
+    dtype = vectors.dtype
+    sums = [
+      jnp.einsum('bto,btd->bod', which.astype(dtype), vectors)
+      for which in (self.subject, self.object)
+    ]
+    return jnp.concatenate(sums, -1) / self._degree().astype(dtype)
+
+  def _degree(self) -> Float[jax.Array, 'B O 1']:
+    """In how many triples an object is, and 1 for one that is in none."""
+    return jnp.maximum(self.subject.sum(1) + self.object.sum(1), 1)[..., None]
 
 
 class GraphConvolution(nn.Module, kw_only=True):

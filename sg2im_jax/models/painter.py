@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from sg2im_jax.models import layers
+from sg2im_jax.models.attributes import AttributeEmbedding
 from sg2im_jax.models.graph_convolution import Incidence, graph_vectors
 from sg2im_jax.models.normalization import at_least_float32, normalization
 from sg2im_jax.models.object_tokens import boxes_to_tokens
@@ -139,6 +140,7 @@ class Painter(nn.Module, kw_only=True):
   Attributes:
     num_objects: V.
     num_predicates: P.
+    num_attributes: of the vocabulary.
     image_size: H, W; even.
     sprite_dims, num_colours, texture_dim: see `SpriteDecoder`.
     vector_dim: D, of the object vectors.
@@ -148,6 +150,7 @@ class Painter(nn.Module, kw_only=True):
 
   num_objects: int
   num_predicates: int
+  num_attributes: int
   image_size: tuple[int, int]
   sprite_dims: Sequence[int]
   num_colours: int
@@ -235,8 +238,8 @@ class Painter(nn.Module, kw_only=True):
   def _object_vectors(
     self, batch: SceneBatch, boxes: Float[Array, 'B O 4'], latents: Float[jax.Array, 'B O L']
   ) -> Float[jax.Array, 'B O {self.vector_dim}']:
-    """One vector an object: of its class, what the graph says of it, its latent and its box, and
-    the latent of `__image__`."""
+    """One vector an object: of its class and attributes, what the graph says of it, its latent and
+    its box, and the latent of `__image__`."""
     incidence = Incidence.from_triples(
       batch.triples, batch.triple_mask, object_slots=batch.object_mask.shape[1]
     )
@@ -253,6 +256,12 @@ class Painter(nn.Module, kw_only=True):
       norm=lambda: None,
       dtype=self.dtype,
     )
+    if batch.attributes is not None:
+      embeddings += AttributeEmbedding(
+        num_attributes=self.num_attributes,
+        features=self.embedding_dim,
+        name='attribute_embedding',
+      )(batch.attributes).astype(self.dtype)
     of_image = jnp.broadcast_to(latents[:, :1], latents.shape)
     places = boxes_to_tokens(boxes).astype(self.dtype)
     x = jnp.concatenate([embeddings, in_graph, latents, of_image, places], -1)

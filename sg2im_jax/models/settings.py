@@ -64,6 +64,7 @@ class PriorSettings(Section):
   pinned_scenes: Share
   ema_decay: Share
   guidance: NonNegativeFloat
+  attribute_guidance: NonNegativeFloat
   sampling_steps: PositiveInt
 
 
@@ -81,6 +82,7 @@ class TokenSettings(Section):
   discriminator_learning_rate: Annotated[float, pydantic.Field(ge=0)]
   painted_from_own_masks: Share
   box_jitter: NonNegativeFloat
+  dropped_attributes: Share
   ema_decay: Share
   prior: PriorSettings
 

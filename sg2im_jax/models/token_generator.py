@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
+from sg2im_jax.models.attributes import has_attributes
 from sg2im_jax.models.crop_encoder import CropEncoder, LatentDistribution
 from sg2im_jax.models.generator import GeneratorOutputs
 from sg2im_jax.models.object_tokens import (
   BOX_DIM,
+  CENTRE_DIM,
   boxes_to_tokens,
   tokens_to_boxes,
   with_image_box,
@@ -79,7 +81,11 @@ class TokenGenerator(nn.Module, kw_only=True):
     image_size: H, W.
     layout_noise_dim: Z.
     latent_dim: L.
-    guidance: weight of the graph's relations in sampling (see `token_prior.guided`).
+    guidance: weight of the graph's relations in sampling (see `token_prior.guided`). It is that of
+      centres: relations are mostly of these, and sides and appearances that are guided by them
+      leave the data.
+    attribute_guidance: weight of attributes, likewise; of the appearances and sides of objects that
+      have some, and of all appearances where the image has some.
     sampling_steps: of the prior's differential equation.
   """
 
@@ -90,6 +96,7 @@ class TokenGenerator(nn.Module, kw_only=True):
   layout_noise_dim: int
   latent_dim: int
   guidance: float
+  attribute_guidance: float
   sampling_steps: int
 
   def setup(self):
@@ -161,7 +168,7 @@ class TokenGenerator(nn.Module, kw_only=True):
       [boxes_to_tokens(with_image_box(some_boxes)), self.latent_moments(some_latents)], -1
     )
     tokens = integrate(
-      guided(self._velocity(batch), self._velocity(without_relations(batch)), self.guidance),
+      self._guided_velocity(batch),
       noise,
       known,
       given,
@@ -216,12 +223,25 @@ class TokenGenerator(nn.Module, kw_only=True):
     self.paint(batch, batch.boxes, latents, noise.pixels, use_masks=False, train=True)
     self.velocity(batch, noise.tokens, jnp.zeros((*batch.object_mask.shape, 2)))
 
+  def _guided_velocity(self, batch: SceneBatch) -> Velocity:
+    graphs = self._velocity(batch)
+    if self.guidance == 1 and (batch.attributes is None or self.attribute_guidance == 1):
+      return graphs
+    own = has_attributes(batch)[..., None]
+    of_scene = own | own[:, :1]
+    weights = jnp.ones((*batch.object_mask.shape, BOX_DIM + self.latent_dim))
+    weights = weights.at[..., :CENTRE_DIM].set(self.guidance)
+    of_sides = jnp.where(own, self.attribute_guidance, 1.0)
+    of_latents = jnp.where(of_scene, self.attribute_guidance, 1.0)
+    weights = weights.at[..., CENTRE_DIM:BOX_DIM].set(of_sides).at[..., BOX_DIM:].set(of_latents)
+    return guided(graphs, self._velocity(objects_alone(batch)), weights)
+
   def _velocity(self, batch: SceneBatch) -> Velocity:
     prior, variables = self.prior.unbind()  # a bound module cannot be called in a loop of JAX
     return lambda tokens, times: jnp.asarray(prior.apply(variables, batch, tokens, times))
 
 
-def without_relations(batch: SceneBatch) -> SceneBatch:
-  """The graphs with nothing but their objects."""
+def objects_alone(batch: SceneBatch) -> SceneBatch:
+  """The graphs without relations and attributes."""
   kept = jnp.asarray(batch.triples[..., 1]) == _IN_IMAGE
-  return batch.replace(triple_mask=jnp.asarray(batch.triple_mask) & kept)
+  return batch.replace(triple_mask=jnp.asarray(batch.triple_mask) & kept, attributes=None)

@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
+from sg2im_jax.models.attributes import AttributeEmbedding
 from sg2im_jax.models.graph_convolution import Incidence
-from sg2im_jax.models.object_tokens import BOX_DIM, CENTRE_DIM
+from sg2im_jax.models.object_tokens import BOX_DIM
 from sg2im_jax.scene_batch import Array, SceneBatch
 
 Velocity = Callable[[jax.Array, jax.Array], jax.Array]  # of tokens [B, O, K] at times [B, O, 2]
@@ -39,6 +40,7 @@ class TokenPrior(nn.Module, kw_only=True):
   Attributes:
     num_objects: V.
     num_predicates: P.
+    num_attributes: of the vocabulary.
     latent_dim: L; a token has K = 4 + L numbers.
     features: width of the blocks.
     num_blocks: of them.
@@ -47,6 +49,7 @@ class TokenPrior(nn.Module, kw_only=True):
 
   num_objects: int
   num_predicates: int
+  num_attributes: int
   latent_dim: int
   features: int
   num_blocks: int
@@ -78,6 +81,10 @@ class TokenPrior(nn.Module, kw_only=True):
       return nn.LayerNorm(dtype=dtype, name=name)(x)
 
     classes = nn.Embed(self.num_objects, width // 2, name='object_embedding')(batch.object_class)
+    if batch.attributes is not None:
+      classes += AttributeEmbedding(
+        num_attributes=self.num_attributes, features=width // 2, name='attribute_embedding'
+      )(batch.attributes)
     predicates = nn.Embed(self.num_predicates, width // 2, name='predicate_embedding')(
       batch.triples[..., 1]
     )
@@ -92,11 +99,13 @@ class TokenPrior(nn.Module, kw_only=True):
     h = h + dense(nn.gelu(dense(h, width, 'input_mlp_0')), width, 'input_mlp_1')
     attended = batch.object_mask[:, None, None, :] & batch.object_mask[:, None, :, None]
     for i in range(self.num_blocks):
-      subjects, objects = incidence.gather(norm(h, f'message_norm_{i}'))
-      message = dense(jnp.concatenate([subjects, pairs, objects], -1), width, f'message_0_{i}')
-      message = dense(nn.gelu(message), 2 * width, f'message_1_{i}')
-      pooled = incidence.pool(*jnp.split(message, 2, -1), 'avg')
-      h = h + dense(nn.gelu(pooled), width, f'pooled_{i}')
+      # What is linear in an object is computed once an object, not once a triple.
+      of_objects = dense(norm(h, f'message_norm_{i}'), 2 * width, f'message_objects_{i}')
+      subjects, objects = incidence.gather(of_objects)
+      message = subjects[..., :width] + objects[..., width:]
+      message = nn.gelu(message + dense(pairs, width, f'message_pairs_{i}'))
+      received = dense(incidence.mean_by_role(message), width, f'received_0_{i}')
+      h = h + dense(nn.gelu(received), width, f'received_1_{i}')
       x = norm(h, f'attention_norm_{i}')
       h = h + nn.MultiHeadDotProductAttention(HEADS, dtype=dtype, name=f'attention_{i}')(
         x, x, mask=attended
@@ -115,19 +124,20 @@ def expand_times(times: Float[Array, 'B O 2'], latent_dim: int) -> Float[jax.Arr
   return jnp.concatenate([jnp.repeat(times[..., :1], BOX_DIM, -1), of_latents], -1)
 
 
-def guided(conditional: Velocity, unconditional: Velocity, weight: float) -> Velocity:
-  """Classifier-free guidance of the centres of boxes (Ho and Salimans, 2022): u + weight (v - u).
+def guided(
+  conditional: Velocity, unconditional: Velocity, weights: Float[Array, 'B O K']
+) -> Velocity:
+  """Classifier-free guidance (Ho and Salimans, 2022): u + weight (v - u); v itself at weight 1.
 
-  At weight 1 it is v. All other numbers have velocity v at any weight: relations are mostly of
-  centres, and sides and appearances that are guided leave the data.
+  Args:
+    conditional: v, of the graphs.
+    unconditional: u, of the same objects without what guides.
+    weights: of each number of a token.
   """
-  if weight == 1:
-    return conditional
 
   def velocity(tokens: jax.Array, times: jax.Array) -> jax.Array:
     found, base = conditional(tokens, times), unconditional(tokens, times)
-    centres = base[..., :CENTRE_DIM] + weight * (found - base)[..., :CENTRE_DIM]
-    return jnp.concatenate([centres, found[..., CENTRE_DIM:]], -1)
+    return jnp.where(weights == 1, found, base + weights * (found - base))
 
   return velocity
 

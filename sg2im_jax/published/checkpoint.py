@@ -156,7 +156,7 @@ def read(path: str | os.PathLike, align_corners: bool = True) -> PublishedCheckp
       f'{where}has no vocabulary; expected the names of objects and predicates in '
       'model_kwargs["vocab"]'
     )
-  vocabulary = Vocabulary.from_dict(names)
+  vocabulary = Vocabulary.from_dict(names).without_attributes()  # the networks know none
   config = _base_config(section('args'), vocabulary, where)
   _set_generator(config, kwargs['generator'], where, notes)
   config['model']['align_corners'] = align_corners

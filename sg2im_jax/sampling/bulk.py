@@ -54,10 +54,8 @@ def sample_to_directory(
     UserError: a graph does not fit the model, something cannot be written, or a batch does not fit
       the memory of the devices.
   """
+  graphs = model.understood(graphs)
   check_graphs(graphs, model.vocabulary, source)
-  if model.settings.data.relations == 'none' and any(graph.relationships for graph in graphs):
-    reporting.info('this model was trained without relationships: those of the graphs are left out')
-    graphs = [SceneGraph(graph.objects, ()) for graph in graphs]
   if model.settings.losses.bbox_weight == 0 and model.settings.tokens is None:
     reporting.info('this model was trained without a box loss: its predicted boxes mean nothing')
   are_few = len(graphs) <= MOST_GRAPHS_WITH_DRAWINGS

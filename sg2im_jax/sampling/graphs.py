@@ -81,10 +81,16 @@ def bucket_size(count: int) -> int:
   return size
 
 
-def bucket(graph: SceneGraph) -> tuple[int, int]:
-  """The object slots O and the triple slots T of a graph."""
+def bucket(graph: SceneGraph) -> tuple[int, int, int]:
+  """The object slots O, the triple slots T and the attribute slots A of a graph; A is 0 where it
+  has no attributes."""
   num_objects = len(graph.objects)
-  return bucket_size(num_objects + 1), bucket_size(num_objects + len(graph.relationships))
+  num_attributes = max(map(len, (graph.scene, *graph.attributes)))
+  return (
+    bucket_size(num_objects + 1),
+    bucket_size(num_objects + len(graph.relationships)),
+    bucket_size(num_attributes) if num_attributes else 0,
+  )
 
 
 def encode_graph(
@@ -105,7 +111,10 @@ def encode_graph(
     UserError: a name is not in the vocabulary (tells which, where, and the nearest known names), or
       pins have another shape.
   """
-  batch = SceneBatch(**pad_scene_graph(graph, vocabulary, *bucket(graph), where))
+  *slots, max_attributes = bucket(graph)
+  batch = SceneBatch(
+    **pad_scene_graph(graph, vocabulary, *slots, where, max_attributes=max_attributes)
+  )
   pins = pins or Pins()
   num_slots, count = len(batch.object_class), len(graph.objects)
   given = {}

@@ -1,5 +1,6 @@
 """A trained model as Python has it: loaded from a work directory, samples pictures of graphs."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -18,6 +19,7 @@ from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax import models
 from sg2im_jax.models import pixels
+from sg2im_jax.runtime import reporting
 from sg2im_jax.sampling.graphs import GraphSamples, Pins, check_graphs, sample_graphs
 from sg2im_jax.sampling.sampler import Sampler
 from sg2im_jax.scene_batch import SceneBatch
@@ -100,6 +102,18 @@ class TrainedModel:
     }
     return [sentence for sentence, is_so in lacking.items() if is_so]
 
+  def understood(self, graphs: Sequence[SceneGraph]) -> list[SceneGraph]:
+    """The graphs without relationships or attributes if the model was trained without any, which is
+    reported."""
+    found = list(graphs)
+    if self.settings.data.relations == 'none' and any(graph.relationships for graph in found):
+      reporting.info('this model was trained without relationships: those of graphs are left out')
+      found = [dataclasses.replace(graph, relationships=()) for graph in found]
+    if not self.vocabulary.attribute_names and any(graph.has_attributes for graph in found):
+      reporting.info('this model was trained without attributes: those of graphs are left out')
+      found = [graph.without_attributes() for graph in found]
+    return found
+
   @overload
   def sample(
     self,
@@ -160,6 +174,7 @@ class TrainedModel:
     """
     single = isinstance(graphs, SceneGraph | Mapping)
     parsed, source = _parse(graphs)
+    parsed = self.understood(parsed)
     check_graphs(parsed, self.vocabulary, source)
     if latents is not None:
       self._latent_dim()
@@ -190,15 +205,13 @@ class TrainedModel:
     """Samples any number of graphs, with few of them in memory; see `graphs.sample_graphs`.
 
     Args:
-      graphs: by index, which decides on their noise; their names are known.
+      graphs: by index, which decides on their noise; `understood`, and their names are known.
       samples: S, pictures of each graph.
       seed: the same seed gives the same pixels.
       stretch: see `pixels.denormalize`; None for what the settings say.
       batch_size: pictures computed at a time; None for 64 a device.
       pins: what is given, by index.
     """
-    if self.settings.data.relations == 'none':
-      graphs = {index: SceneGraph(graph.objects, ()) for index, graph in graphs.items()}
     return sample_graphs(
       self.sampler,
       graphs,
@@ -277,12 +290,7 @@ def _parse(graphs: Any) -> tuple[list[SceneGraph], str]:
   if isinstance(graphs, str):
     return scene_graph.parse_scene_graphs(graphs, 'graphs'), 'graphs'
   several = [graphs] if isinstance(graphs, SceneGraph | Mapping) else list(graphs)
-  written = [
-    {'objects': graph.objects, 'relationships': graph.relationships}
-    if isinstance(graph, SceneGraph)
-    else graph
-    for graph in several
-  ]
+  written = [graph.to_dict() if isinstance(graph, SceneGraph) else graph for graph in several]
   try:
     text = json.dumps(written)
   except (TypeError, ValueError) as error:

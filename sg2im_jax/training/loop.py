@@ -101,11 +101,14 @@ def _resolve(settings: Settings, workdir: str | os.PathLike, mesh: Mesh) -> Run 
     vocabulary = work_directory.load_vocabulary(workdir)
   else:
     vocabulary = input_pipeline.stored_vocabulary(builder)
+    if settings.tokens is None or not settings.data.max_attributes:
+      vocabulary = vocabulary.without_attributes()
   input_pipeline.check(builder, settings.data, vocabulary)
   reporting.info(
     f'{settings.data.name}: {input_pipeline.num_examples(builder, "train")} scenes to train on, '
-    f'{input_pipeline.num_examples(builder, "val")} to validate; {vocabulary.num_objects} object '
-    f'and {vocabulary.num_predicates} predicate names'
+    f'{input_pipeline.num_examples(builder, "val")} to validate; names of '
+    f'{vocabulary.num_objects} objects, {vocabulary.num_predicates} predicates, '
+    f'{vocabulary.num_attributes} attributes'
   )
   training = build_training(settings, vocabulary)
   validation = Validation(training, vocabulary, builder, mesh)

@@ -24,8 +24,9 @@ from jaxtyping import Bool, Float
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax import losses, models, token_losses
 from sg2im_jax.models import SceneJudgement, TokenNoise, pixels
+from sg2im_jax.models.attributes import some_attributes
 from sg2im_jax.models.object_tokens import boxes_to_tokens, with_image_box
-from sg2im_jax.models.token_generator import without_relations
+from sg2im_jax.models.token_generator import objects_alone
 from sg2im_jax.models.token_prior import expand_times
 from sg2im_jax.scene_batch import Array, SceneBatch
 from sg2im_jax.settings import Settings
@@ -96,7 +97,7 @@ class PriorExamples:
   """What the prior learns in a step: `R` times as many rows as the batch has.
 
   Attributes:
-    batch: the graphs; of some, the relations are dropped.
+    batch: the graphs; of some, relations and attributes are dropped.
     tokens: x_t.
     times: t; 1 where something is given.
     target: the velocity, x1 - x0.
@@ -116,11 +117,13 @@ class TokenTraining:
 
   Attributes:
     settings: of the run.
+    has_attributes: whether the vocabulary has any.
     networks: generator and discriminator.
     painter_optimizer, prior_optimizer, discriminator_optimizer: Adam.
   """
 
   settings: Settings
+  has_attributes: bool
   networks: models.TokenNetworks
   painter_optimizer: optax.GradientTransformation
   prior_optimizer: optax.GradientTransformation
@@ -135,6 +138,7 @@ class TokenTraining:
     of_prior = optimizer.replace(learning_rate=tokens.prior.learning_rate, b1=0.9, b2=0.999)
     return cls(
       settings=settings,
+      has_attributes=vocabulary.num_attributes > 0,
       networks=models.build_token_networks(settings, vocabulary),
       painter_optimizer=adam(optimizer, num_steps),
       prior_optimizer=adam(of_prior, num_steps),
@@ -154,6 +158,7 @@ class TokenTraining:
       boxes=jnp.zeros((2, 1, 4)),
       masks=jnp.ones((2, 1, num_texels, num_texels), jnp.uint8),
       image=jnp.zeros((2, height, width, 3)),
+      attributes=jnp.zeros((2, 1, 1), jnp.int32) if self.has_attributes else None,
     )
     key = jax.random.key(self.settings.seed)
     of_generator, of_discriminator = jax.random.split(key)
@@ -228,10 +233,13 @@ class TokenTraining:
     target = pixels.normalize(batch.image)
     keys = jax.random.split(key, 3)
     weights = self.settings.losses
+    tokens = self.settings.tokens
+    assert tokens is not None
+    attributed = some_attributes(batch, keys[2], tokens.dropped_attributes)
 
     def paint(params):
       painted, statistics, latents = self._paint(
-        params, state.painter.batch_stats, batch, target, keys[0], train=not batch_norm_frozen
+        params, state.painter.batch_stats, attributed, target, keys[0], train=not batch_norm_frozen
       )
       values = losses.evaluate_terms(PAINTER_TERMS, painted)
       return (values['total'], painted.painting.image), (values, statistics, latents)
@@ -310,9 +318,10 @@ class TokenTraining:
 
     Returns:
       {name: (sum, count)} of the validated loss terms, of images that are painted from ground-truth
-      boxes and masks and encoded latents; the boxes of a sample, float32[B, O, 4].
+      boxes and masks and encoded latents; the boxes of a sample, float32[B, O, 4]. No attributes
+      are asked for, as in evaluation.
     """
-    batch = batch.zero_padding()
+    batch = batch.zero_padding().replace(attributes=None)
     assert batch.image is not None
     target = pixels.normalize(batch.image)
     painted, _, _ = self._paint(
@@ -439,6 +448,7 @@ class TokenTraining:
       object_mask=repeated(batch.object_mask),
       triples=repeated(batch.triples),
       triple_mask=repeated(batch.triple_mask),
+      attributes=None if batch.attributes is None else repeated(batch.attributes),
     )
     latents = jax.lax.stop_gradient(jax.tree.map(repeated, latents))
     sampled = self._scaled(statistics, latents.sample(keys[0]), graphs.object_mask)
@@ -459,8 +469,11 @@ class TokenTraining:
     at = expand_times(times, tokens.latent_dim)
 
     dropped = jax.random.bernoulli(keys[5], prior.dropped_relations, (rows, 1))
-    bare = without_relations(graphs)
+    bare = objects_alone(graphs)
+    graphs = some_attributes(graphs, keys_of_noise[2], tokens.dropped_attributes)
     graphs = graphs.replace(triple_mask=jnp.where(dropped, bare.triple_mask, graphs.triple_mask))
+    if graphs.attributes is not None:
+      graphs = graphs.replace(attributes=jnp.where(dropped[..., None], 0, graphs.attributes))
     real = jnp.asarray(graphs.object_mask)[..., None] & ~given
     of_parts = real * jnp.array([prior.box_weight, prior.latent_weight])
     return PriorExamples(

@@ -9,7 +9,7 @@ import pytest
 
 from sg2im_jax import models
 from sg2im_jax.models import pixels
-from sg2im_jax.models.token_generator import LatentMoments, without_relations
+from sg2im_jax.models.token_generator import LatentMoments, objects_alone
 from tests.small_scenes import (
   VOCABULARY,
   largest_difference,
@@ -192,9 +192,31 @@ def test_moments_of_latents():
   np.testing.assert_allclose(back[:, :4], latents[:, :4], atol=1e-4)
 
 
-def test_without_relations_only_being_in_the_image_is_left():
+def test_an_attribute_reaches_prior_and_painter(generate):
   batch = scenes()
-  bare = without_relations(batch)
+  plain, others = batch.replace(attributes=None), np.array(batch.attributes)
+  others[0, 1] = 1 + (others[0, 1] + 1) % 3  # of one object
+  base, changed = generate(batch), generate(batch.replace(attributes=others))
+  assert np.abs(changed.latents[0, 1] - base.latents[0, 1]).max() > 1e-3
+  assert np.abs(changed.boxes[0, 1] - base.boxes[0, 1]).max() > 1e-4
+  np.testing.assert_array_equal(changed.image[1:], base.image[1:])
+  pinned = {'use_boxes': True, 'use_latents': True}
+  latents = 0.5 * np.ones((*batch.object_mask.shape, LATENT_DIM), np.float32)
+  painted = [
+    generate(one.replace(latents=latents), **pinned).image
+    for one in (batch, batch.replace(attributes=others))
+  ]
+  assert np.abs(painted[0][0] - painted[1][0]).max() > 1e-4
+  np.testing.assert_array_equal(painted[0][1:], painted[1][1:])
+  # Empty slots are as no slots at all.
+  empty = generate(batch.replace(attributes=np.zeros_like(batch.attributes)))
+  assert largest_difference(empty, generate(plain)) < 1e-5
+
+
+def test_objects_alone_are_in_the_image_and_no_more():
+  batch = scenes()
+  bare = objects_alone(batch)
+  assert bare.attributes is None
   kept = np.asarray(bare.triple_mask)
   assert (batch.triples[kept][:, 1] == 0).all()
   assert kept.sum() == (batch.triple_mask & (batch.triples[..., 1] == 0)).sum()

@@ -20,6 +20,7 @@ def prior():
   network = TokenPrior(
     num_objects=VOCABULARY.num_objects,
     num_predicates=VOCABULARY.num_predicates,
+    num_attributes=VOCABULARY.num_attributes,
     latent_dim=LATENT_DIM,
     features=16,
     num_blocks=2,
@@ -89,15 +90,15 @@ def test_what_is_given_stays_and_has_time_one():
   assert {float(times[2, 0, 0]) for times in seen} == {0.0, 0.5}
 
 
-def test_guidance_is_of_centres():
+def test_guidance_goes_beyond_what_the_graph_changes():
   def one(tokens, times):
     return 2 * tokens
 
   def other(tokens, times):
     return tokens
 
-  assert guided(one, other, 1.0) is one
-  found = guided(one, other, 2.5)(normal(1), jnp.zeros((4, 6, 2)))
+  weights = jnp.ones(SHAPE).at[..., :2].set(2.5)
+  found = guided(one, other, weights)(normal(1), jnp.zeros((4, 6, 2)))
   np.testing.assert_allclose(found[..., :2], 3.5 * normal(1)[..., :2], rtol=1e-6)
   np.testing.assert_array_equal(found[..., 2:], 2 * normal(1)[..., 2:])
 

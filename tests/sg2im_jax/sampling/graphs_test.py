@@ -193,8 +193,8 @@ def test_bucket_sizes(count, size):
 
 
 def test_the_bucket_counts_the_image_object_and_its_triples():
-  assert bucket(SKY) == bucket(SHEEP) == (8, 8)
-  assert bucket(FLOCK) == (16, 32)
+  assert bucket(SKY) == bucket(SHEEP) == (8, 8, 0)
+  assert bucket(FLOCK) == (16, 32, 0)
   assert encode_graph(FLOCK, VOCABULARY, 'test')[0].triples.shape == (32, 3)
 
 

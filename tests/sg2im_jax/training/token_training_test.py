@@ -9,6 +9,7 @@ import pytest
 
 from sg2im_jax import losses
 from sg2im_jax.models import pixels
+from sg2im_jax.models.attributes import some_attributes
 from sg2im_jax.token_losses import ADVERSARIAL_TERMS, DISCRIMINATOR_TERMS, PAINTER_TERMS, Judgements
 from sg2im_jax.training.token_training import TokenTraining, TokenTrainState
 from tests.small_scenes import (
@@ -94,9 +95,12 @@ def test_the_gradients_of_one_pass_are_those_of_two(training, state, step):
   def judged(real, fake):
     return Judgements(settings=training.settings.losses, batch=batch, real=real, fake=fake)
 
+  dropped = training.settings.tokens.dropped_attributes
+  attributed = some_attributes(batch, keys[2], dropped)
+
   def painter_loss(params):
     painted, _, _ = training._paint(
-      params, state.painter.batch_stats, batch, target, keys[0], train=True
+      params, state.painter.batch_stats, attributed, target, keys[0], train=True
     )
     real, fake = judge(state.discriminator.params, painted.painting.image)
     return (
