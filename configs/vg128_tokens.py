@@ -11,4 +11,6 @@ from data_pipelines.configs import coco64_tokens, vg128
 
 
 def get_config() -> ConfigDict:
-  return coco64_tokens.with_tokens(vg128.get_config())
+  config = coco64_tokens.with_tokens(vg128.get_config())
+  config.data.max_attributes = 4
+  return config

@@ -8,7 +8,8 @@
   samples.pictures  # uint8[4, 64, 64, 3]
 
   load        a trained model, a `TrainedModel`, from a work directory
-  SceneGraph  objects and the relations between them, by name
+  SceneGraph  objects, the relations between them and their attributes, by name
+  parse_text  the scene graph of an English text
   train       trains a model into a work directory
   evaluate    scores a work directory
   convert     makes a work directory of a checkpoint of the published PyTorch code
@@ -24,6 +25,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+  from data_pipelines.language.parser import parse_text as parse_text
   from data_pipelines.scene_graphs.errors import UserError as UserError
   from data_pipelines.scene_graphs.graph import SceneGraph as SceneGraph
   from sg2im_jax.evaluation.evaluation import evaluate as evaluate
@@ -39,6 +41,7 @@ _MODULES = {
   'convert': 'sg2im_jax.published.conversion',
   'evaluate': 'sg2im_jax.evaluation.evaluation',
   'load': 'sg2im_jax.sampling.trained_model',
+  'parse_text': 'data_pipelines.language.parser',
   'train': 'sg2im_jax.training.loop',
 }
 
@@ -49,6 +52,7 @@ __all__ = [
   'convert',
   'evaluate',
   'load',
+  'parse_text',
   'train',
 ]
 

@@ -2,14 +2,19 @@
 
   python -m sg2im_jax.sample --workdir=runs/storybook --scene_graphs=examples/sheep.json \\
       --output_dir=pictures
+  python -m sg2im_jax.sample --workdir=runs/storybook --output_dir=pictures \\
+      --text='two white sheep on grass, a boat in the sea behind them, sky above'
 
 A scene graph names objects and says how they stand to each other, by their places in the list of
-objects:
+objects, and may say what they are like:
 
   {"objects": ["sky", "grass", "sheep"],
-   "relationships": [[0, "above", 1], [2, "standing on", 1]]}
+   "relationships": [[0, "above", 1], [2, "standing on", 1]],
+   "attributes": [[], [], ["white"]],
+   "scene": ["evening"]}
 
-The file holds one graph or a list of graphs. Nothing but the work directory of a training run is
+The file holds one graph or a list of graphs. A text is read as one graph, which is printed; what is
+not understood of it is told and left out. Nothing but the work directory of a training run is
 needed: it holds the model and the names that the model knows. The same seed gives the same pixels.
 What is written:
 
@@ -31,10 +36,13 @@ several processes, each of which takes every N-th graph and writes to the same d
 one makes the overviews when all are done.
 """
 
+import json
 from typing import Literal
 
 from pydantic import Field
 
+from data_pipelines.language.parser import parse_text
+from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.scene_graphs.graph import load_scene_graphs
 from data_pipelines.settings.section import PositiveInt, Seed
 from sg2im_jax.runtime import command_line, hosts, reporting
@@ -44,7 +52,14 @@ class SampleOptions(hosts.HostOptions):
   """The flags of the command."""
 
   workdir: str = Field(description='Work directory of a training run.')
-  scene_graphs: str = Field(description='JSON file with one scene graph or a list of them.')
+  scene_graphs: str | None = Field(
+    None, description='JSON file with one scene graph or a list of them.'
+  )
+  text: str | None = Field(
+    None,
+    description='A scene in English, such as "a red boat in the sea, sky above"; in place of '
+    '--scene_graphs.',
+  )
   output_dir: str = Field(description='Folder for the pictures; made if it is missing.')
   samples_per_graph: PositiveInt = Field(4, description='Pictures of each graph.')
   seed: Seed = Field(0, description='The same seed gives the same pixels.')
@@ -70,13 +85,25 @@ def sample(options: SampleOptions):
   from sg2im_jax.sampling.bulk import sample_to_directory  # its imports take most of a second
   from sg2im_jax.sampling.trained_model import TrainedModel
 
-  graphs = load_scene_graphs(options.scene_graphs)
-  model = TrainedModel.load(options.workdir)
+  if (options.scene_graphs is None) == (options.text is None):
+    given = 'are both given' if options.text is not None else 'are both missing'
+    raise SettingsError(Fault('scene_graphs', f'and --text {given}; expected one of them'))
+  if options.scene_graphs is not None:
+    graphs, source = load_scene_graphs(options.scene_graphs), options.scene_graphs
+    model = TrainedModel.load(options.workdir)
+  else:
+    assert options.text is not None
+    model = TrainedModel.load(options.workdir)
+    parsed = parse_text(options.text, model.vocabulary)
+    graphs, source = [parsed.graph], '--text'
+    reporting.info(f'read as {json.dumps(parsed.graph.to_dict())}')
+    for part in parsed.not_understood:
+      reporting.info(str(part))
   written = sample_to_directory(
     model,
     graphs,
     options.output_dir,
-    source=options.scene_graphs,
+    source=source,
     samples=options.samples_per_graph,
     seed=options.seed,
     stretch=options.stretch,

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -52,6 +53,55 @@ def store_relations(builder, monkeypatch, stored):
     'deserialize_example',
     lambda record: deserialize(record) | {'relations': tf.constant(stored)},
   )
+
+
+def store_attributes(builder, monkeypatch, stored, names):
+  """Gives every record these attributes."""
+  deserialize = builder.info.features.deserialize_example
+  monkeypatch.setitem(builder.info.metadata, 'attribute_names', names)
+  monkeypatch.setattr(
+    builder.info.features,
+    'deserialize_example',
+    lambda record: deserialize(record) | {'attributes': tf.constant(stored)},
+  )
+
+
+def test_attributes_have_slots(builder, settings, monkeypatch):
+  names = ['left-facing', 'red', 'right-facing']
+  store_attributes(builder, monkeypatch, [[1, 2], [-1, 1], [1, 0], [1, 1], [0, 0]], names)
+  settings = settings.replace(max_attributes=2)
+  for batch in training_batches(builder, settings, 2):
+    assert batch['attributes'].dtype == np.int32 and batch['attributes'].shape == (5, 6, 2)
+    # Of the image, of the first and of the second object, whose third attribute has no slot.
+    expected = [[2, 0], [1, 0], [3, 1], [0, 0], [0, 0], [0, 0]]
+    np.testing.assert_array_equal(batch['attributes'], [expected] * 5)
+  # A mirrored object faces the other way.
+  seen = rows(training_batches(builder, settings.replace(flip=True), 4), 'attributes')
+  assert {tuple(map(tuple, slots[1:3])) for slots in seen} == {
+    ((1, 0), (3, 1)),
+    ((3, 0), (1, 3)),
+  }
+  # Ids are the model's; one without attributes gets none.
+  stored = input_pipeline.stored_vocabulary(builder)
+  other = dataclasses.replace(stored, attribute_names=('red', 'right-facing', 'left-facing'))
+  (batch,) = training_batches(builder, settings, 1, other)
+  np.testing.assert_array_equal(batch['attributes'][0, :3], [[1, 0], [3, 0], [2, 3]])
+  (batch,) = training_batches(builder, settings, 1, stored.without_attributes())
+  assert 'attributes' not in batch
+
+
+def test_attributes_stay_with_subsampled_objects(builder, settings, monkeypatch):
+  stored = [[-1, 0], *([index, index + 1] for index in range(3))]
+  store_attributes(builder, monkeypatch, stored, list('abcd'))
+  settings = settings.replace(subsample=True, max_objects=4, max_attributes=1, max_triples=12)
+  plain = settings.replace(subsample=False, max_objects=6)
+  whole = rows(training_batches(builder, plain, 3), 'boxes')
+  for row, batch in enumerate(training_batches(builder, settings, 3)):
+    for index, (boxes, slots) in enumerate(zip(batch['boxes'], batch['attributes'])):
+      assert slots[0] == 1
+      for box, (slot,) in zip(boxes[1:], slots[1:]):
+        if slot:
+          np.testing.assert_array_equal(whole[5 * row + index][slot - 1], box)
 
 
 def test_shapes_and_dtypes(builder, settings):

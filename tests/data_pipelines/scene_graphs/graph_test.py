@@ -1,3 +1,7 @@
+import json
+import pathlib
+
+import jsonschema
 import pytest
 
 from data_pipelines.scene_graphs.errors import UserError
@@ -8,12 +12,27 @@ from data_pipelines.scene_graphs.graph import (
   to_json,
 )
 
+SCHEMA = json.loads(
+  (pathlib.Path(__file__).parents[3] / 'docs/scene_graph.schema.json').read_text()
+)
+RED = SceneGraph(('sky', 'boat'), ((1, 'below', 0),), ((), ('red', 'small')), ('night',))
 SHEEP = SceneGraph(('sky', 'grass', 'sheep'), ((0, 'above', 1), (2, 'standing on', 1)))
 
 
 def test_reads_what_it_writes():
-  graphs = [SHEEP, SceneGraph(('süße "Katze"',), ())]
+  graphs = [SHEEP, SceneGraph(('süße "Katze"',), ()), RED]
   assert parse_scene_graphs(to_json(graphs), 'text') == graphs
+  jsonschema.validate(json.loads(to_json(graphs)), SCHEMA)
+
+
+def test_attributes_are_optional():
+  text = '{"objects": ["sky"], "relationships": [], "attributes": %s, "scene": []}'
+  bare = SceneGraph(('sky',), ())
+  assert parse_scene_graphs(text % '[]', 'text') == [bare]
+  assert parse_scene_graphs(text % '[[]]', 'text') == [bare] and not bare.has_attributes
+  (twice,) = parse_scene_graphs(text % '[["blue", "blue"]]', 'text')
+  assert twice.attributes == (('blue',),) and twice.has_attributes
+  assert twice.without_attributes() == bare
 
 
 def test_reads_a_single_graph(tmp_path):
@@ -40,6 +59,18 @@ def test_reads_a_single_graph(tmp_path):
     ('{"objects": ["sky"], "relationships": {}}', 'here: "relationships" is {}; expected a list'),
     ('{"objects": ["sky"], "relationships": [], "relation": []}', 'here: unknown key "relation"'),
     ('{"objects": [], "relationships": []}', 'here: an empty graph'),
+    (
+      '{"objects": ["sky"], "relationships": [], "attributes": [[], []]}',
+      'here: "attributes" is [[], []]; expected 1 lists of names, one for each object',
+    ),
+    (
+      '{"objects": ["sky"], "relationships": [], "attributes": ["red"]}',
+      'here: the attributes of object 0: found "red"; expected a list of names',
+    ),
+    (
+      '{"objects": ["sky"], "relationships": [], "scene": [3]}',
+      'here: "scene": found 3; expected a name',
+    ),
     ('{"objects": ["sky", 3], "relationships": []}', 'here: object 1 is 3; expected a name'),
     ('{"objects": [" "], "relationships": []}', 'here: object 0 is " "; expected a name'),
     ('{"objects": ["__image__"], "relationships": []}', 'here: object 0 is "__image__"'),

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -56,6 +57,31 @@ def test_published_format_round_trip():
   }
   assert values['pred_name_to_idx']['left of'] == 1
   assert Vocabulary.from_dict(values) == VOCABULARY
+  assert 'attribute_idx_to_name' not in values
+  coloured = dataclasses.replace(VOCABULARY, attribute_names=('red', 'wooden'))
+  values = json.loads(json.dumps(coloured.to_dict()))
+  assert values['attribute_name_to_idx'] == {'red': 0, 'wooden': 1}
+  assert Vocabulary.from_dict(values) == coloured and coloured.num_attributes == 2
+  assert coloured.without_attributes() == VOCABULARY
+
+
+def test_names_the_nearest_attribute():
+  coloured = dataclasses.replace(VOCABULARY, attribute_names=('red', 'wooden'))
+  assert coloured.attribute_id('wooden', 'here') == 1
+  with pytest.raises(UserError, match='^here: unknown attribute name "reddish"; .* are "red", '):
+    coloured.attribute_id('reddish', 'here')
+
+
+def test_ids_of_another_vocabulary():
+  small = Vocabulary(('__image__', 'grass', 'sheep'), ('__in_image__',), ('wooden', 'red'))
+  large = Vocabulary(
+    ('__image__', 'sheep', 'grass'), ('__in_image__', 'on'), ('red', 'blue', 'wooden')
+  )
+  objects, predicates, attributes = small.translation(large)
+  assert (objects.tolist(), predicates.tolist(), attributes.tolist()) == ([0, 2, 1], [0], [2, 0])
+  assert not len(small.translation(large.without_attributes())[2])
+  with pytest.raises(UserError, match='^1 of the attribute names .* of the model: "blue"; '):
+    dataclasses.replace(large, predicate_names=('__in_image__',)).translation(small)
 
 
 @pytest.mark.parametrize('names', [None, [], 'sky', {'0': '__image__'}, ['sky']])

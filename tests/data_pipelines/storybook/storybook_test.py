@@ -51,6 +51,29 @@ def test_same_picture_at_every_call_and_in_another_process(scenes):
   assert printed.strip() == f'{zlib.crc32(again.image)} {zlib.crc32(again.masks)} {again.relations}'
 
 
+def test_attributes_are_those_of_the_pictures(scenes):
+  right = collections.Counter()
+  for scene in scenes:
+    (time,) = scene.attributes_of_image
+    assert (time == 'night') == (scene.names[0] == 'night sky')
+    for name, mask, attributes in zip(scene.names, scene.masks, scene.attributes, strict=True):
+      assert set(attributes) <= set(storybook.ATTRIBUTE_NAMES)
+      if name not in KINDS:
+        assert attributes == ()
+        continue
+      assert KINDS[name].faces == bool({'left-facing', 'right-facing'} & set(attributes))
+      rows, columns = np.nonzero(mask)
+      if name == 'dog':  # whose head is its highest part
+        upper = columns[rows < rows.min() + np.ptp(rows) / 3].mean()
+        looks_left = upper < (columns.min() + columns.max()) / 2
+        right['facing', ('left-facing' in attributes) == looks_left] += 1
+      if name == 'car' and time != 'night' and {'red', 'blue'} & set(attributes):
+        red, _, blue = np.median(scene.image[mask], 0)
+        right['colour', ('red' in attributes) == (red > blue)] += 1
+  for what in ('facing', 'colour'):
+    assert right[what, True] > 20 * max(1, right[what, False]), right
+
+
 def test_seed_and_index_make_other_pictures(scenes):
   assert not np.array_equal(draw_scene(1, 0).image, scenes[0].image)
   assert len({scene.image.tobytes() for scene in scenes}) == len(scenes)

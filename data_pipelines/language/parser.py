@@ -1,0 +1,544 @@
+"""English text as a scene graph, over the names that a model knows.
+
+The grammar, in which `[x]` may be left out and `{x}` may be repeated:
+
+    text       = sentence {"." sentence}                       also ";", ":", "!" and "?"
+    sentence   = part {("," | "and" | "with") part}
+    part       = things {relation} | time of day
+    things     = thing {("," | "and") thing}                   a list that ends in "and" is one
+    thing      = [number] {attribute} noun {attribute} [("that" | "which" | "who") relation]
+               | "it" | "they" | "them" ...                    what the part before is about
+    relation   = ["is" | "are"] predicate [things]             without things: as with "them"
+               | ["is" | "are"] attribute
+    number     = "a" | "the" | "another" | "two" | "some" | "a couple of" | "a flock of" | "no" ...
+
+`The` and bare words for land, water and sky mean what has been mentioned, where it has been. A
+plural without a number means two. A relation of several things holds for each of them.
+What is not understood is left out and told.
+"""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+from data_pipelines.language.lexicon import MASSES, OF_IMAGE, Lexicon, is_verb
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import SceneGraph
+from data_pipelines.scene_graphs.vocabulary import Vocabulary
+
+MOST = 12  # of one kind in a phrase
+
+_NUMBERS = {
+  word: number
+  for number, word in enumerate('one two three four five six seven eight nine ten'.split(), 1)
+} | {
+  'some': 3,
+  'several': 3,
+  'few': 3,
+  'many': 4,
+  'lots': 4,
+  'couple': 2,
+  'pair': 2,
+  'both': 2,
+  'flock': 3,
+  'herd': 3,
+  'group': 3,
+  'bunch': 3,
+  'row': 3,
+  'dozen': 12,
+}
+_NEW = ('a', 'an', 'another', 'other', 'second', 'third', 'his', 'her', 'its', 'their', 'my', 'our')
+_DEFINITE = ('the', 'this', 'these', 'those', 'both', 'all')
+_NONE = ('no', 'without', 'not', "don't", 'never')
+_PRONOUNS = ('it', 'they', 'them', 'he', 'she', 'him', 'her', 'this', 'that', 'these', 'those')
+_RELATIVES = ('that', 'which', 'who', "that's", "who's")
+_COPULAS = ('is', 'are', 'was', 'were', 'be', 'being', "it's", 'has', 'have')
+_ADVERBS = (
+  'just right directly straight far close somewhere also very really quite too so there here '
+  'bright dark light nice pretty little bit completely all up away down'
+).split()
+# Words that ask for a picture and say nothing of it.
+_FILLERS = (
+  'there here draw paint show make create imagine picture image drawing painting scene photo me us '
+  'please i we you see want would like need can could of a an the with give let is are lets '
+  "let's put add place then while where as hi hello for now like"
+).split()
+_TIME_WORDS = (
+  'at',
+  'in',
+  'by',
+  'during',
+  'the',
+  'a',
+  'an',
+  'on',
+  'it',
+  "it's",
+  'is',
+  'was',
+  'time',
+)
+_ENDS = ('.', ';', ':', '!', '?')
+_TOKEN = re.compile(r"\d+|[^\W\d_]+(?:['-][^\W\d_]+)*|[.,;:!?]")
+_APOSTROPHE = '\N{RIGHT SINGLE QUOTATION MARK}'
+
+
+@dataclasses.dataclass(frozen=True)
+class NotUnderstood:
+  """A part of a text that its graph lacks.
+
+  Attributes:
+    words: as they were written.
+    nearest: the known word that is most like them; None if none is alike.
+  """
+
+  words: str
+  nearest: str | None
+
+  def __str__(self) -> str:
+    hint = f'; did you mean "{self.nearest}"?' if self.nearest else ''
+    return f'not understood: "{self.words}"{hint}'
+
+
+@dataclasses.dataclass(frozen=True)
+class ParsedText:
+  """A text as a scene graph.
+
+  Attributes:
+    graph: of what is understood.
+    not_understood: the rest.
+  """
+
+  graph: SceneGraph
+  not_understood: tuple[NotUnderstood, ...]
+
+
+def parse_text(text: str, vocabulary: Vocabulary) -> ParsedText:
+  """The scene graph of an English text.
+
+  Args:
+    text: see the grammar above.
+    vocabulary: the names that the graph may have.
+
+  Raises:
+    UserError: no object is understood.
+  """
+  parser = _Parser(text, Lexicon(vocabulary))
+  parser.run()
+  if not parser.objects:
+    told = '; '.join(map(str, parser.problems)) or 'it has no words'
+    raise UserError(
+      f'text {text!r} names nothing that the model knows ({told}); expected things such as '
+      f'"{vocabulary.object_names[-1]}"'
+    )
+  graph = SceneGraph(
+    tuple(parser.objects),
+    tuple(dict.fromkeys(parser.relations)),
+    tuple(map(tuple, parser.attributes)) if any(parser.attributes) else (),
+    tuple(parser.scene),
+  )
+  return ParsedText(graph, tuple(dict.fromkeys(parser.problems)))
+
+
+Group = tuple[int, ...]  # indices of objects
+
+
+class _Parser:
+  """Reads a text once, from left to right.
+
+  Attributes:
+    objects, relations, attributes, scene: of the graph so far.
+    problems: what is not understood so far.
+  """
+
+  def __init__(self, text: str, lexicon: Lexicon):
+    self.words: list[str] = _TOKEN.findall(text.lower().replace(_APOSTROPHE, "'"))
+    self.at = 0
+    self.lexicon = lexicon
+    self.objects: list[str] = []
+    self.relations: list[tuple[int, str, int]] = []
+    self.attributes: list[list[str]] = []
+    self.scene: list[str] = []
+    self.problems: list[NotUnderstood] = []
+    self._heads: list[Group] = []  # what each part was about
+    self._listed: list[Group] = []  # things without a relation so far
+    self._subject: Group | None = None  # of the relations of this part
+    self._latest: Group = ()  # the thing before
+    self._joined_by = ''  # the word between the things before
+
+  def run(self):
+    while self.at < len(self.words):
+      word = self._word()
+      if word in _ENDS:
+        self._end_part()
+        self.at += 1
+      elif word in (',', 'and', '&', 'with', 'plus', 'but', 'then'):
+        self._separate(word)
+      elif self._time() or self._relation() or self._description() or self._clause_of_thing():
+        pass
+      elif self._thing():
+        pass
+      elif word in (*_FILLERS, *_COPULAS, *_ADVERBS):
+        self.at += 1
+      else:
+        self._tell(word)
+        self.at += 1
+    self._end_part()
+
+  # Words.
+
+  def _word(self, ahead: int = 0) -> str:
+    index = self.at + ahead
+    return self.words[index] if index < len(self.words) else ''
+
+  def _rest(self, ahead: int = 0) -> Sequence[str]:
+    """The words from here to the end of the part."""
+    rest = self.words[self.at + ahead : self.at + ahead + 8]
+    ends = [index for index, word in enumerate(rest) if word in (*_ENDS, ',')]
+    return rest[: ends[0]] if ends else rest
+
+  def _tell(self, words: str):
+    self.problems.append(NotUnderstood(words, self.lexicon.nearest(words)))
+
+  # Parts.
+
+  def _end_part(self):
+    head = self._subject if self._subject else sum(self._listed, ())
+    if head:
+      self._heads.append(head)
+    self._subject, self._listed, self._latest, self._joined_by = None, [], (), ''
+
+  def _separate(self, word: str):
+    """A comma, "and" or "with" between things, or between parts."""
+    if self._subject is not None:
+      self._end_part()
+    elif word == 'with' and self._listed:
+      self._end_part()
+    if word != ',' or self._joined_by != 'and':
+      self._joined_by = word
+    self._latest = ()
+    self.at += 1
+
+  def _current(self) -> Group:
+    """What the relations of this part are of."""
+    if self._subject is None:
+      if not self._listed:
+        return self._heads[-1] if self._heads else ()
+      is_list = self._joined_by == 'and'
+      self._subject = sum(self._listed, ()) if is_list else self._listed[-1]
+      if not is_list and len(self._listed) > 1:
+        self._heads.append(sum(self._listed[:-1], ()))
+    return self._subject
+
+  def _before(self) -> Group:
+    """What the part before was about."""
+    return self._heads[-1] if self._heads else ()
+
+  # Time of day.
+
+  def _time(self) -> bool:
+    ahead = 0
+    while self._word(ahead) in _TIME_WORDS:
+      ahead += 1
+    found = self.lexicon.attribute(self._rest(ahead))
+    if found is None or found.name not in OF_IMAGE or self.lexicon.noun(self._rest(ahead)):
+      return False
+    after = self._word(ahead + found.length)
+    if self.lexicon.noun(self._rest(ahead + found.length)) and not ahead:
+      return False  # "a night sky", or a thing by night
+    if after == 'time':
+      ahead += 1
+    self._add_to_scene(found.name)
+    self.at += ahead + found.length
+    return True
+
+  def _add_to_scene(self, name: str):
+    if name not in self.scene:
+      self.scene.append(name)
+
+  # Things.
+
+  def _thing(self) -> bool:
+    """Reads a thing that a part begins with, or one more of its list."""
+    start = self.at
+    group = self._pronoun() or self._noun_phrase()
+    if self.at == start:
+      return False
+    if group is None:
+      return True
+    if self._subject is not None:  # a thing right after a finished relation
+      self._end_part()
+    self._listed.append(group)
+    self._latest = group
+    return True
+
+  def _pronoun(self) -> Group | None:
+    word = self._word()
+    if word not in _PRONOUNS or self.lexicon.noun(self._rest(1)):
+      return None
+    if word in _RELATIVES and self._latest:
+      return None
+    group = self._before()
+    self.at += 1
+    if not group:
+      self._tell(word)
+      return None
+    return group
+
+  def _noun_phrase(self) -> Group | None:
+    """Reads a thing; None if there is none, or if it is unknown or denied."""
+    start, number, article = self.at, None, ''
+    is_denied = False
+    while True:
+      word = self._word()
+      if word.isdigit() or word in _NUMBERS:
+        number = int(word) if word.isdigit() else _NUMBERS[word]
+        article = 'both' if word == 'both' else article
+      elif word in _NONE:
+        is_denied = True
+      elif word in (*_NEW, *_DEFINITE):
+        article = word if not (article and word == 'other') else 'other'
+      elif word in ('of', 'any', 'more', 'lot') and self.at > start:
+        number = 4 if word == 'lot' else number
+      else:
+        break
+      self.at += 1
+    names, unknown = self._adjectives()
+    noun = self.lexicon.noun(self._rest())
+    if noun is None:
+      return self._unknown_thing(start, unknown, is_denied)
+    self.at += noun.length
+    for word in unknown:
+      self._tell(word)
+    if is_denied:
+      return None
+    if number is not None and number > MOST:
+      self._tell(f'{number} {noun.name}')
+      number = MOST
+    return self._objects_of(noun.name, noun.is_plural, number, article, names)
+
+  def _adjectives(self) -> tuple[list[str], list[str]]:
+    """Reads attributes before a noun: those that are known, and words that are not."""
+    names, unknown = [], []
+    while True:
+      rest = self._rest()
+      found = self.lexicon.attribute(rest)
+      noun = self.lexicon.noun(rest)
+      if noun and not (found and noun.length <= found.length and self._leads_to_noun(found.length)):
+        return names, unknown
+      if found and (noun or self._leads_to_noun(found.length)):
+        names.append(found.name)
+        self.at += found.length
+      elif self._word() == ',' and names and self._leads_to_noun(1):
+        self.at += 1
+      elif self._word() == 'and' and names and self.lexicon.attribute(self._rest(1)):
+        self.at += 1
+      elif self._is_unknown() and self._leads_to_noun(1):
+        if self._word() not in _ADVERBS:
+          unknown.append(self._word())
+        self.at += 1
+      else:
+        return names, unknown
+
+  def _is_unknown(self, ahead: int = 0) -> bool:
+    word = self._word(ahead)
+    return bool(word) and not (
+      word in (*_ENDS, ',', 'and', 'with', *_COPULAS, *_RELATIVES, *_PRONOUNS, *_TIME_WORDS)
+      or word in (*_NEW, *_DEFINITE, *_NUMBERS)
+      or self.lexicon.noun(self._rest(ahead))
+      or self.lexicon.predicate(self._rest(ahead))
+      or is_verb(word)
+    )
+
+  def _leads_to_noun(self, ahead: int) -> bool:
+    """Whether attributes and at most two unknown words lead from there to a noun."""
+    unknown = 0
+    while ahead < 8:
+      if self.lexicon.noun(self._rest(ahead)):
+        return True
+      found = self.lexicon.attribute(self._rest(ahead))
+      if found:
+        ahead += found.length
+      elif self._word(ahead) in (',', 'and') and self.lexicon.attribute(self._rest(ahead + 1)):
+        ahead += 1
+      elif self._is_unknown(ahead) and unknown < 2:
+        unknown += 1
+        ahead += 1
+      else:
+        return False
+    return False
+
+  def _unknown_thing(self, start: int, unknown: list[str], is_denied: bool) -> Group | None:
+    """After an article and no noun: the word there is a thing that is unknown."""
+    if self.at == start or not self._is_unknown():
+      self.at = start + (1 if is_denied else 0)
+      return None
+    words = unknown
+    while self._is_unknown() and self._word() not in _FILLERS:
+      words.append(self._word())
+      self.at += 1
+    if not words:
+      self.at = start
+      return None
+    self._tell(' '.join(words))
+    self._latest = ()
+    return ()
+
+  def _objects_of(
+    self, name: str, is_plural: bool, number: int | None, article: str, names: list[str]
+  ) -> Group:
+    """Objects that are mentioned already, or new ones."""
+    known = [index for index, other in enumerate(self.objects) if other == name]
+    of_kind = [i for i in known if set(names) <= set(self.attributes[i])] if names else known
+    is_mass = not article and number is None and name.split('-')[0] in MASSES
+    if article in _DEFINITE or is_mass:
+      if article in ('both', 'all') or is_plural or (number or 0) > 1:
+        if of_kind:
+          return tuple(of_kind)
+      elif of_kind:
+        return (of_kind[-1],)
+    count = number or (2 if is_plural else 1)
+    group = tuple(range(len(self.objects), len(self.objects) + count))
+    self.objects += [name] * count
+    self.attributes += [[] for _ in group]
+    self._describe(group, names)
+    return group
+
+  def _describe(self, group: Group, names: Sequence[str]):
+    for name in names:
+      if name in OF_IMAGE:
+        self._add_to_scene(name)
+        continue
+      for index in group:
+        if name not in self.attributes[index]:
+          self.attributes[index].append(name)
+
+  # What is said of things.
+
+  def _description(self) -> bool:
+    """Reads an attribute after a thing: "is red", "facing left", "in red"."""
+    ahead = 0
+    while self._word(ahead) in (*_COPULAS, *_ADVERBS):
+      ahead += 1
+    target = self._latest or (self._current() if ahead or not self._listed else ())
+    if not target:
+      return False
+    if self._word(ahead) in ('in', 'wearing') and self._word(ahead + 1):
+      found = self.lexicon.attribute(self._rest(ahead + 1))
+      if found and not self.lexicon.noun(self._rest(ahead + 1 + found.length)):
+        if found.name in OF_IMAGE:
+          return False
+        self._describe(target, [found.name])
+        self.at += ahead + 1 + found.length
+        return True
+    found = self.lexicon.attribute(self._rest(ahead))
+    if not found or self._leads_to_noun(ahead + found.length):
+      return False
+    if self.lexicon.noun(self._rest(ahead)) and not ahead:
+      return False
+    self._describe(target, [found.name])
+    self.at += ahead + found.length
+    return True
+
+  def _clause_of_thing(self) -> bool:
+    """Reads "that", "which" or "who" after a thing, to which what follows belongs."""
+    if self._word() not in _RELATIVES or not self._latest:
+      return False
+    self._current()
+    self._subject = self._latest
+    self.at += 1
+    return True
+
+  def _relation(self) -> bool:
+    """Reads a predicate and what it leads to."""
+    ahead = 0
+    while self._word(ahead) in (*_COPULAS, *_ADVERBS):
+      if self.lexicon.predicate(self._rest(ahead)):
+        break
+      ahead += 1
+    rest = self._rest(ahead)
+    between = bool(rest) and (
+      rest[0] == 'between' or (is_verb(rest[0]) and rest[1:2] == ['between'])
+    )
+    found = self.lexicon.predicate(rest)
+    if found is None and not between:
+      return False
+    if not (self._subject or self._listed or self._heads) or self._describes(ahead):
+      return False
+    subject = self._current()
+    if between:
+      self.at += ahead + rest.index('between') + 1
+      self._relate_between(subject)
+      return True
+    assert found is not None
+    self.at += ahead + found.length
+    for objects in self._things_of_relation(subject):
+      for one in subject:
+        for other in objects:
+          pair = (other, one) if found.is_converse else (one, other)
+          if one != other:
+            self.relations.append((pair[0], found.name, pair[1]))
+    return True
+
+  def _describes(self, ahead: int) -> bool:
+    """Whether "in red" or the like is what looks like a relation."""
+    if self._word(ahead) != 'in':
+      return False
+    found = self.lexicon.attribute(self._rest(ahead + 1))
+    return bool(found) and not self._leads_to_noun(ahead + 1 + found.length)
+
+  def _relate_between(self, subject: Group):
+    """ "Between" two things: right of the first and left of the second."""
+    groups = [group for group in self._things_of_relation(subject) if group]
+    while len(sum(groups, ())) < 2 and self._word() == 'and':
+      self.at += 1
+      groups += [group for group in self._things_of_relation(subject) if group]
+    others = sum(groups, ())
+    sides = [self.lexicon.predicate(words) for words in (['right', 'of'], ['left', 'of'])]
+    for side, other in zip(sides, others, strict=False):
+      if side is None or len(others) < 2:
+        self._tell('between')
+        return
+      self.relations += [(one, side.name, other) for one in subject]
+
+  def _things_of_relation(self, subject: Group) -> list[Group]:
+    """Reads what a predicate leads to."""
+    if self._word() in ('each', 'one') and self._word(1) in ('other', 'another'):
+      self.at += 2
+      return [subject[index : index + 1] for index in range(1, len(subject))][:1]
+    start = self.at
+    article = self._word()
+    group = self._pronoun_after(subject)
+    if group is None:
+      group = self._noun_phrase()
+      if self.at == start:  # nothing: as if it said "them"
+        before = tuple(index for index in self._before() if index not in subject)
+        return [before]
+    self._latest = group or ()
+    groups = [group or ()]
+    # "above the grass and the sea": both are what it leads to, unless a new part begins there.
+    while article == 'the' and self._word() == 'and' and self._word(1) == 'the':
+      back = self.at, len(self.objects), list(self.problems)
+      self.at += 1
+      other = self._noun_phrase()
+      goes_on = self._word() in _COPULAS or self.lexicon.predicate(self._rest()) is not None
+      if not other or goes_on:
+        self.at, count, self.problems = back
+        del self.objects[count:], self.attributes[count:]
+        break
+      groups.append(other)
+      self._latest = other
+    return groups
+
+  def _pronoun_after(self, subject: Group) -> Group | None:
+    """Reads a pronoun after a predicate: what was before its subject."""
+    word = self._word()
+    if word not in _PRONOUNS or self.lexicon.noun(self._rest(1)):
+      return None
+    if word in _NEW and self._leads_to_noun(1):
+      return None
+    self.at += 1
+    group = next((head for head in reversed(self._heads) if set(head) != set(subject)), ())
+    if not group:
+      self._tell(word)
+    return group
