@@ -14,11 +14,11 @@ Words = tuple[str, ...]
 # Words of one meaning for the purpose of a picture. A word that no name of the vocabulary has means
 # the first word of its line that one has.
 NOUN_SYNONYMS = (
-  'sea, ocean, water, lake, river, waves',
+  'sea, ocean, water, lake, river, pond',
   'grass, lawn, meadow, field, pasture, hill, ground',
   'sand, beach, shore, desert',
   'snow, ice',
-  'road, street, path, highway',
+  'road, street, path, highway, lane',
   'mountain, peak, hilltop',
   'boat, ship, sailboat, sailing boat, yacht, vessel',
   'car, automobile, vehicle, taxi',
@@ -41,7 +41,8 @@ NOUN_SYNONYMS = (
   'cactus, cacti',
 )
 PREDICATE_SYNONYMS = (
-  'next to, beside, near, by, close to, alongside, at, nearby, on side of',
+  'next to, beside, near, by, close to, alongside, nearby, on side of, outside, on each side of'
+  ', on both sides of, on either side of',
   'left of, to the left of, on the left of, left from, on the left side of',
   'right of, to the right of, on the right of, right from, on the right side of',
   'above, over, high above, up above, on top of',
@@ -76,8 +77,8 @@ ATTRIBUTE_SYNONYMS = (
   'snowy, snow-covered, snow covered, covered in snow, covered with snow',
   'crescent, half',
   'lit, lighted, lit up, with lights on, with its lights on, with light in the windows',
-  'waving, greeting',
-  'grazing, eating grass, eating',
+  'waving, greeting, waves',
+  'grazing, eating grass, eating, grazes, graze, eats grass',
   'night, nighttime, night-time, midnight, dark',
   'evening, sunset, dusk, dawn, twilight, sunrise',
   'day, daytime, noon, midday, morning, daylight, afternoon',
@@ -89,7 +90,7 @@ MASSES = ('sky', 'night sky', 'sea', 'grass', 'sand', 'snow', 'road', 'water', '
 # Verbs before a preposition, which say no more than it does unless a predicate has them.
 _VERBS = (
   'stand sit lie lay walk run swim fly float sail drive park rest hang grow wait play rise shine '
-  'graze drift lean live sleep jump hover swoop'
+  'drift lean live sleep jump hover swoop go'
 )
 
 _SUFFIXES = re.compile(r'-(other|merged|stuff)$')
@@ -182,7 +183,8 @@ class Lexicon:
   def attribute(self, words: Sequence[str]) -> Match | None:
     """The longest attribute that the words begin with."""
     for length in range(min(len(words), _longest(self._attributes)), 0, -1):
-      if (phrase := tuple(words[:length])) in self._attributes:
+      phrase = tuple(words[:length])
+      if phrase in self._attributes and words[length : length + 1] != ['of']:  # "full of"
         return Match(self._attributes[phrase], length)
     return None
 

@@ -21,7 +21,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from data_pipelines.language.lexicon import MASSES, OF_IMAGE, Lexicon, is_verb
+from data_pipelines.language.lexicon import MASSES, OF_IMAGE, Lexicon, Match, is_verb
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
@@ -37,6 +37,8 @@ _NUMBERS = {
   'few': 3,
   'many': 4,
   'lots': 4,
+  'loads': 4,
+  'plenty': 4,
   'couple': 2,
   'pair': 2,
   'both': 2,
@@ -47,6 +49,7 @@ _NUMBERS = {
   'row': 3,
   'dozen': 12,
 }
+_AMOUNTS = ('some', 'several', 'few', 'many', 'lots', 'loads', 'plenty', 'bunch')
 _NEW = ('a', 'an', 'another', 'other', 'second', 'third', 'his', 'her', 'its', 'their', 'my', 'our')
 _DEFINITE = ('the', 'this', 'these', 'those', 'both', 'all')
 _NONE = ('no', 'without', 'not', "don't", 'never')
@@ -61,7 +64,7 @@ _ADVERBS = (
 _FILLERS = (
   'there here draw paint show make create imagine picture image drawing painting scene photo me us '
   'please i we you see want would like need can could of a an the with give let is are lets '
-  "let's put add place then while where as hi hello for now like"
+  "let's put add place then while where as hi hello for now like there's theres i'd i'll full"
 ).split()
 _TIME_WORDS = (
   'at',
@@ -165,6 +168,7 @@ class _Parser:
     self._subject: Group | None = None  # of the relations of this part
     self._latest: Group = ()  # the thing before
     self._joined_by = ''  # the word between the things before
+    self._fronted: tuple[Match, list[Group]] | None = None  # a relation of the thing to come
 
   def run(self):
     while self.at < len(self.words):
@@ -174,7 +178,9 @@ class _Parser:
         self.at += 1
       elif word in (',', 'and', '&', 'with', 'plus', 'but', 'then'):
         self._separate(word)
-      elif self._time() or self._relation() or self._description() or self._clause_of_thing():
+      elif self._time() or self._relation_in_front() or self._relation():
+        pass
+      elif self._description() or self._clause_of_thing():
         pass
       elif self._thing():
         pass
@@ -207,6 +213,7 @@ class _Parser:
     if head:
       self._heads.append(head)
     self._subject, self._listed, self._latest, self._joined_by = None, [], (), ''
+    self._fronted = None
 
   def _separate(self, word: str):
     """A comma, "and" or "with" between things, or between parts."""
@@ -224,11 +231,23 @@ class _Parser:
     if self._subject is None:
       if not self._listed:
         return self._heads[-1] if self._heads else ()
-      is_list = self._joined_by == 'and'
-      self._subject = sum(self._listed, ()) if is_list else self._listed[-1]
-      if not is_list and len(self._listed) > 1:
-        self._heads.append(sum(self._listed[:-1], ()))
+      first = self._first_of_list()
+      self._subject = sum(self._listed[first:], ())
+      if first > 0:
+        self._heads.append(sum(self._listed[:first], ()))
     return self._subject
+
+  def _first_of_list(self) -> int:
+    """The first of the things listed that a relation after them is of: the last one, or all of a
+    list that ends in "and", but those after a sky or a ground if the last one is none."""
+    last = len(self._listed) - 1
+    if self._joined_by != 'and':
+      return last
+    masses = [index for index, group in enumerate(self._listed) if self._is_mass(group)]
+    return masses[-1] + 1 if masses and masses[-1] < last else 0
+
+  def _is_mass(self, group: Group) -> bool:
+    return bool(group) and self.objects[group[0]].split('-')[0] in MASSES
 
   def _before(self) -> Group:
     """What the part before was about."""
@@ -270,6 +289,10 @@ class _Parser:
       self._end_part()
     self._listed.append(group)
     self._latest = group
+    if self._fronted is not None:
+      predicate, others = self._fronted
+      self._fronted = None
+      self._relate(group, predicate, others)
     return True
 
   def _pronoun(self) -> Group | None:
@@ -288,11 +311,12 @@ class _Parser:
   def _noun_phrase(self) -> Group | None:
     """Reads a thing; None if there is none, or if it is unknown or denied."""
     start, number, article = self.at, None, ''
-    is_denied = False
+    is_denied = is_amount = False
     while True:
       word = self._word()
       if word.isdigit() or word in _NUMBERS:
         number = int(word) if word.isdigit() else _NUMBERS[word]
+        is_amount = word in _AMOUNTS
         article = 'both' if word == 'both' else article
       elif word in _NONE:
         is_denied = True
@@ -303,7 +327,7 @@ class _Parser:
       else:
         break
       self.at += 1
-    names, unknown = self._adjectives()
+    names, unknown, alternate = self._adjectives()
     noun = self.lexicon.noun(self._rest())
     if noun is None:
       return self._unknown_thing(start, unknown, is_denied)
@@ -312,33 +336,43 @@ class _Parser:
       self._tell(word)
     if is_denied:
       return None
+    if is_amount and noun.name in MASSES:  # "lots of snow" is one
+      number = None
     if number is not None and number > MOST:
       self._tell(f'{number} {noun.name}')
       number = MOST
-    return self._objects_of(noun.name, noun.is_plural, number, article, names)
+    group = self._objects_of(noun.name, noun.is_plural, number, article, [] if alternate else names)
+    if alternate and len(group) > 1:  # "red and blue cars": each has one of them
+      for place, index in enumerate(group):
+        self._describe((index,), [names[place % len(names)]])
+    elif alternate:
+      self._describe(group, names)
+    return group
 
-  def _adjectives(self) -> tuple[list[str], list[str]]:
-    """Reads attributes before a noun: those that are known, and words that are not."""
-    names, unknown = [], []
+  def _adjectives(self) -> tuple[list[str], list[str], bool]:
+    """Reads attributes before a noun: those that are known, words that are not, and whether an
+    "and" was among them."""
+    names, unknown, alternate = [], [], False
     while True:
       rest = self._rest()
       found = self.lexicon.attribute(rest)
       noun = self.lexicon.noun(rest)
       if noun and not (found and noun.length <= found.length and self._leads_to_noun(found.length)):
-        return names, unknown
+        return names, unknown, alternate
       if found and (noun or self._leads_to_noun(found.length)):
         names.append(found.name)
         self.at += found.length
       elif self._word() == ',' and names and self._leads_to_noun(1):
         self.at += 1
       elif self._word() == 'and' and names and self.lexicon.attribute(self._rest(1)):
+        alternate = True
         self.at += 1
       elif self._is_unknown() and self._leads_to_noun(1):
         if self._word() not in _ADVERBS:
           unknown.append(self._word())
         self.at += 1
       else:
-        return names, unknown
+        return names, unknown, alternate
 
   def _is_unknown(self, ahead: int = 0) -> bool:
     word = self._word(ahead)
@@ -471,17 +505,53 @@ class _Parser:
       self._relate_between(subject)
       return True
     assert found is not None
+    start = self.at
     self.at += ahead + found.length
-    for objects in self._things_of_relation(subject):
-      for one in subject:
-        for other in objects:
-          pair = (other, one) if found.is_converse else (one, other)
-          if one != other:
-            self.relations.append((pair[0], found.name, pair[1]))
+    others = self._things_of_relation(subject)
+    if others is None:
+      self._tell(' '.join(self.words[start : self.at]))
+      return True
+    self._relate(subject, found, others)
     return True
+
+  def _relation_in_front(self) -> bool:
+    """Reads a predicate and what it leads to before its subject: "behind it there is a tree"."""
+    if self._subject is not None or self._listed or self._fronted is not None:
+      return False
+    found = self.lexicon.predicate(self._rest())
+    if found is None or self._describes(0):
+      return False
+    back = self.at, len(self.objects), list(self.problems)
+    self.at += found.length
+    others = self._things_of_relation(())
+    ahead = 0
+    while self._word(ahead) in (*_FILLERS, *_COPULAS) or is_verb(self._word(ahead)):
+      ahead += 1
+    ends = self._word(ahead) in (*_ENDS, ',', 'and', 'with', '')
+    is_thing = self._word(ahead) in (*_NEW, *_DEFINITE, *_NUMBERS) or self._leads_to_noun(ahead)
+    if not others or not any(others) or ends or not is_thing:
+      self.at, count, self.problems = back
+      del self.objects[count:], self.attributes[count:]
+      return False
+    self._latest = ()
+    self._fronted = found, others
+    return True
+
+  def _relate(self, subject: Group, predicate: Match, others: Sequence[Group]):
+    """Adds a relation of each subject with each of the others."""
+    for one in subject:
+      for other in sum(others, ()):
+        pair = (other, one) if predicate.is_converse else (one, other)
+        if one != other:
+          self.relations.append((pair[0], predicate.name, pair[1]))
 
   def _describes(self, ahead: int) -> bool:
     """Whether "in red" or the like is what looks like a relation."""
+    attribute, predicate = (
+      find(self._rest(ahead)) for find in (self.lexicon.attribute, self.lexicon.predicate)
+    )
+    if attribute and predicate and attribute.length > predicate.length:
+      return True
     if self._word(ahead) != 'in':
       return False
     found = self.lexicon.attribute(self._rest(ahead + 1))
@@ -489,10 +559,10 @@ class _Parser:
 
   def _relate_between(self, subject: Group):
     """ "Between" two things: right of the first and left of the second."""
-    groups = [group for group in self._things_of_relation(subject) if group]
+    groups = self._things_of_relation(subject) or []
     while len(sum(groups, ())) < 2 and self._word() == 'and':
       self.at += 1
-      groups += [group for group in self._things_of_relation(subject) if group]
+      groups += self._things_of_relation(subject) or []
     others = sum(groups, ())
     sides = [self.lexicon.predicate(words) for words in (['right', 'of'], ['left', 'of'])]
     for side, other in zip(sides, others, strict=False):
@@ -501,19 +571,22 @@ class _Parser:
         return
       self.relations += [(one, side.name, other) for one in subject]
 
-  def _things_of_relation(self, subject: Group) -> list[Group]:
-    """Reads what a predicate leads to."""
+  def _things_of_relation(self, subject: Group) -> list[Group] | None:
+    """Reads what a predicate leads to; None if that is not understood."""
     if self._word() in ('each', 'one') and self._word(1) in ('other', 'another'):
       self.at += 2
       return [subject[index : index + 1] for index in range(1, len(subject))][:1]
     start = self.at
     article = self._word()
     group = self._pronoun_after(subject)
-    if group is None:
-      group = self._noun_phrase()
-      if self.at == start:  # nothing: as if it said "them"
-        before = tuple(index for index in self._before() if index not in subject)
-        return [before]
+    if group is not None:
+      self._latest = subject
+      return [group]
+    group = self._noun_phrase()
+    if self.at == start:  # nothing: as if it said "them"
+      if self._is_unknown():
+        return None
+      return [tuple(index for index in self._before() if index not in subject)]
     self._latest = group or ()
     groups = [group or ()]
     # "above the grass and the sea": both are what it leads to, unless a new part begins there.

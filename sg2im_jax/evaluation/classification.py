@@ -8,7 +8,7 @@ only with others of this program.
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import flax.linen as nn
@@ -24,7 +24,7 @@ from sg2im_jax.runtime import reporting
 from sg2im_jax.scene_batch import Array
 
 CROP_SIZE = 32  # pixels
-_BATCH_SIZE = 64
+BATCH_SIZE = 64
 NUM_STEPS = 600
 _LEARNING_RATE = 2e-3
 _WEIGHT_DECAY = 1e-2
@@ -60,47 +60,33 @@ class Classifier:
       num_classes: of the vocabulary, V.
       seed: of the initial weights, the order of the crops and the mirroring.
     """
-    network = _ResNet(num_classes)
-    optimizer = optax.adamw(
-      optax.cosine_decay_schedule(_LEARNING_RATE, NUM_STEPS), weight_decay=_WEIGHT_DECAY
-    )
+    network = ResNet(num_classes)
 
-    def loss(params, pixels, object_class):
-      logits = cast(jax.Array, network.apply(params, pixels))
-      return optax.softmax_cross_entropy_with_integer_labels(logits, object_class).mean()
-
-    @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def step(params, opt_state, pixels, object_class):
-      gradients = jax.grad(loss)(params, pixels, object_class)
-      updates, opt_state = optimizer.update(gradients, opt_state, params)
-      return optax.apply_updates(params, updates), opt_state
+    def loss(params, rows):
+      logits = cast(jax.Array, network.apply(params, rows['pixels']))
+      return optax.softmax_cross_entropy_with_integer_labels(logits, rows['object_class']).mean()
 
     params = jax.jit(network.init)(
       jax.random.key(seed), np.zeros((1, CROP_SIZE, CROP_SIZE, 3), np.uint8)
     )
-    opt_state = optimizer.init(params)
-    for pixels, object_class in reporting.with_progress(
-      _training_batches(crops, seed),
-      total=NUM_STEPS,
-      noun='steps of a classifier',
-      images_each=_BATCH_SIZE,
-    ):
-      params, opt_state = step(params, opt_state, pixels, object_class)
+    random = np.random.default_rng(seed)
+    batches = passes({'pixels': crops.pixels, 'object_class': crops.object_class}, random)
+    self._params = fitted(params, loss, _mirrored(batches, random), noun='steps of a classifier')
 
     @jax.jit
     def classify(params, pixels):
       return jnp.argmax(cast(jax.Array, network.apply(params, pixels)), -1)
 
-    self._params, self._classify = params, classify
+    self._classify = classify
 
   def accuracy(self, crops: Crops) -> float:
     """The share of crops, of which there is at least one, that get their own class."""
     num_right = 0
-    for start in range(0, len(crops), _BATCH_SIZE):
-      pixels = crops.pixels[start : start + _BATCH_SIZE]
-      padded = np.pad(pixels, [(0, _BATCH_SIZE - len(pixels)), (0, 0), (0, 0), (0, 0)])
+    for start in range(0, len(crops), BATCH_SIZE):
+      pixels = crops.pixels[start : start + BATCH_SIZE]
+      padded = np.pad(pixels, [(0, BATCH_SIZE - len(pixels)), (0, 0), (0, 0), (0, 0)])
       found = np.asarray(self._classify(self._params, padded))[: len(pixels)]
-      num_right += int((found == crops.object_class[start : start + _BATCH_SIZE]).sum())
+      num_right += int((found == crops.object_class[start : start + BATCH_SIZE]).sum())
     return num_right / len(crops)
 
 
@@ -120,13 +106,13 @@ def cut(
   return jnp.clip(jnp.round(crops), 0, 255).astype(jnp.uint8)
 
 
-class _ResNet(nn.Module):
-  """uint8[B, 32, 32, 3] -> logits float32[B, num_classes]."""
+class ResNet(nn.Module):
+  """uint8[B, 32, 32, 3], and perhaps float32[B, D] beside -> float32[B, num_outputs]."""
 
-  num_classes: int
+  num_outputs: int
 
   @nn.compact
-  def __call__(self, pixels: jax.Array) -> jax.Array:
+  def __call__(self, pixels: jax.Array, beside: jax.Array | None = None) -> jax.Array:
     x = pixels.astype(jnp.float32) / 127.5 - 1
     x = nn.Conv(_WIDTHS[0], (3, 3), strides=2, use_bias=False)(x)
     for width in _WIDTHS:
@@ -136,21 +122,55 @@ class _ResNet(nn.Module):
       if stride > 1:
         x = nn.Conv(width, (1, 1), strides=stride, use_bias=False)(x)
       x = x + y
-    return nn.Dense(self.num_classes)(nn.relu(nn.GroupNorm(8)(x)).mean((1, 2)))
+    x = nn.relu(nn.GroupNorm(8)(x)).mean((1, 2))
+    if beside is not None:
+      x = nn.relu(nn.Dense(_WIDTHS[-1], name='beside')(jnp.concatenate([x, beside], -1)))
+    return nn.Dense(self.num_outputs)(x)
 
 
-def _training_batches(crops: Crops, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-  """NUM_STEPS batches from passes over all crops, each in another order, mirrored at random."""
-  random = np.random.default_rng(seed)
-  order = np.zeros(0, int)
+def fitted(
+  params: Any,
+  loss: Callable[[Any, dict[str, Any]], jax.Array],
+  batches: Iterator[dict[str, np.ndarray]],
+  *,
+  noun: str,
+) -> Any:
+  """The parameters after NUM_STEPS steps of AdamW on the loss of each batch."""
+  optimizer = optax.adamw(
+    optax.cosine_decay_schedule(_LEARNING_RATE, NUM_STEPS), weight_decay=_WEIGHT_DECAY
+  )
+
+  @functools.partial(jax.jit, donate_argnums=(0, 1))
+  def step(params, opt_state, rows):
+    updates, opt_state = optimizer.update(jax.grad(loss)(params, rows), opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
+
+  opt_state = optimizer.init(params)
+  for rows in reporting.with_progress(batches, total=NUM_STEPS, noun=noun, images_each=BATCH_SIZE):
+    params, opt_state = step(params, opt_state, rows)
+  return params
+
+
+def passes(
+  arrays: Mapping[str, np.ndarray], random: np.random.Generator
+) -> Iterator[dict[str, np.ndarray]]:
+  """NUM_STEPS batches of rows from passes over all of them, each in another order."""
+  order, count = np.zeros(0, int), len(next(iter(arrays.values())))
   for _ in range(NUM_STEPS):
-    while len(order) < _BATCH_SIZE:
-      order = np.concatenate([order, random.permutation(len(crops))])
-    rows, order = order[:_BATCH_SIZE], order[_BATCH_SIZE:]
-    pixels = crops.pixels[rows]
-    mirrored = random.random(_BATCH_SIZE) < 0.5
-    pixels[mirrored] = pixels[mirrored, :, ::-1]
-    yield pixels, crops.object_class[rows]
+    while len(order) < BATCH_SIZE:
+      order = np.concatenate([order, random.permutation(count)])
+    rows, order = order[:BATCH_SIZE], order[BATCH_SIZE:]
+    yield {name: values[rows] for name, values in arrays.items()}
+
+
+def _mirrored(
+  batches: Iterator[dict[str, np.ndarray]], random: np.random.Generator
+) -> Iterator[dict[str, np.ndarray]]:
+  """The batches with half of their pixels mirrored at random."""
+  for rows in batches:
+    mirrored = random.random(BATCH_SIZE) < 0.5
+    rows['pixels'][mirrored] = rows['pixels'][mirrored, :, ::-1]
+    yield rows
 
 
 def scores(

@@ -13,7 +13,8 @@ from data_pipelines import preparation
 from data_pipelines.drawing import sheets
 from data_pipelines.pipeline import input_pipeline, prepared
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
-from sg2im_jax.evaluation import backbones, classification, report
+from data_pipelines.settings.data_settings import DataSettings
+from sg2im_jax.evaluation import attributes, backbones, classification, report
 from sg2im_jax.evaluation.backbones import Activations
 from sg2im_jax.evaluation.controls import controls
 from sg2im_jax.evaluation.pictures import Pictures, Scenes, real_pictures, sampled_pictures
@@ -68,10 +69,13 @@ def evaluate(
   network = None if backbone == 'none' else backbones.load_backbone(backbone, backbone_weights)
   builder = preparation.prepare(settings.data)
 
-  def scenes_of(split: str, numbers: np.ndarray) -> Scenes:
+  # Graphs are drawn without their attributes, as those of the models that know none.
+  bare = settings.data.replace(max_attributes=0)
+
+  def scenes_of(split: str, numbers: np.ndarray, data: DataSettings = bare) -> Scenes:
     return Scenes(
       builder=builder,
-      settings=settings.data,
+      settings=data,
       vocabulary=vocabulary,
       split=split,
       numbers=numbers,
@@ -140,6 +144,16 @@ def evaluate(
       num_classes=vocabulary.num_objects,
       seed=protocol.seed,
     )
+    if vocabulary.attribute_names and settings.data.max_attributes:
+      reporting.info('training a classifier of attributes')
+      split, numbers = _other_images(builder, protocol.split, attributes.MOST_LEARNED)
+      results['attributes'] = attributes.scores(
+        model,
+        scenes_of(protocol.split, scenes.numbers, settings.data),
+        scenes_of(split, numbers, settings.data),
+        protocol,
+        batch_size,
+      )
   directory = output_dir or workdir
   if directory is not None:
     _write(pathlib.Path(directory), results, sampled.shown, scenes)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from sg2im_jax.evaluation.attributes import ATTRIBUTE_METRICS
 from sg2im_jax.evaluation.backbones import Backbone
 from sg2im_jax.evaluation.classification import OBJECT_METRICS
 from sg2im_jax.evaluation.protocol import Protocol
@@ -87,8 +88,35 @@ def markdown(results: Mapping[str, Any]) -> str:
       *_image_section(results['images'], protocol),
       *_change_section(results.get('changes')),
       *_object_section(results['objects']),
+      *_attribute_section(results.get('attributes')),
     ]
   return '\n'.join(lines)
+
+
+def _attribute_section(attributes: Mapping[str, Any] | None) -> Iterator[str]:
+  if not attributes:
+    return
+  yield from ('', '## Attributes', '')
+  yield (
+    f'Every graph is drawn once more with the attributes of its scene, {attributes["num_asked"]} '
+    'together. Seen: the share of attributes that a classifier of real objects sees in the objects '
+    'that have them, '
+    'or were asked to.'
+  )
+  yield ''
+  yield from table(
+    [metric.label for metric in ATTRIBUTE_METRICS],
+    [[metric.text(attributes[metric.name]) for metric in ATTRIBUTE_METRICS]],
+  )
+  yield ''
+  yield from table(
+    ['attribute', 'asked for', 'F1 in real', 'F1 in sampled'],
+    [
+      [name, str(of['num_asked']), f'{of["real_f1"]:.1%}', f'{of["drawn_f1"]:.1%}']
+      for name, of in attributes['of'].items()
+    ],
+  )
+  yield ''
 
 
 def score_table(

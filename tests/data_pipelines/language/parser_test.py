@@ -17,14 +17,16 @@ STORYBOOK = Vocabulary(
 )
 
 
-def _cases():
-  lines = (pathlib.Path(__file__).parent / 'sentences.txt').read_text().splitlines()
+def _cases(name):
+  lines = (pathlib.Path(__file__).parent / name).read_text().splitlines()
   cases = []
   for line in lines:
     if line.startswith('#') or not line.strip():
       continue
     if not line.startswith(' '):
       cases.append((line, {'=': '', '+': '', '@': '', '?': ''}))
+    elif line.strip() == '!':
+      cases[-1] = (cases[-1][0], None)
     else:
       cases[-1][1][line.split()[0]] = line.strip()[1:].strip()
   return cases
@@ -44,9 +46,16 @@ def as_written(parsed):
   }
 
 
-@pytest.mark.parametrize(('text', 'meaning'), _cases(), ids=lambda value: None)
-def test_sentences(text, meaning):
-  assert as_written(parse_text(text, STORYBOOK)) == meaning
+CASES = [*_cases('sentences.txt'), *_cases('requests.txt')]
+
+
+@pytest.mark.parametrize(('text', 'meaning'), CASES, ids=[text for text, _ in CASES])
+def test_meanings(text, meaning):
+  if meaning is None:
+    with pytest.raises(UserError, match='names nothing that the model knows'):
+      parse_text(text, STORYBOOK)
+  else:
+    assert as_written(parse_text(text, STORYBOOK)) == meaning
 
 
 COCO = Vocabulary(

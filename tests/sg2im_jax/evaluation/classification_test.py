@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ def _shapes(num_crops: int, seed: int) -> Crops:
 def short_training():
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(classification, 'NUM_STEPS', 100)
-    patch.setattr(classification, '_BATCH_SIZE', 32)
+    patch.setattr(classification, 'BATCH_SIZE', 32)
     yield
 
 
@@ -43,7 +45,7 @@ def test_knows_nothing_of_wrong_labels(classifier):
 
 
 def test_counts_a_last_batch_that_is_not_full(classifier):
-  size = classification._BATCH_SIZE
+  size = classification.BATCH_SIZE
   crops = _shapes(size + 3, 2)
 
   def num_right(start, end):
@@ -61,13 +63,14 @@ def test_training_shuffles_within_passes_and_mirrors():
     np.arange(96, dtype=np.int32),
   )
   crops.pixels[:, :, 0] = 200  # marks the left edge
-  batches = [
-    next_batch for next_batch, _ in zip(classification._training_batches(crops, 0), range(6))
-  ]
-  seen = np.concatenate([object_class for _, object_class in batches])
+  random = np.random.default_rng(0)
+  arrays = {'pixels': crops.pixels, 'object_class': crops.object_class}
+  passes = classification._mirrored(classification.passes(arrays, random), random)
+  batches = list(itertools.islice(passes, 6))
+  seen = np.concatenate([rows['object_class'] for rows in batches])
   assert sorted(seen[:96]) == sorted(seen[96:]) == list(range(96))
   assert list(seen[:96]) != list(seen[96:])
-  mirrored = np.concatenate([pixels[:, 0, -1, 0] == 200 for pixels, _ in batches])
+  mirrored = np.concatenate([rows['pixels'][:, 0, -1, 0] == 200 for rows in batches])
   assert 0.3 < mirrored.mean() < 0.7
   assert (crops.pixels[:, :, 0] == 200).all()  # the crops themselves stay
 
