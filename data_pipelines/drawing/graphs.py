@@ -43,9 +43,16 @@ _POINTS_PER_INCH = 72
 
 @dataclasses.dataclass(frozen=True)
 class PlacedNode:
-  """A name in a drawn graph, with its centre and size in pixels from the top left."""
+  """A text in a drawn graph, with its centre and size in pixels from the top left.
+
+  Attributes:
+    name: of the object class or the predicate.
+    text: what is drawn: the name, with the attributes of an object before it.
+    x, y, width, height: of the node.
+  """
 
   name: str
+  text: str
   x: float
   y: float
   width: int
@@ -94,9 +101,9 @@ def place_graph(graph: SceneGraph) -> PlacedGraph:
     x, y = (float(number) for number in position.split(','))
     return x - left + _MARGIN, top - y + _MARGIN
 
-  def node(kind: str, index: int, name: str, size: tuple[int, int]) -> PlacedNode:
+  def node(kind: str, index: int, name: str, text: str, size: tuple[int, int]) -> PlacedNode:
     position = _attributes(placed.get_node(f'{kind} {index}'))['pos']
-    return PlacedNode(name, *to_pixels(position), *size)
+    return PlacedNode(name, text, *to_pixels(position), *size)
 
   arrows = [[] for _ in graph.relationships]
   for edge in placed.edges():
@@ -106,10 +113,11 @@ def place_graph(graph: SceneGraph) -> PlacedGraph:
     right - left + 2 * _MARGIN,
     top - bottom + 2 * _MARGIN,
     tuple(
-      node('object', index, name, _object_size(name)) for index, name in enumerate(graph.objects)
+      node('object', index, name, graph.label(index), _object_size(graph.label(index)))
+      for index, name in enumerate(graph.objects)
     ),
     tuple(
-      node('relationship', index, name, _predicate_size(name))
+      node('relationship', index, name, name, _predicate_size(name))
       for index, (_, name, _) in enumerate(graph.relationships)
     ),
     tuple(map(tuple, arrows)),
@@ -117,11 +125,24 @@ def place_graph(graph: SceneGraph) -> PlacedGraph:
 
 
 def draw_graph(graph: SceneGraph) -> Image.Image:
-  """Returns an RGB picture, as large as the graph needs."""
+  """Returns an RGB picture, as large as the graph needs; attributes of the image stand below."""
   placed = place_graph(graph)
-  size = round(placed.width * _SCALE), round(placed.height * _SCALE)
+  scene = ', '.join(graph.scene)
+  width, height = text_size(scene, PREDICATE_TEXT) if scene else (0, 0)
+  below = height + 2 * _MARGIN if scene else 0
+  size = (
+    round(max(placed.width, width + 2 * _MARGIN) * _SCALE),
+    round((placed.height + below) * _SCALE),
+  )
   picture = Image.new('RGB', size, BACKGROUND)
   draw = ImageDraw.Draw(picture)
+  draw.text(
+    (_MARGIN * _SCALE, (placed.height + below / 2) * _SCALE),
+    scene,
+    fill=INK,
+    font=font(PREDICATE_TEXT * _SCALE),
+    anchor='lm',
+  )
   for arrow in itertools.chain(*placed.arrows):
     _draw_arrow(draw, arrow)
   for node in placed.predicates:
@@ -152,7 +173,9 @@ def _place(graph: SceneGraph) -> pygraphviz.AGraph:
   """
   placed = pygraphviz.AGraph(directed=True, ranksep=0.2, nodesep=0.25)
   placed.node_attr.update(shape='box', fixedsize='true', label='')
-  nodes = [(f'object {index}', _object_size(name)) for index, name in enumerate(graph.objects)]
+  nodes = [
+    (f'object {index}', _object_size(graph.label(index))) for index in range(len(graph.objects))
+  ]
   nodes += [
     (f'relationship {index}', _predicate_size(name))
     for index, (_, name, _) in enumerate(graph.relationships)
@@ -225,4 +248,4 @@ def _draw_node(
   )
   corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
   draw.rounded_rectangle(corners, radius=8 * _SCALE, fill=fill, outline=outline, width=2 * _SCALE)
-  draw.text((x, y), node.name, fill=ink, font=font(text_height * _SCALE), anchor='mm')
+  draw.text((x, y), node.text, fill=ink, font=font(text_height * _SCALE), anchor='mm')

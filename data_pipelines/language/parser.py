@@ -297,6 +297,9 @@ class _Parser:
 
   def _pronoun(self) -> Group | None:
     word = self._word()
+    if word in _NUMBERS and self._word(1) == 'of' and self._word(2) in ('them', 'these', 'those'):
+      self.at += 3
+      return (self._before() or self._current())[: _NUMBERS[word]]  # "one of them"
     if word not in _PRONOUNS or self.lexicon.noun(self._rest(1)):
       return None
     if word in _RELATIVES and self._latest:
@@ -364,7 +367,9 @@ class _Parser:
         self.at += found.length
       elif self._word() == ',' and names and self._leads_to_noun(1):
         self.at += 1
-      elif self._word() == 'and' and names and self.lexicon.attribute(self._rest(1)):
+      elif (
+        self._word() == 'and' and names and not unknown and self.lexicon.attribute(self._rest(1))
+      ):
         alternate = True
         self.at += 1
       elif self._is_unknown() and self._leads_to_noun(1):
@@ -393,7 +398,11 @@ class _Parser:
       found = self.lexicon.attribute(self._rest(ahead))
       if found:
         ahead += found.length
-      elif self._word(ahead) in (',', 'and') and self.lexicon.attribute(self._rest(ahead + 1)):
+      elif (
+        self._word(ahead) in (',', 'and')
+        and not unknown
+        and self.lexicon.attribute(self._rest(ahead + 1))
+      ):
         ahead += 1
       elif self._is_unknown(ahead) and unknown < 2:
         unknown += 1
@@ -465,14 +474,32 @@ class _Parser:
         self._describe(target, [found.name])
         self.at += ahead + 1 + found.length
         return True
-    found = self.lexicon.attribute(self._rest(ahead))
-    if not found or self._leads_to_noun(ahead + found.length):
+    names = self._attribute_series(ahead)
+    if not names:
       return False
-    if self.lexicon.noun(self._rest(ahead)) and not ahead:
-      return False
-    self._describe(target, [found.name])
-    self.at += ahead + found.length
+    if len(names) == len(target) > 1:  # "two boats: red and blue"
+      for index, name in zip(target, names, strict=True):
+        self._describe((index,), [name])
+    else:
+      self._describe(target, names)
     return True
+
+  def _attribute_series(self, ahead: int) -> list[str]:
+    """Reads attributes that belong to no noun after them, with commas and "and" between them."""
+    names: list[str] = []
+    while True:
+      found = self.lexicon.attribute(self._rest(ahead))
+      if not found or self._leads_to_noun(ahead + found.length):
+        return names
+      if self.lexicon.noun(self._rest(ahead)) and not ahead:
+        return names
+      names.append(found.name)
+      self.at += ahead + found.length
+      ahead = 0
+      while self._word(ahead) in (',', 'and'):
+        ahead += 1
+      if not ahead:
+        return names
 
   def _clause_of_thing(self) -> bool:
     """Reads "that", "which" or "who" after a thing, to which what follows belongs."""

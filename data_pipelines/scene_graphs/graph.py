@@ -34,6 +34,10 @@ class SceneGraph:
     """Whether any object or the whole image has attributes."""
     return bool(self.attributes or self.scene)
 
+  def label(self, index: int) -> str:
+    """An object with its attributes, such as "red boat"."""
+    return ' '.join((*(self.attributes[index] if self.attributes else ()), self.objects[index]))
+
   def without_attributes(self) -> 'SceneGraph':
     """The objects and relations alone."""
     return SceneGraph(self.objects, self.relationships)

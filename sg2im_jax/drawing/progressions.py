@@ -73,12 +73,14 @@ def _part(graph: SceneGraph, kept: Sequence[int]) -> SceneGraph:
       for subject, predicate, object_ in graph.relationships
       if subject in place and object_ in place
     ),
+    tuple(graph.attributes[index] for index in kept) if graph.attributes else (),
+    graph.scene,
   )
 
 
 def _parts(graph: SceneGraph) -> collections.Counter[tuple[tuple[int, ...], str]]:
   """Each object and relationship as the places of its objects and its text."""
-  names = graph.objects
+  names = [graph.label(index) for index in range(len(graph.objects))]
   return collections.Counter(
     [
       *(((place,), name) for place, name in enumerate(names)),

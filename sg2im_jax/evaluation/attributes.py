@@ -27,6 +27,7 @@ from sg2im_jax.sampling.trained_model import TrainedModel
 from sg2im_jax.scene_batch import SceneBatch
 
 MOST_LEARNED = 2_000  # images
+NUM_STEPS = 1_500
 _LEAST_SIDE = 1e-3  # whose logarithm is taken
 
 
@@ -80,7 +81,7 @@ class AttributeClassifier:
   """Tells the attributes of crops; trained by the constructor."""
 
   def __init__(self, crops: AttributedCrops, num_classes: int, seed: int = 0):
-    """Trains for as many steps as a classifier of classes.
+    """Trains for 1,500 steps of 64 crops.
 
     Args:
       crops: at least one.
@@ -96,10 +97,10 @@ class AttributeClassifier:
       told = logits(params, rows)
       return optax.sigmoid_binary_cross_entropy(told, rows['attributes']).mean(0).sum()
 
-    batches = classification.passes(_arrays(crops), np.random.default_rng(seed))
+    batches = classification.passes(_arrays(crops), np.random.default_rng(seed), NUM_STEPS)
     first = _rows(crops, slice(0, 1))
     params = jax.jit(network.init)(jax.random.key(seed), *_inputs(first, num_classes))
-    self._params = classification.fitted(params, loss, batches, noun='steps of a classifier')
+    self._params = classification.fitted(params, loss, batches, NUM_STEPS)
     self._tell = jax.jit(logits)
 
   def __call__(self, crops: AttributedCrops) -> Bool[np.ndarray, 'N C']:
@@ -121,8 +122,8 @@ def _rows(crops: AttributedCrops, rows: Any) -> dict[str, np.ndarray]:
 
 def _inputs(rows: dict[str, Any], num_classes: int) -> tuple[Any, jax.Array]:
   of_class = jax.nn.one_hot(rows['object_class'], num_classes)
-  sides = jnp.log(jnp.maximum(rows['sides'], _LEAST_SIDE))
-  return rows['pixels'], jnp.concatenate([of_class, sides], -1)
+  width, height = jnp.split(jnp.log(jnp.maximum(rows['sides'], _LEAST_SIDE)), 2, -1)
+  return rows['pixels'], jnp.concatenate([of_class, of_class * width, of_class * height], -1)
 
 
 def scores(

@@ -70,8 +70,9 @@ class Classifier:
       jax.random.key(seed), np.zeros((1, CROP_SIZE, CROP_SIZE, 3), np.uint8)
     )
     random = np.random.default_rng(seed)
-    batches = passes({'pixels': crops.pixels, 'object_class': crops.object_class}, random)
-    self._params = fitted(params, loss, _mirrored(batches, random), noun='steps of a classifier')
+    arrays = {'pixels': crops.pixels, 'object_class': crops.object_class}
+    batches = _mirrored(passes(arrays, random, NUM_STEPS), random)
+    self._params = fitted(params, loss, batches, NUM_STEPS)
 
     @jax.jit
     def classify(params, pixels):
@@ -122,22 +123,22 @@ class ResNet(nn.Module):
       if stride > 1:
         x = nn.Conv(width, (1, 1), strides=stride, use_bias=False)(x)
       x = x + y
-    x = nn.relu(nn.GroupNorm(8)(x)).mean((1, 2))
-    if beside is not None:
-      x = nn.relu(nn.Dense(_WIDTHS[-1], name='beside')(jnp.concatenate([x, beside], -1)))
-    return nn.Dense(self.num_outputs)(x)
+    x = nn.relu(nn.GroupNorm(8)(x))
+    if beside is None:
+      return nn.Dense(self.num_outputs)(x.mean((1, 2)))
+    x = jnp.concatenate([x.reshape(len(x), -1), beside], -1)  # where something is seen matters
+    return nn.Dense(self.num_outputs)(nn.relu(nn.Dense(_WIDTHS[-1], name='beside')(x)))
 
 
 def fitted(
   params: Any,
   loss: Callable[[Any, dict[str, Any]], jax.Array],
   batches: Iterator[dict[str, np.ndarray]],
-  *,
-  noun: str,
+  num_steps: int,
 ) -> Any:
-  """The parameters after NUM_STEPS steps of AdamW on the loss of each batch."""
+  """The parameters after `num_steps` steps of AdamW on the loss of each batch."""
   optimizer = optax.adamw(
-    optax.cosine_decay_schedule(_LEARNING_RATE, NUM_STEPS), weight_decay=_WEIGHT_DECAY
+    optax.cosine_decay_schedule(_LEARNING_RATE, num_steps), weight_decay=_WEIGHT_DECAY
   )
 
   @functools.partial(jax.jit, donate_argnums=(0, 1))
@@ -146,17 +147,19 @@ def fitted(
     return optax.apply_updates(params, updates), opt_state
 
   opt_state = optimizer.init(params)
-  for rows in reporting.with_progress(batches, total=NUM_STEPS, noun=noun, images_each=BATCH_SIZE):
+  for rows in reporting.with_progress(
+    batches, total=num_steps, noun='steps of a classifier', images_each=BATCH_SIZE
+  ):
     params, opt_state = step(params, opt_state, rows)
   return params
 
 
 def passes(
-  arrays: Mapping[str, np.ndarray], random: np.random.Generator
+  arrays: Mapping[str, np.ndarray], random: np.random.Generator, num_steps: int
 ) -> Iterator[dict[str, np.ndarray]]:
-  """NUM_STEPS batches of rows from passes over all of them, each in another order."""
+  """`num_steps` batches of rows from passes over all of them, each in another order."""
   order, count = np.zeros(0, int), len(next(iter(arrays.values())))
-  for _ in range(NUM_STEPS):
+  for _ in range(num_steps):
     while len(order) < BATCH_SIZE:
       order = np.concatenate([order, random.permutation(count)])
     rows, order = order[:BATCH_SIZE], order[BATCH_SIZE:]

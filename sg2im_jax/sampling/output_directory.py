@@ -133,9 +133,14 @@ class OutputDirectory:
 
   def _record(self, index: int, graph: SceneGraph) -> dict[str, Any]:
     """What graph.json says, but for the boxes."""
+    objects: list[dict[str, Any]] = [{'name': name} for name in graph.objects]
+    for entry, names in zip(objects, graph.attributes, strict=False):  # none, or one for each
+      if names:
+        entry['attributes'] = names
     return {
-      'objects': [{'name': name} for name in graph.objects],
+      'objects': objects,
       'relationships': graph.relationships,
+      **({'scene': graph.scene} if graph.scene else {}),
       'samples': self._samples(),
       'graph': index,
       **self.facts,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sg2im_jax.evaluation import classification
+from sg2im_jax.evaluation import attributes
 from sg2im_jax.evaluation.attributes import (
   ATTRIBUTE_METRICS,
   AttributeClassifier,
@@ -37,7 +37,7 @@ def _shapes(count: int, seed: int) -> AttributedCrops:
 @pytest.fixture(scope='module')
 def classifier():
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(classification, 'NUM_STEPS', 150)
+    patch.setattr(attributes, 'NUM_STEPS', 150)
     return AttributeClassifier(_shapes(600, 0), 4)
 
 

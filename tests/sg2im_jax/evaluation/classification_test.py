@@ -1,5 +1,3 @@
-import itertools
-
 import numpy as np
 import pytest
 
@@ -65,8 +63,8 @@ def test_training_shuffles_within_passes_and_mirrors():
   crops.pixels[:, :, 0] = 200  # marks the left edge
   random = np.random.default_rng(0)
   arrays = {'pixels': crops.pixels, 'object_class': crops.object_class}
-  passes = classification._mirrored(classification.passes(arrays, random), random)
-  batches = list(itertools.islice(passes, 6))
+  passes = classification._mirrored(classification.passes(arrays, random, 6), random)
+  batches = list(passes)
   seen = np.concatenate([rows['object_class'] for rows in batches])
   assert sorted(seen[:96]) == sorted(seen[96:]) == list(range(96))
   assert list(seen[:96]) != list(seen[96:])
