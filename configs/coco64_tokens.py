@@ -41,7 +41,7 @@ def with_tokens(config: ConfigDict) -> ConfigDict:
   # Standard deviation of the edges of grounds in training, as a share of the image's side.
   config.tokens.box_jitter = 0.04
   # Share of the training images without attributes; of the others, a random part is dropped.
-  config.tokens.dropped_attributes = 0.5
+  config.tokens.dropped_attributes = 0.25
   config.tokens.ema_decay = 0.999  # of the average of encoder and painter that is sampled from
 
   config.tokens.prior = ConfigDict()
@@ -55,7 +55,7 @@ def with_tokens(config: ConfigDict) -> ConfigDict:
   config.tokens.prior.pinned_scenes = 0.3  # share of scenes of which some objects are given
   config.tokens.prior.ema_decay = 0.9995
   config.tokens.prior.guidance = 2.75  # of relations in sampling; 1 is none
-  config.tokens.prior.attribute_guidance = 2.0  # of attributes, likewise
+  config.tokens.prior.attribute_guidance = 2.5  # of attributes, likewise
   config.tokens.prior.sampling_steps = 8  # velocities; twice as many with guidance
 
   config.data.mask_size = 32 if config.data.mask_size is not None else None

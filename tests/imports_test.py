@@ -15,7 +15,7 @@ from tests.training_runs import ENVIRONMENT, ROOT, write_untrained
 
 PACKAGES = ('sg2im_jax', 'data_pipelines')
 COMMANDS = {
-  *(f'sg2im_jax.{name}' for name in ('train', 'sample', 'evaluate', 'figures', 'convert')),
+  *(f'sg2im_jax.{name}' for name in ('train', 'sample', 'edit', 'evaluate', 'figures', 'convert')),
   *(f'data_pipelines.{name}' for name in ('prepare', 'browse', 'export')),
 }
 

@@ -32,13 +32,16 @@ class Pins:
 
   Attributes:
     boxes: float32[N, 4] x0, y0, x1, y1, the image being [0, 1]; a row of nan is predicted.
-    masks: float32 or uint8[N, M, M] in [0, 1], each in the frame of its box; all or none.
+    masks: float32 or uint8[N, M, M] in [0, 1], each in the frame of its box; one of nan is
+      predicted.
     latents: float32[N, L], appearances for a token model; a row of nan is sampled.
+    image_latents: float32[L], that of the whole image; only beside latents.
   """
 
   boxes: np.ndarray | None = None
   masks: np.ndarray | None = None
   latents: np.ndarray | None = None
+  image_latents: np.ndarray | None = None
 
   @property
   def kind(self) -> tuple[bool, int, bool]:
@@ -59,6 +62,7 @@ class GraphSamples:
       the same ones for each sample, and does not clip them to 1.
     masks: float32[S, N, M, M] in [0, 1], each in the frame of its box; None without a mask head.
     latents: float32[S, N, L], appearances; None from a published model.
+    image_latents: float32[S, L], those of the whole image; likewise.
   """
 
   index: int
@@ -67,6 +71,7 @@ class GraphSamples:
   boxes: np.ndarray
   masks: np.ndarray | None
   latents: np.ndarray | None
+  image_latents: np.ndarray | None
 
   def layout(self, sample: int) -> tuple[np.ndarray, np.ndarray | None]:
     """The boxes and masks of a sample."""
@@ -153,7 +158,9 @@ def encode_graph(
         f'{where}: latents are {list(latents.shape)}, expected finite numbers [{count}, L], a row '
         'for each object, or nan for one that is sampled'
       )
-    batch = batch.replace(latents=rows('latents', latents, 0))
+    of_image = 0 if pins.image_latents is None else pins.image_latents
+    batch = batch.replace(latents=rows('latents', latents, of_image))
+    given['latents'][0] = pins.image_latents is not None
   return batch, given
 
 
@@ -234,15 +241,23 @@ def _samples_of_graph(
   """The samples of a graph, one row of a batch each, without `__image__` and padding."""
   stacked: Any = jax.tree.map(lambda *arrays: np.stack(arrays), *samples)
   objects = slice(1, len(graph.objects) + 1)  # slot 0 is __image__
-  boxes = stacked.boxes[:, objects]
-  if pins.boxes is not None:
-    given = np.asarray(pins.boxes, np.float32)
-    boxes = np.where(np.isnan(given), boxes, given)
+  boxes = _with_given(stacked.boxes[:, objects], pins.boxes, len(samples))
   masks = None if stacked.masks is None else stacked.masks[:, objects]
   if pins.masks is not None:
-    masks = np.repeat(np.asarray(pins.masks, np.float32)[None], len(samples), 0)
-  latents = None if stacked.latents is None else stacked.latents[:, objects]
-  return GraphSamples(index, graph, stacked.pictures, boxes, masks, latents)
+    masks = _with_given(masks, pins.masks, len(samples))
+  latents = image_latents = None
+  if stacked.latents is not None:
+    latents, image_latents = stacked.latents[:, objects], stacked.latents[:, 0]
+  return GraphSamples(index, graph, stacked.pictures, boxes, masks, latents, image_latents)
+
+
+def _with_given(predicted: np.ndarray | None, given: np.ndarray | None, count: int) -> np.ndarray:
+  """What was predicted of `count` samples, with what was given of all where that is not nan."""
+  if given is None:
+    assert predicted is not None
+    return predicted
+  every = np.repeat(np.asarray(given, np.float32)[None], count, 0)
+  return every if predicted is None else np.where(np.isnan(every), predicted, every)
 
 
 def one_ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -18,6 +18,8 @@ from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax import models
+from sg2im_jax.editing.editor import EditedScene, Repaint, edit
+from sg2im_jax.editing.placed_scene import PlacedScene
 from sg2im_jax.models import pixels
 from sg2im_jax.runtime import reporting
 from sg2im_jax.sampling.graphs import GraphSamples, Pins, check_graphs, sample_graphs
@@ -258,6 +260,19 @@ class TrainedModel:
       image=np.asarray(resized)[None],
     )
     return self.encode_batch(batch)[0]
+
+  def edit(
+    self,
+    picture: np.ndarray,
+    scene: PlacedScene | Mapping[str, Any],
+    changes: Any,
+    *,
+    seed: int = 0,
+    repaint: Repaint = 'changed',
+  ) -> list[EditedScene]:
+    """Changes what is in a picture; see `editor.edit`."""
+    self._latent_dim()
+    return edit(self, picture, scene, changes, seed=seed, repaint=repaint)
 
   def encode_batch(self, batch: SceneBatch) -> np.ndarray:
     """The appearances float32[B, O, L] of the objects of images uint8, with their boxes."""

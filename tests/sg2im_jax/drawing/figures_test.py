@@ -68,7 +68,7 @@ def _samples(graph, *colors):
   pictures = np.stack([_picture(color) for color in colors])
   boxes = np.tile(np.array([0.5, 0, 1, 0.5], np.float32), (len(graph.objects), 1))
   return GraphSamples(
-    0, graph, pictures, np.repeat(boxes[None], len(pictures), 0), None, latents=None
+    0, graph, pictures, np.repeat(boxes[None], len(pictures), 0), None, None, None
   )
 
 

@@ -37,6 +37,7 @@ def _samples(index=0, graph=SKY, num_samples=2, value=0):
     np.repeat(boxes[None], num_samples, 0),
     np.ones((num_samples, count, 4, 4), np.float32),
     latents=None,
+    image_latents=None,
   )
 
 

@@ -1,0 +1,223 @@
+"""Edits of a picture: its objects are encoded to tokens, the graph is changed, the rest is pinned.
+
+Image manipulation with scene graphs is the task of SIMSG (Dhamo et al., "Semantic image
+manipulation using scene graphs", CVPR 2020), which inpaints masked regions. Here every object has a
+token; what a change does not touch keeps its own, and the prior samples what is open around it. The
+picture that is painted of all tokens replaces the old one where changed objects were or are, and
+nowhere else.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import scipy.ndimage
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from data_pipelines.scene_graphs.errors import UserError
+from sg2im_jax.editing.changes import Change, Edit, ImageCrop, parse_changes
+from sg2im_jax.editing.placed_scene import PlacedScene
+from sg2im_jax.models.warping import object_canvases
+from sg2im_jax.sampling.graphs import GraphSamples, Pins, check_graphs
+
+if TYPE_CHECKING:
+  from sg2im_jax.sampling.trained_model import TrainedModel
+
+Repaint = Literal['changed', 'all']
+_MARGIN = 3  # pixels at 64 that a repainted region reaches beyond its objects
+_WHOLE_IMAGE = np.array([[0, 0, 1, 1]], np.float32)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EditedScene:
+  """A picture with its scene, at the start or after a change.
+
+  Attributes:
+    picture: uint8[H, W, 3].
+    scene: graph, boxes and masks of N objects.
+    latents: float32[N, L], their appearances.
+    image_latents: float32[L], that of the whole image.
+    region: float32[H, W] in [0, 1], how much of each pixel was repainted by the change.
+    change: that led here; None at the start.
+  """
+
+  picture: UInt8[np.ndarray, 'H W 3']
+  scene: PlacedScene
+  latents: Float[np.ndarray, 'N L']
+  image_latents: Float[np.ndarray, ' L']
+  region: Float[np.ndarray, 'H W']
+  change: Change | None = None
+
+
+def edit(
+  model: 'TrainedModel',
+  picture: np.ndarray,
+  scene: PlacedScene | Mapping[str, Any],
+  changes: Sequence[Change | Mapping[str, Any]] | Change | Mapping[str, Any],
+  *,
+  seed: int = 0,
+  repaint: Repaint = 'changed',
+) -> list[EditedScene]:
+  """Makes changes one after the other, each in what the one before left.
+
+  Args:
+    model: a token model.
+    picture: uint8[height, width, 3], resized to the model's image size.
+    scene: what is where in it.
+    changes: see `changes`.
+    seed: of what is sampled.
+    repaint: changed: pixels stay where no changed object was or is; all: the whole picture is
+      painted from its tokens.
+
+  Returns:
+    The scene at the start, then after each change.
+
+  Raises:
+    UserError: the scene or a change is broken, or names what the model does not know; or this is
+      not a token model.
+  """
+  if not isinstance(scene, PlacedScene):
+    scene = PlacedScene.from_dict(scene, 'scene')
+  steps = [_start(model, picture, scene)]
+  for index, change in enumerate(parse_changes(changes, 'changes')):
+    try:
+      steps.append(_step(model, steps[-1], change, seed=seed + index, repaint=repaint))
+    except UserError as error:
+      raise UserError(f'change {index} ({change}): {error}') from None
+  return steps
+
+
+def _start(model: 'TrainedModel', picture: np.ndarray, scene: PlacedScene) -> EditedScene:
+  """The scene as the model has it: encoded, with masks."""
+  graph = model.understood([scene.graph])[0]
+  check_graphs([graph], model.vocabulary, 'scene')
+  mask_size = model.settings.model.mask_size
+  given = None if scene.masks is None else _resized_masks(scene.masks, mask_size)
+  with_image = None
+  if given is not None:
+    with_image = np.concatenate([np.ones((1, mask_size, mask_size), np.float32), given])
+  encoded = model.encode(picture, np.concatenate([_WHOLE_IMAGE, scene.boxes]), with_image)
+  height, width = model.settings.data.image_size
+  pinned = Pins(scene.boxes, given, encoded[1:], encoded[0])
+  painted = _sample(model, graph, pinned, 0)
+  assert painted.masks is not None
+  resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
+  return EditedScene(
+    np.asarray(resized),
+    PlacedScene(graph, scene.boxes, painted.masks[0]),
+    encoded[1:],
+    encoded[0],
+    np.zeros((height, width), np.float32),
+  )
+
+
+def _step(
+  model: 'TrainedModel', before: EditedScene, change: Change, *, seed: int, repaint: Repaint
+) -> EditedScene:
+  planned = change.apply(before.scene)
+  check_graphs([planned.graph], model.vocabulary, 'the graph')
+  latents = _latents(model, before, planned)
+  old_masks = before.scene.masks
+  assert old_masks is not None
+  masks = np.full((len(latents), *old_masks.shape[1:]), np.nan, np.float32)
+  for index, origin in enumerate(planned.origin):
+    if origin is not None and not planned.changed[index]:
+      masks[index] = old_masks[origin]
+    elif origin is not None and index not in planned.appearance_of:
+      if not planned.sampled_appearances[index]:  # it moves as it is
+        masks[index] = old_masks[origin]
+  of_image = None if planned.whole_image else before.image_latents
+  painted = _sample(model, planned.graph, Pins(planned.boxes, masks, latents, of_image), seed)
+  assert painted.masks is not None and painted.latents is not None
+  after = PlacedScene(planned.graph, painted.boxes[0], painted.masks[0])
+  height, width = before.picture.shape[:2]
+  region = np.ones((height, width), np.float32)
+  if repaint == 'changed' and not planned.whole_image:
+    kept = {origin for origin, new in zip(planned.origin, planned.changed) if not new}
+    gone = [index for index in range(len(before.scene.boxes)) if index not in kept]
+    region = np.maximum(
+      _region(model, before.scene, gone), _region(model, after, np.flatnonzero(planned.changed))
+    )
+  share = region[..., None]
+  picture = share * painted.pictures[0] + (1 - share) * before.picture
+  return EditedScene(
+    picture.round().astype(np.uint8),
+    after,
+    painted.latents[0],
+    before.image_latents if of_image is not None else painted.image_latents[0],
+    region,
+    change,
+  )
+
+
+def _latents(model: 'TrainedModel', before: EditedScene, planned: Edit) -> np.ndarray:
+  """The appearances that are known after a change; nan for those that are to be sampled."""
+  count = len(planned.graph.objects)
+  latents = np.full((count, before.latents.shape[1]), np.nan, np.float32)
+  for index, origin in enumerate(planned.origin):
+    if origin is not None and not planned.sampled_appearances[index]:
+      latents[index] = before.latents[origin]
+  for index, source in planned.appearance_of.items():
+    if isinstance(source, ImageCrop):
+      box = np.array([source.box], np.float32)
+      latents[index] = model.encode(read_picture(source.image), box)[0]
+    else:
+      latents[index] = before.latents[source]
+  return latents
+
+
+def _sample(model: 'TrainedModel', graph: Any, pins: Pins, seed: int) -> GraphSamples:
+  (samples,) = model.sample_graphs({0: graph}, samples=1, seed=seed, stretch=False, pins={0: pins})
+  return samples
+
+
+def _region(
+  model: 'TrainedModel', scene: PlacedScene, objects: Sequence[int] | np.ndarray
+) -> Float[np.ndarray, 'H W']:
+  """How much of each pixel these objects cover, with a soft margin; 0 beyond it."""
+  settings = model.settings
+  height, width = settings.data.image_size
+  if not len(objects):
+    return np.zeros((height, width), np.float32)
+  assert scene.masks is not None
+  chosen = np.asarray(objects)
+  canvases = object_canvases(
+    scene.boxes[None, chosen],
+    scene.masks[None, chosen],
+    (height, width),
+    align_corners=settings.model.align_corners,
+  )
+  covered = np.asarray(canvases)[0].max(-1) > 0.1
+  margin = max(1, round(_MARGIN * max(height, width) / 64))
+  grown = scipy.ndimage.binary_dilation(covered, iterations=margin)
+  # Falls from 1 at the objects to 0 where the margin ends.
+  distance = scipy.ndimage.distance_transform_edt(grown)
+  return np.clip(distance / (margin + 1), 0, 1).astype(np.float32)
+
+
+def _resized_masks(masks: np.ndarray, size: int) -> np.ndarray:
+  """Masks [N, M, M] at another size M."""
+  if masks.shape[-1] == size:
+    return masks.astype(np.float32)
+  return np.stack(
+    [
+      np.asarray(
+        Image.fromarray(mask.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR)
+      )
+      for mask in masks
+    ]
+  )
+
+
+def read_picture(path: str) -> UInt8[np.ndarray, 'H W 3']:
+  """A picture file as RGB; UserError if it is none."""
+  try:
+    with Image.open(path) as image:
+      return np.asarray(image.convert('RGB'))
+  except OSError as error:
+    reason = error.strerror or error
+    raise UserError(
+      f'{path}: cannot be read as a picture ({reason}); expected a PNG or JPEG'
+    ) from None
