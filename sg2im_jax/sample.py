@@ -37,15 +37,18 @@ one makes the overviews when all are done.
 """
 
 import json
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from data_pipelines.language.parser import parse_text
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
-from data_pipelines.scene_graphs.graph import load_scene_graphs
-from data_pipelines.settings.section import PositiveInt, Seed
+from data_pipelines.scene_graphs.graph import SceneGraph, load_scene_graphs
+from data_pipelines.settings.section import NonNegativeInt, PositiveInt, Seed
 from sg2im_jax.runtime import command_line, hosts, reporting
+
+if TYPE_CHECKING:
+  from sg2im_jax.sampling.trained_model import TrainedModel
 
 
 class SampleOptions(hosts.HostOptions):
@@ -61,6 +64,9 @@ class SampleOptions(hosts.HostOptions):
     '--scene_graphs.',
   )
   output_dir: str = Field(description='Folder for the pictures; made if it is missing.')
+  complete: NonNegativeInt = Field(
+    0, description='Objects to add to each graph, as likely as in the training data.'
+  )
   samples_per_graph: PositiveInt = Field(4, description='Pictures of each graph.')
   seed: Seed = Field(0, description='The same seed gives the same pixels.')
   stretch: bool | None = Field(
@@ -99,6 +105,10 @@ def sample(options: SampleOptions):
     reporting.info(f'read as {json.dumps(parsed.graph.to_dict())}')
     for part in parsed.not_understood:
       reporting.info(str(part))
+  if options.complete:
+    graphs = [
+      _completed(model, graph, f'graph {index}', options) for index, graph in enumerate(graphs)
+    ]
   written = sample_to_directory(
     model,
     graphs,
@@ -114,6 +124,21 @@ def sample(options: SampleOptions):
     f'{_count(len(graphs), "graph")}, {_count(options.samples_per_graph, "picture")} each, by the '
     f'model of step {model.step}: look at {", ".join(map(str, written))}'
   )
+
+
+def _completed(
+  model: 'TrainedModel', graph: SceneGraph, where: str, options: SampleOptions
+) -> SceneGraph:
+  """The graph with more objects, which are told."""
+  found, added = model.complete(graph, options.complete, seed=options.seed)
+  told = []
+  for addition in added:
+    told.append(addition.name)
+    if addition.relationship is not None:
+      subject, predicate, other = addition.relationship
+      told[-1] += f' ({found.objects[subject]} {predicate} {found.objects[other]})'
+  reporting.info(f'{where}: added {", ".join(told)}; it is {json.dumps(found.to_dict())}')
+  return found
 
 
 def _count(number: int, noun: str) -> str:

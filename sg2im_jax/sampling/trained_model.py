@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from data_pipelines.scene_graphs import graph as scene_graph
+from data_pipelines.scene_graphs.completion import Addition, GraphStatistics
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
@@ -38,15 +39,22 @@ class TrainedModel:
     settings: of the training.
     vocabulary: the names of objects and predicates.
     step: training steps of the weights.
+    statistics: of the training data's graphs; None of a converted model.
     generator: the network.
     variables: its {'params': ..., 'batch_stats': ...}.
   """
 
   def __init__(
-    self, *, settings: Settings, vocabulary: Vocabulary, step: int, variables: Mapping[str, Any]
+    self,
+    *,
+    settings: Settings,
+    vocabulary: Vocabulary,
+    step: int,
+    variables: Mapping[str, Any],
+    statistics: GraphStatistics | None = None,
   ):
     self.settings, self.vocabulary, self.step = settings, vocabulary, step
-    self.variables = variables
+    self.variables, self.statistics = variables, statistics
     self.generator = models.build_generator(settings, vocabulary)
 
   @classmethod
@@ -64,7 +72,11 @@ class TrainedModel:
     vocabulary = work_directory.load_vocabulary(workdir)
     checkpoint = checkpoints.load_generator(workdir, step)
     return cls(
-      settings=settings, vocabulary=vocabulary, step=checkpoint.step, variables=checkpoint.tree
+      settings=settings,
+      vocabulary=vocabulary,
+      step=checkpoint.step,
+      variables=checkpoint.tree,
+      statistics=work_directory.load_statistics(workdir),
     )
 
   @functools.cached_property
@@ -115,6 +127,29 @@ class TrainedModel:
       reporting.info('this model was trained without attributes: those of graphs are left out')
       found = [graph.without_attributes() for graph in found]
     return found
+
+  def complete(
+    self, graph: Graph, objects: int, *, seed: int = 0
+  ) -> tuple[SceneGraph, list[Addition]]:
+    """A graph with more objects, as likely as in the training data; and what was added.
+
+    Args:
+      graph: to complete.
+      objects: how many to add.
+      seed: of what is drawn.
+
+    Raises:
+      UserError: the graph is broken or names what the model does not know, or the model has no
+        statistics.
+    """
+    (parsed,), source = _parse(graph)
+    check_graphs(self.understood([parsed]), self.vocabulary, source)
+    if self.statistics is None:
+      raise UserError(
+        'this model has no statistics of graphs (graph_statistics.json); training writes them, '
+        'also when it continues'
+      )
+    return self.statistics.complete(parsed, objects, seed)
 
   @overload
   def sample(

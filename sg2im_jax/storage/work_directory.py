@@ -1,6 +1,7 @@
 """A work directory: settings and vocabulary beside the checkpoints that belong to them.
 
 WORKDIR/config.json, vocabulary.json   what the checkpoints are checkpoints of
+WORKDIR/graph_statistics.json          of the training data, to complete graphs with
 WORKDIR/checkpoints/STEP/              see `checkpoints`
 WORKDIR/metrics.jsonl, tensorboard/    the log of training
 WORKDIR/training.lock                  held by the training that runs now
@@ -16,6 +17,7 @@ from typing import Any
 import filelock
 
 from data_pipelines.configs import of_workdir
+from data_pipelines.scene_graphs.completion import GraphStatistics
 from data_pipelines.scene_graphs.errors import SettingsError, UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.runtime import atomic_files
@@ -32,6 +34,7 @@ FIXED_SETTINGS = (
 )
 
 _CONFIG, _VOCABULARY, _LOCK = 'config.json', 'vocabulary.json', 'training.lock'
+_STATISTICS = 'graph_statistics.json'
 
 
 def save(workdir: str | os.PathLike, settings: Settings, vocabulary: Vocabulary):
@@ -60,6 +63,28 @@ def load_settings(workdir: str | os.PathLike) -> Settings:
 def load_vocabulary(workdir: str | os.PathLike) -> Vocabulary:
   """The names that the model of a work directory knows."""
   return Vocabulary.from_dict(_read_json(pathlib.Path(workdir) / _VOCABULARY))
+
+
+def save_statistics(workdir: str | os.PathLike, statistics: GraphStatistics):
+  """Writes the counts of the training data's graphs, atomically."""
+  write_json(pathlib.Path(workdir) / _STATISTICS, statistics.to_dict(), indent=None)
+
+
+def load_statistics(workdir: str | os.PathLike) -> GraphStatistics | None:
+  """The counts of the training data's graphs; None where there are none, as of a converted model.
+
+  Raises:
+    UserError: the file is damaged.
+  """
+  path = pathlib.Path(workdir) / _STATISTICS
+  if not path.exists():
+    return None
+  try:
+    return GraphStatistics.from_dict(_read_json(path))
+  except (KeyError, TypeError, ValueError) as error:
+    raise UserError(
+      f'{path} is damaged ({error}); delete it, and training writes it again'
+    ) from error
 
 
 def changed_settings(saved: Settings, settings: Settings) -> dict[str, tuple[Any, Any]]:
@@ -138,11 +163,11 @@ def locked(workdir: str | os.PathLike) -> Iterator[None]:
         parent.rmdir()
 
 
-def write_json(path: pathlib.Path, value: Any):
+def write_json(path: pathlib.Path, value: Any, indent: int | None = 2):
   """Writes a JSON file atomically; UserError if it cannot be written."""
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_files.write(path, (json.dumps(value, indent=2) + '\n').encode())
+    atomic_files.write(path, (json.dumps(value, indent=indent) + '\n').encode())
   except OSError as error:
     raise UserError(
       f'cannot write {path}: {error.strerror}; choose a work directory that can be written'

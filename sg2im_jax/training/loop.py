@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
+import tensorflow_datasets as tfds
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from data_pipelines import preparation
-from data_pipelines.pipeline import input_pipeline
+from data_pipelines.pipeline import input_pipeline, prepared
+from data_pipelines.scene_graphs.completion import GraphStatistics
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.metrics import best_metric
@@ -24,6 +26,8 @@ from sg2im_jax.training.log import Progress, TrainingLog
 from sg2im_jax.training.stop_request import StopRequest
 from sg2im_jax.training.validation import Validation
 
+_MOST_COUNTED = 3_000  # training scenes whose graphs are counted
+
 
 class Run(NamedTuple):
   """A training whose every part has been checked, before anything is written.
@@ -36,6 +40,7 @@ class Run(NamedTuple):
     validation: of the generator.
     vocabulary: of the model.
     mesh: over which batches are sharded.
+    builder: of the prepared data set.
   """
 
   training: Training
@@ -45,6 +50,7 @@ class Run(NamedTuple):
   validation: Validation
   vocabulary: Vocabulary
   mesh: Mesh
+  builder: tfds.core.DatasetBuilder
 
 
 def train(
@@ -77,6 +83,8 @@ def train(
       return
     if hosts.is_first():
       work_directory.save(workdir, settings, run.vocabulary)
+      if work_directory.load_statistics(workdir) is None:
+        work_directory.save_statistics(workdir, _statistics(run.builder, settings))
     writer = checkpoints.CheckpointWriter(
       workdir,
       keep=settings.keep_checkpoints,
@@ -136,7 +144,16 @@ def _resolve(settings: Settings, workdir: str | os.PathLike, mesh: Mesh) -> Run 
     **hosts.own_shard(),
   )
   batches = dispatch.device_batches(batches, settings.steps_per_dispatch, mesh)
-  return Run(training, state, damaged, batches, validation, vocabulary, mesh)
+  return Run(training, state, damaged, batches, validation, vocabulary, mesh, builder)
+
+
+def _statistics(builder: tfds.core.DatasetBuilder, settings: Settings) -> GraphStatistics:
+  """Of the graphs of the first training scenes, for completing others."""
+  data = settings.data
+  visits = prepared.SplitVisits(
+    builder, 'train', data.relations, data.max_objects, data.max_triples, settings.seed
+  )
+  return GraphStatistics.of_graphs(scene.graph for scene in visits.scenes(_MOST_COUNTED))
 
 
 def _loop(

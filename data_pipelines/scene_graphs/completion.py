@@ -1,0 +1,165 @@
+"""Completion of scene graphs: objects and relations that the training data makes likely.
+
+The model is the counts of classes, of pairs of classes in one scene, and of relations between
+classes. A class c is as likely in a scene with the classes d of a graph as
+
+    P(c) prod_d P(c, d) / (P(c) P(d)),
+
+a naive Bayes model (Maron, 1961) whose parts are shares of the training scenes. Two objects of one
+class are a pair, too. Objects are drawn one after the other, each given those before; a new object
+gets the relation that is most often there between its class and one of the graph's.
+"""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import SceneGraph
+
+_NEVER = 0.05  # scenes that a pair counts as that is in none
+_LEAST_SHARE = 0.1  # of the scenes with a pair of classes that must have a relation
+
+Triple = tuple[str, str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Addition:
+  """What was added to a graph.
+
+  Attributes:
+    name: of the object.
+    relationship: its relation, with indices of objects; None where the data has no common one.
+  """
+
+  name: str
+  relationship: tuple[int, str, int] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphStatistics:
+  """Counts over the graphs of S scenes.
+
+  Attributes:
+    num_scenes: S.
+    classes: by class, the scenes that have it.
+    pairs: by two classes in alphabetical order, the scenes that have both; of a class and itself,
+      those that have it twice or more.
+    relations: by subject, predicate and object, how often.
+  """
+
+  num_scenes: int
+  classes: Mapping[str, int]
+  pairs: Mapping[tuple[str, str], int]
+  relations: Mapping[Triple, int]
+
+  @classmethod
+  def of_graphs(cls, graphs: Iterable[SceneGraph]) -> 'GraphStatistics':
+    """Counts the graphs."""
+    count, classes, pairs = 0, collections.Counter(), collections.Counter()
+    relations: collections.Counter[Triple] = collections.Counter()
+    for graph in graphs:
+      count += 1
+      numbers = collections.Counter(graph.objects)
+      names = sorted(numbers)
+      classes.update(names)
+      pairs.update((one, other) for place, one in enumerate(names) for other in names[place + 1 :])
+      pairs.update((name, name) for name in names if numbers[name] > 1)
+      relations.update(
+        (graph.objects[subject], predicate, graph.objects[other])
+        for subject, predicate, other in graph.relationships
+      )
+    return cls(count, classes, pairs, relations)
+
+  def complete(
+    self, graph: SceneGraph, num_objects: int, seed: int = 0
+  ) -> tuple[SceneGraph, list[Addition]]:
+    """The graph with more objects, each with a relation where the data has a common one.
+
+    Args:
+      graph: whose classes the data may or may not have.
+      num_objects: how many to add.
+      seed: of what is drawn.
+
+    Raises:
+      UserError: the statistics are of no scene.
+    """
+    if not self.num_scenes:
+      raise UserError('the training data has no scenes to complete graphs from')
+    rng = np.random.default_rng(seed)
+    added = []
+    for _ in range(num_objects):
+      name = self._draw_class(graph.objects, rng)
+      place = len(graph.objects)
+      relationship = self._best_relation(graph.objects, name)
+      graph = dataclasses.replace(
+        graph,
+        objects=(*graph.objects, name),
+        relationships=(*graph.relationships, *([relationship] if relationship else [])),
+        attributes=(*graph.attributes, ()) if graph.attributes else (),
+      )
+      assert relationship is None or place in relationship
+      added.append(Addition(name, relationship))
+    return graph, added
+
+  def likelihoods(self, objects: Sequence[str]) -> dict[str, float]:
+    """The probability of each class to be the next object of a scene that has these."""
+    scores = {}
+    present = sorted(set(objects) & set(self.classes))
+    for name, count in self.classes.items():
+      repeated = name in present
+      score = math.log(self._pair(name, name) if repeated else count)
+      for other in present:
+        if other != name:
+          together = self._pair(name, other) * self.num_scenes
+          score += math.log(together / (count * self.classes[other]))
+      scores[name] = score
+    highest = max(scores.values())
+    weights = {name: math.exp(score - highest) for name, score in scores.items()}
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+  def to_dict(self) -> dict[str, Any]:
+    """For JSON."""
+    return {
+      'num_scenes': self.num_scenes,
+      'classes': dict(self.classes),
+      'pairs': [[*names, count] for names, count in sorted(self.pairs.items())],
+      'relations': [[*names, count] for names, count in sorted(self.relations.items())],
+    }
+
+  @classmethod
+  def from_dict(cls, values: Mapping[str, Any]) -> 'GraphStatistics':
+    """From what `to_dict` made."""
+    return cls(
+      values['num_scenes'],
+      dict(values['classes']),
+      {(one, other): count for one, other, count in values['pairs']},
+      {(one, predicate, other): count for one, predicate, other, count in values['relations']},
+    )
+
+  def _pair(self, one: str, other: str) -> float:
+    names = (one, other) if one <= other else (other, one)
+    return float(max(self.pairs.get(names, 0), _NEVER))
+
+  def _draw_class(self, objects: Sequence[str], rng: np.random.Generator) -> str:
+    likely = self.likelihoods(objects)
+    return list(likely)[rng.choice(len(likely), p=list(likely.values()))]
+
+  def _best_relation(self, objects: Sequence[str], name: str) -> tuple[int, str, int] | None:
+    """Of a new object with one of these: the most common one, by the scenes with both classes."""
+    place, best, best_share = len(objects), None, _LEAST_SHARE
+    for index, other in enumerate(objects):
+      for (subject, predicate, object_), count in self.relations.items():
+        share = count / self._pair(name, other)
+        if share <= best_share:
+          continue
+        if (subject, object_) == (name, other):
+          best, best_share = (place, predicate, index), share
+        elif (subject, object_) == (other, name):
+          best, best_share = (index, predicate, place), share
+    return best
