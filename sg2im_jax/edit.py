@@ -45,7 +45,7 @@ from data_pipelines.settings.section import NonNegativeInt, Section, Seed
 from sg2im_jax.runtime import atomic_files, command_line, reporting
 
 if TYPE_CHECKING:
-  from sg2im_jax.editing.placed_scene import PlacedScene
+  from sg2im_jax.sampling.placed_scene import PlacedScene
   from sg2im_jax.sampling.trained_model import TrainedModel
 
 _PICTURE_SIDE = 192  # pixels, in the strip
@@ -77,7 +77,7 @@ def edit(options: EditOptions):
   from PIL import Image  # after the options are checked, as all that takes time
 
   from data_pipelines.drawing import sheets
-  from sg2im_jax.editing.changes import load_changes
+  from sg2im_jax.sampling.changes import load_changes
   from sg2im_jax.sampling.trained_model import TrainedModel
 
   changes = load_changes(options.change)
@@ -102,8 +102,8 @@ def edit(options: EditOptions):
 def _picture_and_scene(
   options: EditOptions, model: 'TrainedModel'
 ) -> tuple[np.ndarray, 'PlacedScene']:
-  from sg2im_jax.editing.editor import read_picture
-  from sg2im_jax.editing.placed_scene import PlacedScene
+  from sg2im_jax.sampling.editor import read_picture
+  from sg2im_jax.sampling.placed_scene import PlacedScene
 
   of_file = (options.image is not None, options.scene is not None)
   of_data = (options.split is not None, options.number is not None)
@@ -122,7 +122,7 @@ def _of_data_set(
 ) -> tuple[np.ndarray, 'PlacedScene']:
   from data_pipelines import preparation  # TensorFlow takes seconds
   from data_pipelines.pipeline import input_pipeline, prepared
-  from sg2im_jax.editing.placed_scene import PlacedScene
+  from sg2im_jax.sampling.placed_scene import PlacedScene
 
   settings = model.settings.with_data(data_dir, None).data
   builder = preparation.prepare(settings)

@@ -19,11 +19,11 @@ from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax import models
-from sg2im_jax.editing.editor import EditedScene, Repaint, edit
-from sg2im_jax.editing.placed_scene import PlacedScene
 from sg2im_jax.models import pixels
 from sg2im_jax.runtime import reporting
+from sg2im_jax.sampling.editor import EditedScene, Repaint, edit
 from sg2im_jax.sampling.graphs import GraphSamples, Pins, check_graphs, sample_graphs
+from sg2im_jax.sampling.placed_scene import PlacedScene
 from sg2im_jax.sampling.sampler import Sampler
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.settings import Settings

@@ -8,8 +8,8 @@ from PIL import Image
 
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
-from sg2im_jax.editing.editor import read_picture
-from sg2im_jax.editing.placed_scene import PlacedScene
+from sg2im_jax.sampling.editor import read_picture
+from sg2im_jax.sampling.placed_scene import PlacedScene
 from sg2im_jax.sampling.trained_model import TrainedModel
 from tests.small_scenes import VOCABULARY, tiny_config, tiny_token_config
 from tests.training_runs import start, write_untrained

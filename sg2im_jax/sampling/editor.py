@@ -17,10 +17,10 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from data_pipelines.scene_graphs.errors import UserError
-from sg2im_jax.editing.changes import Change, Edit, ImageCrop, parse_changes
-from sg2im_jax.editing.placed_scene import PlacedScene
 from sg2im_jax.models.warping import object_canvases
+from sg2im_jax.sampling.changes import Change, Edit, ImageCrop, parse_changes
 from sg2im_jax.sampling.graphs import GraphSamples, Pins, check_graphs
+from sg2im_jax.sampling.placed_scene import PlacedScene
 
 if TYPE_CHECKING:
   from sg2im_jax.sampling.trained_model import TrainedModel

@@ -27,7 +27,7 @@ import numpy as np
 from data_pipelines.scene_graphs.errors import SettingsError, UserError
 from data_pipelines.scene_graphs.graph import SceneGraph, describe
 from data_pipelines.settings.section import NonNegativeInt, Section
-from sg2im_jax.editing.placed_scene import PlacedScene, checked_box, read_json
+from sg2im_jax.sampling.placed_scene import PlacedScene, checked_box, read_json
 
 EXAMPLE = '{"change": "replace", "object": 2, "by": "cow"}'
 _NOWHERE = np.full(4, np.nan, np.float32)

@@ -5,8 +5,8 @@ import pytest
 
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
-from sg2im_jax.editing.changes import ImageCrop, load_changes, parse_changes
-from sg2im_jax.editing.placed_scene import PlacedScene
+from sg2im_jax.sampling.changes import ImageCrop, load_changes, parse_changes
+from sg2im_jax.sampling.placed_scene import PlacedScene
 
 SCENE = PlacedScene(
   SceneGraph(
