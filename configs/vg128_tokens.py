@@ -5,6 +5,9 @@ objects grow are learned through the picture alone.
       --config.data.source_dir=datasets/vg
 """
 
+# The attributes of a ConfigDict have no types.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+
 from ml_collections import ConfigDict
 
 from data_pipelines.configs import coco64_tokens, vg128

@@ -136,8 +136,8 @@ class Add(Section):
 
   def apply(self, scene: PlacedScene) -> Edit:
     graph, count = scene.graph, len(scene.graph.objects)
-    for relationship in self.relationships:
-      for index in relationship[::2]:
+    for subject, _, other in self.relationships:
+      for index in (subject, other):
         if index > count:
           raise UserError(f'object {index} of a relationship is unknown; expected 0 to {count}')
     attributes = (*(graph.attributes or ((),) * count), self.attributes)

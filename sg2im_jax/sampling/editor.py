@@ -130,7 +130,8 @@ def _step(
         masks[index] = old_masks[origin]
   of_image = None if planned.whole_image else before.image_latents
   painted = _sample(model, planned.graph, Pins(planned.boxes, masks, latents, of_image), seed)
-  assert painted.masks is not None and painted.latents is not None
+  assert painted.masks is not None
+  assert painted.latents is not None and painted.image_latents is not None
   after = PlacedScene(planned.graph, painted.boxes[0], painted.masks[0])
   height, width = before.picture.shape[:2]
   region = np.ones((height, width), np.float32)
@@ -146,7 +147,7 @@ def _step(
     picture.round().astype(np.uint8),
     after,
     painted.latents[0],
-    before.image_latents if of_image is not None else painted.image_latents[0],
+    painted.image_latents[0] if of_image is None else of_image,
     region,
     change,
   )
@@ -193,7 +194,7 @@ def _region(
   margin = max(1, round(_MARGIN * max(height, width) / 64))
   grown = scipy.ndimage.binary_dilation(covered, iterations=margin)
   # Falls from 1 at the objects to 0 where the margin ends.
-  distance = scipy.ndimage.distance_transform_edt(grown)
+  distance = np.asarray(scipy.ndimage.distance_transform_edt(grown))
   return np.clip(distance / (margin + 1), 0, 1).astype(np.float32)
 
 

@@ -116,9 +116,11 @@ def encode_graph(
     UserError: a name is not in the vocabulary (tells which, where, and the nearest known names), or
       pins have another shape.
   """
-  *slots, max_attributes = bucket(graph)
+  max_objects, max_triples, max_attributes = bucket(graph)
   batch = SceneBatch(
-    **pad_scene_graph(graph, vocabulary, *slots, where, max_attributes=max_attributes)
+    **pad_scene_graph(
+      graph, vocabulary, max_objects, max_triples, where, max_attributes=max_attributes
+    )
   )
   pins = pins or Pins()
   num_slots, count = len(batch.object_class), len(graph.objects)

@@ -101,7 +101,7 @@ def _checked_masks(masks: Any, boxes: np.ndarray, source: str) -> np.ndarray:
     found = np.asarray(masks, np.float32)
   except (TypeError, ValueError):
     found = np.zeros(0, np.float32)
-  if found.ndim != 3 or len(found) != len(boxes) or found.shape[1] != found.shape[2]:
+  if found.ndim != 3 or len(found) != len(boxes) or len(set(found.shape[1:])) > 1:
     raise UserError(
       f'{source}: "masks" is no array [{len(boxes)}, M, M]; expected a square for each object'
     )
