@@ -29,6 +29,7 @@ from sg2im_jax.scene_batch import SceneBatch
 MOST_LEARNED = 2_000  # images
 NUM_STEPS = 1_500
 _LEAST_SIDE = 1e-3  # whose logarithm is taken
+_MIDDLE, _SCALE = -1.2, 4.0  # to numbers around 0, of which small differences matter
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -122,7 +123,8 @@ def _rows(crops: AttributedCrops, rows: Any) -> dict[str, np.ndarray]:
 
 def _inputs(rows: dict[str, Any], num_classes: int) -> tuple[Any, jax.Array]:
   of_class = jax.nn.one_hot(rows['object_class'], num_classes)
-  width, height = jnp.split(jnp.log(jnp.maximum(rows['sides'], _LEAST_SIDE)), 2, -1)
+  logarithms = jnp.log(jnp.maximum(rows['sides'], _LEAST_SIDE))
+  width, height = jnp.split((logarithms - _MIDDLE) * _SCALE, 2, -1)
   return rows['pixels'], jnp.concatenate([of_class, of_class * width, of_class * height], -1)
 
 

@@ -126,8 +126,9 @@ class ResNet(nn.Module):
     x = nn.relu(nn.GroupNorm(8)(x))
     if beside is None:
       return nn.Dense(self.num_outputs)(x.mean((1, 2)))
-    x = jnp.concatenate([x.reshape(len(x), -1), beside], -1)  # where something is seen matters
-    return nn.Dense(self.num_outputs)(nn.relu(nn.Dense(_WIDTHS[-1], name='beside')(x)))
+    x = nn.Dense(_WIDTHS[-1], name='seen')(x.reshape(len(x), -1))  # where it is seen matters
+    x = nn.relu(x + nn.Dense(_WIDTHS[-1], name='beside')(beside))
+    return nn.Dense(self.num_outputs)(x)
 
 
 def fitted(
