@@ -32,7 +32,8 @@ class Example:
 
 
 def load_scenes(settings: Settings, split: str, num_scenes: int) -> list[PreparedScene]:
-  """The first scenes of a split, with the objects and relationships of an evaluation.
+  """The first scenes of a split, with the objects and relationships of an evaluation, and without
+  attributes as there.
 
   Raises:
     SettingsError: there is no such split, or it is empty.
@@ -46,7 +47,10 @@ def load_scenes(settings: Settings, split: str, num_scenes: int) -> list[Prepare
     max_triples=settings.data.max_triples,
     seed=settings.seed,
   )
-  scenes = list(visits.scenes(num_scenes))
+  scenes = [
+    dataclasses.replace(scene, graph=scene.graph.without_attributes())
+    for scene in visits.scenes(num_scenes)
+  ]
   if not scenes:
     raise SettingsError(
       Fault('split', f'is {split!r}, which is empty; choose another'), str(builder.data_dir)

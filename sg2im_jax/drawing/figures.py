@@ -57,7 +57,7 @@ def draw_figures(
     UserError: graphs or scenes do not fit the model, or something cannot be read or written.
   """
   settings = model.settings.with_data(data_dir, source_dir)
-  stages = [] if scene_graphs is None else load_scene_graphs(scene_graphs)
+  stages = [] if scene_graphs is None else model.understood(load_scene_graphs(scene_graphs))
   check_graphs(stages, model.vocabulary, str(scene_graphs))
   scenes = load_scenes(settings, split, num_graphs)
   check_graphs([scene.graph for scene in scenes], model.vocabulary, f'split {split}')

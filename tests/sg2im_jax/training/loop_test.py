@@ -56,8 +56,9 @@ def test_what_a_run_says_and_writes(finished_run):
   assert all(
     0 <= written[-1][name] <= 1 for name in ('box_iou', 'recall_at_0.3', 'relation_accuracy')
   )
-  assert {'config.json', 'vocabulary.json', 'metrics.jsonl', 'tensorboard', 'checkpoints'} == {
-    path.name for path in workdir.iterdir()
+  assert {path.name for path in workdir.iterdir()} == {
+    *('config.json', 'vocabulary.json', 'graph_statistics.json'),
+    *('metrics.jsonl', 'tensorboard', 'checkpoints'),
   }
   assert checkpoints.steps(workdir)[-1] == NUM_STEPS
 
