@@ -206,6 +206,15 @@ class _Parser:
   def _tell(self, words: str):
     self.problems.append(NotUnderstood(words, self.lexicon.nearest(words)))
 
+  def _mark(self) -> tuple[int, int, int]:
+    """Where the reading is, to return to."""
+    return self.at, len(self.objects), len(self.problems)
+
+  def _return_to(self, mark: tuple[int, int, int]):
+    """Takes back what has been read since."""
+    self.at, num_objects, num_problems = mark
+    del self.objects[num_objects:], self.attributes[num_objects:], self.problems[num_problems:]
+
   # Parts.
 
   def _end_part(self):
@@ -230,7 +239,7 @@ class _Parser:
     """What the relations of this part are of."""
     if self._subject is None:
       if not self._listed:
-        return self._heads[-1] if self._heads else ()
+        return self._before()
       first = self._first_of_list()
       self._subject = sum(self._listed[first:], ())
       if first > 0:
@@ -324,7 +333,7 @@ class _Parser:
       elif word in _NONE:
         is_denied = True
       elif word in (*_NEW, *_DEFINITE):
-        article = word if not (article and word == 'other') else 'other'
+        article = word
       elif word in ('of', 'any', 'more', 'lot') and self.at > start:
         number = 4 if word == 'lot' else number
       else:
@@ -548,7 +557,7 @@ class _Parser:
     found = self.lexicon.predicate(self._rest())
     if found is None or self._describes(0):
       return False
-    back = self.at, len(self.objects), list(self.problems)
+    mark = self._mark()
     self.at += found.length
     others = self._things_of_relation(())
     ahead = 0
@@ -557,8 +566,7 @@ class _Parser:
     ends = self._word(ahead) in (*_ENDS, ',', 'and', 'with', '')
     is_thing = self._word(ahead) in (*_NEW, *_DEFINITE, *_NUMBERS) or self._leads_to_noun(ahead)
     if not others or not any(others) or ends or not is_thing:
-      self.at, count, self.problems = back
-      del self.objects[count:], self.attributes[count:]
+      self._return_to(mark)
       return False
     self._latest = ()
     self._fronted = found, others
@@ -602,7 +610,7 @@ class _Parser:
     """Reads what a predicate leads to; None if that is not understood."""
     if self._word() in ('each', 'one') and self._word(1) in ('other', 'another'):
       self.at += 2
-      return [subject[index : index + 1] for index in range(1, len(subject))][:1]
+      return [subject[1:2]]
     start = self.at
     article = self._word()
     group = self._pronoun_after(subject)
@@ -618,13 +626,12 @@ class _Parser:
     groups = [group or ()]
     # "above the grass and the sea": both are what it leads to, unless a new part begins there.
     while article == 'the' and self._word() == 'and' and self._word(1) == 'the':
-      back = self.at, len(self.objects), list(self.problems)
+      mark = self._mark()
       self.at += 1
       other = self._noun_phrase()
       goes_on = self._word() in _COPULAS or self.lexicon.predicate(self._rest()) is not None
       if not other or goes_on:
-        self.at, count, self.problems = back
-        del self.objects[count:], self.attributes[count:]
+        self._return_to(mark)
         break
       groups.append(other)
       self._latest = other

@@ -38,6 +38,20 @@ class SceneGraph:
     """An object with its attributes, such as "red boat"."""
     return ' '.join((*(self.attributes[index] if self.attributes else ()), self.objects[index]))
 
+  def part(self, kept: Sequence[int]) -> 'SceneGraph':
+    """The graph of the objects `kept`, in that order, and the relationships among them."""
+    place = {index: position for position, index in enumerate(kept)}
+    return SceneGraph(
+      tuple(self.objects[index] for index in kept),
+      tuple(
+        (place[subject], predicate, place[object_])
+        for subject, predicate, object_ in self.relationships
+        if subject in place and object_ in place
+      ),
+      tuple(self.attributes[index] for index in kept) if self.attributes else (),
+      self.scene,
+    )
+
   def without_attributes(self) -> 'SceneGraph':
     """The objects and relations alone."""
     return SceneGraph(self.objects, self.relationships)

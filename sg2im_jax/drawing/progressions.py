@@ -40,7 +40,7 @@ def growth(scene: PreparedScene) -> list[SceneGraph]:
   count = len(order)
   num_stages = min(max(count - 1, 1), _MOST_STAGES)
   sizes = np.linspace(min(2, count), count, num_stages).round().astype(int)
-  return [_part(scene.graph, order[:size]) for size in sizes]
+  return [scene.graph.part(order[:size]) for size in sizes]
 
 
 def sample_stages(
@@ -61,21 +61,6 @@ def changes(before: SceneGraph, after: SceneGraph) -> tuple[list[str], list[str]
   """
   old, new = _parts(before), _parts(after)
   return [text for _, text in (new - old).elements()], [text for _, text in (old - new).elements()]
-
-
-def _part(graph: SceneGraph, kept: Sequence[int]) -> SceneGraph:
-  """The graph of the objects `kept`, in that order, and the relationships among them."""
-  place = {index: position for position, index in enumerate(kept)}
-  return SceneGraph(
-    tuple(graph.objects[index] for index in kept),
-    tuple(
-      (place[subject], predicate, place[object_])
-      for subject, predicate, object_ in graph.relationships
-      if subject in place and object_ in place
-    ),
-    tuple(graph.attributes[index] for index in kept) if graph.attributes else (),
-    graph.scene,
-  )
 
 
 def _parts(graph: SceneGraph) -> collections.Counter[tuple[tuple[int, ...], str]]:

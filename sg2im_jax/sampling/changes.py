@@ -103,23 +103,12 @@ class Remove(Section):
 
   def apply(self, scene: PlacedScene) -> Edit:
     _check_index(self.object, scene)
-    graph, count = scene.graph, len(scene.graph.objects)
+    count = len(scene.graph.objects)
     if count == 1:
       raise UserError('the only object of a scene cannot be removed; replace it')
     kept = [index for index in range(count) if index != self.object]
-    place = {old: new for new, old in enumerate(kept)}
-    smaller = SceneGraph(
-      tuple(graph.objects[index] for index in kept),
-      tuple(
-        (place[subject], predicate, place[other])
-        for subject, predicate, other in graph.relationships
-        if subject in place and other in place
-      ),
-      tuple(graph.attributes[index] for index in kept) if graph.attributes else (),
-      graph.scene,
-    )
     nothing = np.zeros(count - 1, bool)
-    return Edit(smaller, scene.boxes[kept], tuple(kept), nothing, nothing)
+    return Edit(scene.graph.part(kept), scene.boxes[kept], tuple(kept), nothing, nothing)
 
   def __str__(self) -> str:
     return f'remove {self.object}'

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import scipy.ndimage
 from jaxtyping import Float, UInt8
 from PIL import Image
 
@@ -123,11 +122,9 @@ def _step(
   assert old_masks is not None
   masks = np.full((len(latents), *old_masks.shape[1:]), np.nan, np.float32)
   for index, origin in enumerate(planned.origin):
-    if origin is not None and not planned.changed[index]:
+    looks_otherwise = planned.sampled_appearances[index] or index in planned.appearance_of
+    if origin is not None and not looks_otherwise:
       masks[index] = old_masks[origin]
-    elif origin is not None and index not in planned.appearance_of:
-      if not planned.sampled_appearances[index]:  # it moves as it is
-        masks[index] = old_masks[origin]
   of_image = None if planned.whole_image else before.image_latents
   painted = _sample(model, planned.graph, Pins(planned.boxes, masks, latents, of_image), seed)
   assert painted.masks is not None
@@ -178,6 +175,8 @@ def _region(
   model: 'TrainedModel', scene: PlacedScene, objects: Sequence[int] | np.ndarray
 ) -> Float[np.ndarray, 'H W']:
   """How much of each pixel these objects cover, with a soft margin; 0 beyond it."""
+  import scipy.ndimage  # takes time that sampling need not spend
+
   settings = model.settings
   height, width = settings.data.image_size
   if not len(objects):
