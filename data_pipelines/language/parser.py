@@ -206,13 +206,13 @@ class _Parser:
   def _tell(self, words: str):
     self.problems.append(NotUnderstood(words, self.lexicon.nearest(words)))
 
-  def _mark(self) -> tuple[int, int, int]:
+  def _mark(self) -> tuple[int, int, int, Group]:
     """Where the reading is, to return to."""
-    return self.at, len(self.objects), len(self.problems)
+    return self.at, len(self.objects), len(self.problems), self._latest
 
-  def _return_to(self, mark: tuple[int, int, int]):
+  def _return_to(self, mark: tuple[int, int, int, Group]):
     """Takes back what has been read since."""
-    self.at, num_objects, num_problems = mark
+    self.at, num_objects, num_problems, self._latest = mark
     del self.objects[num_objects:], self.attributes[num_objects:], self.problems[num_problems:]
 
   # Parts.

@@ -99,12 +99,30 @@ def test_a_text_that_names_nothing(text):
     parse_text(text, STORYBOOK)
 
 
-def test_any_words_end():
+@pytest.mark.parametrize(
+  ('words', 'length', 'count', 'seed'),
+  [
+    (
+      'a the two red sheep grass in between with and , . is that it them night no other dragon',
+      12,
+      300,
+      0,
+    ),
+    (
+      'a the two red blue sheep grass sea sky boats in on behind between next to each other '
+      'another with and , . is that are it them night no some lots of one put there dragon on '
+      'facing left',
+      14,
+      1500,
+      1,
+    ),
+  ],
+)
+def test_any_words_end(words, length, count, seed):
   """Whatever the order of words, the parser reads each once and raises nothing but UserError."""
-  words = 'a the two red sheep grass in between with and , . is that it them night no other dragon'
-  random = np.random.default_rng(0)
-  for _ in range(300):
-    text = ' '.join(random.choice(words.split(), 12))
+  random = np.random.default_rng(seed)
+  for _ in range(count):
+    text = ' '.join(random.choice(words.split(), length))
     try:
       graph = parse_text(text, STORYBOOK).graph
     except UserError:
