@@ -40,8 +40,9 @@ def with_tokens(config: ConfigDict) -> ConfigDict:
   config.tokens.painted_from_own_masks = 0.5
   # Standard deviation of the edges of grounds in training, as a share of the image's side.
   config.tokens.box_jitter = 0.04
-  # Share of the training images without attributes; of the others, a random part is dropped.
-  config.tokens.dropped_attributes = 0.25
+  # Share of the training images that are painted without attributes; of half of the others, a
+  # random part is dropped.
+  config.tokens.dropped_attributes = 0.5
   config.tokens.ema_decay = 0.999  # of the average of encoder and painter that is sampled from
 
   config.tokens.prior = ConfigDict()
@@ -52,6 +53,7 @@ def with_tokens(config: ConfigDict) -> ConfigDict:
   config.tokens.prior.box_weight = 5.0  # of a box's squared errors
   config.tokens.prior.latent_weight = 0.5  # of a latent's
   config.tokens.prior.dropped_relations = 0.1  # share of scenes without relations, for guidance
+  config.tokens.prior.dropped_attributes = 0.2  # share without attributes, as of the painter
   config.tokens.prior.pinned_scenes = 0.3  # share of scenes of which some objects are given
   config.tokens.prior.ema_decay = 0.9995
   config.tokens.prior.guidance = 2.75  # of relations in sampling; 1 is none

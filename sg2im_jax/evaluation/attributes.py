@@ -7,7 +7,6 @@ something faces is an attribute.
 """
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -128,15 +127,26 @@ def _inputs(rows: dict[str, Any], num_classes: int) -> tuple[Any, jax.Array]:
   return rows['pixels'], jnp.concatenate([of_class, of_class * width, of_class * height], -1)
 
 
+def trained(others: Scenes, seed: int, batch_size: int) -> AttributeClassifier:
+  """A classifier of the objects of real images, which have attributes."""
+  vocabulary = others.vocabulary
+  crops = _real_crops(others, num_attributes=vocabulary.num_attributes, batch_size=batch_size)
+  return AttributeClassifier(crops, vocabulary.num_objects, seed=seed)
+
+
 def scores(
-  model: TrainedModel, scenes: Scenes, others: Scenes, protocol: Protocol, batch_size: int
+  model: TrainedModel,
+  scenes: Scenes,
+  classifier: AttributeClassifier,
+  protocol: Protocol,
+  batch_size: int,
 ) -> dict[str, Any]:
   """Draws every scene once with its attributes, and tells which of them are seen.
 
   Args:
     model: whose vocabulary has attributes.
     scenes: to draw, with attributes.
-    others: real images to learn from, with attributes.
+    classifier: `trained` on other images.
     protocol: of the evaluation.
     batch_size: images at a time.
 
@@ -145,11 +155,8 @@ def scores(
     F1 on real and on drawn objects.
   """
   names = model.vocabulary.attribute_names
-  of_images = functools.partial(_real_crops, num_attributes=len(names), batch_size=batch_size)
-  classifier = AttributeClassifier(
-    of_images(others), model.vocabulary.num_objects, seed=protocol.seed
-  )
-  real, drawn = of_images(scenes), _drawn_crops(model, scenes, protocol, batch_size)
+  real = _real_crops(scenes, num_attributes=len(names), batch_size=batch_size)
+  drawn = _drawn_crops(model, scenes, protocol, batch_size)
   scored = ScoredAttributes(
     real=real.attributes, seen=classifier(real), asked=drawn.attributes, drawn=classifier(drawn)
   )

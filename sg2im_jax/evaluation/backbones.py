@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from data_pipelines.pipeline import download
 from data_pipelines.pipeline.download import DataSetFiles, OfficialFile
@@ -113,6 +114,26 @@ class Backbone:
 
     self._classify = jax.jit(classify, out_shardings=self._rows)
 
+    def layers(variables, images):
+      with jax.default_matmul_precision('highest'):
+        _, found = network.apply(
+          variables,
+          module.preprocess(images),
+          capture_intermediates=lambda one, _: one.name in module.STAGES,
+          mutable=['intermediates'],
+        )
+      return [found['intermediates'][name]['__call__'][0] for name in module.STAGES]
+
+    def distances(variables, images, others):
+      size = images.shape[:3]
+      maps = [
+        jax.image.resize(_layer_distances(*pair), size, 'bilinear')
+        for pair in zip(layers(variables, images), layers(variables, others), strict=True)
+      ]
+      return sum(maps) / len(maps)
+
+    self._distances = jax.jit(distances, out_shardings=self._rows)
+
   def __call__(self, images: np.ndarray) -> Activations:
     """Features and class probabilities of images uint8[N, H, W, 3] of any number and size.
 
@@ -141,6 +162,33 @@ class Backbone:
     for start, outputs in started:
       store(start, outputs)
     return Activations(features, probabilities)
+
+  def distance_maps(
+    self, images: UInt8[np.ndarray, 'N H W 3'], others: UInt8[np.ndarray, 'N H W 3']
+  ) -> Float[np.ndarray, 'N H W']:
+    """The perceptual distance of two sets of images around each pixel.
+
+    As LPIPS without weights that are learned (Zhang et al., "The unreasonable effectiveness of deep
+    features as a perceptual metric", CVPR 2018): squared differences of features that are
+    normalised to length 1 at each place, the mean over five layers of this backbone.
+    """
+    found = np.empty(images.shape[:3], np.float32)
+    for start in range(0, len(images), self.batch_size):
+      rows = [part[start : start + self.batch_size] for part in (images, others)]
+      count = len(rows[0])
+      rows = [np.pad(part, [(0, self.batch_size - count), (0, 0), (0, 0), (0, 0)]) for part in rows]
+      maps = self._distances(self._variables, *(jax.device_put(part, self._rows) for part in rows))
+      found[start : start + count] = np.asarray(maps)[:count]
+    return found
+
+
+def _layer_distances(
+  features: Float[jax.Array, 'N h w C'], others: Float[jax.Array, 'N h w C']
+) -> Float[jax.Array, 'N h w']:
+  normalised = [
+    part / (jnp.linalg.norm(part, axis=-1, keepdims=True) + 1e-10) for part in (features, others)
+  ]
+  return ((normalised[0] - normalised[1]) ** 2).sum(-1)
 
 
 def load_backbone(name: str, weights: str | os.PathLike | None = None) -> Backbone:

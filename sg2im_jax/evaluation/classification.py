@@ -48,7 +48,11 @@ class Crops:
 
 
 class Classifier:
-  """A ResNet, trained by the constructor."""
+  """A ResNet, trained by the constructor.
+
+  Attributes:
+    num_learned: crops that it was trained on.
+  """
 
   def __init__(self, crops: Crops, num_classes: int, seed: int = 0):
     """Trains for 600 steps of 64 crops, mirrored at random.
@@ -61,6 +65,7 @@ class Classifier:
       seed: of the initial weights, the order of the crops and the mirroring.
     """
     network = ResNet(num_classes)
+    self.num_learned = len(crops)
 
     def loss(params, rows):
       logits = cast(jax.Array, network.apply(params, rows['pixels']))
@@ -178,28 +183,27 @@ def _mirrored(
 
 
 def scores(
-  *, sampled: Crops, real: Crops, learned: Crops, num_classes: int, seed: int
+  *, sampled: Crops, real: Crops, of_real: Classifier, of_sampled: Classifier
 ) -> dict[str, Any]:
-  """Trains a classifier on real and one on sampled objects, and computes OBJECT_METRICS.
+  """Computes OBJECT_METRICS.
 
   Args:
     sampled: objects of sampled pictures.
     real: objects of the real images of the same graphs.
-    learned: objects of other real images, to learn from.
-    num_classes: V.
-    seed: of the classifiers.
+    of_real: trained on objects of other real images.
+    of_sampled: trained on `sampled`.
 
   Returns:
-    num_drawn, num_real, num_learned: the numbers of sampled, real and learned objects.
+    num_drawn, num_real, num_learned: the numbers of sampled and real objects, and of those that
+      of_real learned from.
     real_to_real and so on: by the names of OBJECT_METRICS.
   """
-  scored = ScoredObjects(
-    sampled=sampled,
-    real=real,
-    of_real=Classifier(learned, num_classes, seed),
-    of_sampled=Classifier(sampled, num_classes, seed),
-  )
-  counts = {'num_drawn': len(sampled), 'num_real': len(real), 'num_learned': len(learned)}
+  scored = ScoredObjects(sampled=sampled, real=real, of_real=of_real, of_sampled=of_sampled)
+  counts = {
+    'num_drawn': len(sampled),
+    'num_real': len(real),
+    'num_learned': of_real.num_learned,
+  }
   return {**counts, **score_all(OBJECT_METRICS, scored)}
 
 

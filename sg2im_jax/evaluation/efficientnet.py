@@ -17,6 +17,7 @@ from jaxtyping import Float, UInt8
 NUM_FEATURES = 1280
 RESIZE = 'bilinear to 224x224, half-pixel centres, anti-aliased where it shrinks'
 UNUSED = ()
+STAGES = ('block_0', 'block_2', 'block_4', 'block_10', 'block_15')  # the ends of five sizes
 NUM_CLASSES = 1000
 _INPUT_SIZE = 224
 

@@ -14,7 +14,7 @@ from data_pipelines.drawing import sheets
 from data_pipelines.pipeline import input_pipeline, prepared
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.settings.data_settings import DataSettings
-from sg2im_jax.evaluation import attributes, backbones, classification, report
+from sg2im_jax.evaluation import attributes, backbones, classification, edits, report
 from sg2im_jax.evaluation.backbones import Activations
 from sg2im_jax.evaluation.controls import controls
 from sg2im_jax.evaluation.pictures import Pictures, Scenes, real_pictures, sampled_pictures
@@ -137,22 +137,36 @@ def evaluate(
     }
     results['changes'] = controlled.changes
     reporting.info(f'training two classifiers of objects, {classification.NUM_STEPS} steps each')
-    results['objects'] = classification.scores(
-      sampled=sampled.crops,
-      real=real.crops,
-      learned=other.crops,
-      num_classes=vocabulary.num_objects,
-      seed=protocol.seed,
+    of_real, of_sampled = (
+      classification.Classifier(crops, vocabulary.num_objects, protocol.seed)
+      for crops in (other.crops, sampled.crops)
     )
+    results['objects'] = classification.scores(
+      sampled=sampled.crops, real=real.crops, of_real=of_real, of_sampled=of_sampled
+    )
+    of_attributes = None
     if vocabulary.attribute_names and settings.data.max_attributes:
       reporting.info('training a classifier of attributes')
-      split, numbers = _other_images(builder, protocol.split, attributes.MOST_LEARNED)
+      learned = _other_images(builder, protocol.split, attributes.MOST_LEARNED)
+      of_attributes = attributes.trained(
+        scenes_of(*learned, settings.data), protocol.seed, batch_size
+      )
       results['attributes'] = attributes.scores(
         model,
         scenes_of(protocol.split, scenes.numbers, settings.data),
-        scenes_of(split, numbers, settings.data),
+        of_attributes,
         protocol,
         batch_size,
+      )
+    if settings.tokens is not None and protocol.num_edited:
+      results['edits'] = edits.scores(
+        model,
+        scenes,
+        protocol,
+        network,
+        _activations(real).features,
+        of_real,
+        of_attributes,
       )
   directory = output_dir or workdir
   if directory is not None:

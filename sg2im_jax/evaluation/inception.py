@@ -22,6 +22,8 @@ NUM_FEATURES = 2048
 RESIZE = 'bilinear to 299x299 as TensorFlow 1, corners not aligned, no anti-aliasing'
 UNUSED = ('fc.bias',)  # of the arrays in the file, see `Inception`
 NUM_CLASSES = 1008
+# The ends of five sizes.
+STAGES = ('Conv2d_2b_3x3', 'Conv2d_4a_3x3', 'Mixed_5d', 'Mixed_6e', 'Mixed_7c')
 _INPUT_SIZE = 299
 
 

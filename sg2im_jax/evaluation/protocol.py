@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from data_pipelines.scene_graphs.errors import UserError
-from data_pipelines.settings.section import PositiveInt, Section, Seed
+from data_pipelines.settings.section import NonNegativeInt, PositiveInt, Section, Seed
 
 Layout = Literal['predicted', 'ground_truth']
 
@@ -27,6 +27,11 @@ class ProtocolOptions(Section):
     description='Spread each picture over its own darkest to brightest value, as the published '
     'sampling does. That changes every score of pictures. By default what the config says, see '
     'sample.',
+  )
+  num_edited: NonNegativeInt = Field(
+    100,
+    description='How many scenes, from the first one evaluated, a token model changes, to score '
+    'its edits; 0 for none.',
   )
   num_splits: PositiveInt = Field(5, description='Splits of the Inception score.')
   seed: Seed = Field(0, description='The same seed gives the same scores.')

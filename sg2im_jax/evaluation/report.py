@@ -7,6 +7,7 @@ from typing import Any
 from sg2im_jax.evaluation.attributes import ATTRIBUTE_METRICS
 from sg2im_jax.evaluation.backbones import Backbone
 from sg2im_jax.evaluation.classification import OBJECT_METRICS
+from sg2im_jax.evaluation.edits import AS_ASKED, EDIT_METRICS
 from sg2im_jax.evaluation.protocol import Protocol
 from sg2im_jax.metrics.image_metrics import IMAGE_METRICS
 from sg2im_jax.metrics.layout_metrics import LAYOUT_METRICS
@@ -89,6 +90,7 @@ def markdown(results: Mapping[str, Any]) -> str:
       *_change_section(results.get('changes')),
       *_object_section(results['objects']),
       *_attribute_section(results.get('attributes')),
+      *edit_section(results.get('edits')),
     ]
   return '\n'.join(lines)
 
@@ -114,6 +116,41 @@ def _attribute_section(attributes: Mapping[str, Any] | None) -> Iterator[str]:
     [
       [name, str(of['num_asked']), f'{of["real_f1"]:.1%}', f'{of["drawn_f1"]:.1%}']
       for name, of in attributes['of'].items()
+    ],
+  )
+  yield ''
+
+
+def edit_section(edits: Mapping[str, Any] | None) -> Iterator[str]:
+  if not edits:
+    return
+  asked = '; '.join(f'{kind}: {meaning}' for kind, meaning in AS_ASKED.items())
+  yield from ('## Edits', '')
+  yield (
+    f'{edits["num_scenes"]} real scenes, of each of which one object is changed in every way; '
+    f'{edits["num_pictures"]} pictures came out. Pixels kept: of those outside of the region that '
+    'a change repaints, the share that is as before. MAE: their mean absolute difference, as a '
+    'share of the range from black to white, if everything is painted from its tokens. Named: the '
+    'share of changed objects that the classifier of real objects names as their class. As asked, '
+    f'{asked}.'
+  )
+  yield ''
+  yield from score_table('change', EDIT_METRICS, edits['of'])
+  yield ''
+  fid = edits['fid']
+  yield (
+    f'FID of these pictures {fid["edited"]:.1f}; of the scenes before, {fid["before"]:.1f}. '
+    'Reconstruction of the pictures from their tokens, inside and outside of the region of one '
+    'object, whose appearance is encoded like those of all others, or sampled; distance: of the '
+    "backbone's features, see `Backbone.distance_maps`."
+  )
+  yield ''
+  yield from table(
+    ['appearance of the object', 'region', 'MAE', 'SSIM', 'distance'],
+    [
+      [name, region, *(f'{of[metric]:.4f}' for metric in ('mae', 'ssim', 'distance'))]
+      for name, regions in edits['reconstruction'].items()
+      for region, of in regions.items()
     ],
   )
   yield ''

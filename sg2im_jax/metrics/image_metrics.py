@@ -8,7 +8,7 @@ import dataclasses
 import functools
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from sg2im_jax.metrics.metric import Metric
 
@@ -18,6 +18,7 @@ from sg2im_jax.metrics.metric import Metric
 FEWEST_PICTURES = 4  # KID takes two subsets of two
 MOST_PICTURES = 10_000  # of each set in precision and recall, whose cost is their product
 _NEIGHBOURS = 3  # of precision and recall, as in their paper
+_WINDOW = 11  # pixels, of SSIM
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -161,6 +162,24 @@ def diversity(features: Float[np.ndarray, 'G S D']) -> tuple[float, float]:
     raise ValueError(f'{features.shape[1]} picture of each graph, expected 2 or more')
   distances = [sklearn.metrics.pairwise_distances(of_graph)[pairs].mean() for of_graph in features]
   return float(np.mean(distances)), float(np.std(distances))
+
+
+def similarity_maps(
+  images: UInt8[np.ndarray, 'N H W 3'], others: UInt8[np.ndarray, 'N H W 3']
+) -> Float[np.ndarray, 'N H W']:
+  """Structural similarity (SSIM) around each pixel, mean over colours: 1 where both are equal.
+
+  Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004,
+  with their Gaussian window of 11 pixels; images are reflected at their edges.
+  """
+  import dm_pix
+
+  around = _WINDOW // 2
+  padded = (
+    np.pad(one / np.float32(255), [(0, 0), (around, around), (around, around), (0, 0)], 'reflect')
+    for one in (images, others)
+  )
+  return np.asarray(dm_pix.ssim(*padded, filter_size=_WINDOW, return_map=True)).mean(-1)
 
 
 def _cubic(x: np.ndarray, y: np.ndarray) -> np.ndarray:

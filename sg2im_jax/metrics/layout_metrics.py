@@ -92,6 +92,15 @@ def scores(layouts: ScoredBoxes) -> dict[str, Any]:
   }
 
 
+def relation_holds(
+  subject_box: Float[np.ndarray, ' 4'], predicate: str, object_box: Float[np.ndarray, ' 4']
+) -> bool:
+  """Whether two boxes would be given this one of GEOMETRIC_PREDICATES."""
+  boxes = np.stack([subject_box, object_box])
+  triple = np.array([[0, GEOMETRIC_PREDICATES.index(predicate), 1]])
+  return bool(satisfied(ScoredBoxes(np.zeros(2, int), boxes, boxes, triple))[0])
+
+
 def satisfied(layouts: ScoredBoxes) -> Bool[np.ndarray, ' R']:
   """Whether the boxes of each triple would be given the predicate that it has."""
   subject, asked, object_ = layouts.triples.T

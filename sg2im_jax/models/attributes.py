@@ -40,15 +40,15 @@ def some_attributes(batch: SceneBatch, key: jax.Array, dropped: float) -> SceneB
   Args:
     batch: with or without attributes.
     key: of what is left out.
-    dropped: share of the images that keep none. Each other image has a share of its own, uniform
-      in [0, 1], of which every attribute is kept.
+    dropped: share of the images that keep none. Half of the others keep all, and each image of the
+      other half has a share of its own, uniform in [0, 1], by which every attribute is kept.
   """
   if batch.attributes is None:
     return batch
   of_images, of_shares, of_slots = jax.random.split(key, 3)
   slots = jnp.asarray(batch.attributes)
   one_per_image = (len(slots), 1, 1)
-  kept = jax.random.uniform(of_shares, one_per_image)
+  kept = jax.random.uniform(of_shares, one_per_image, maxval=2)  # all are kept from 1 on
   kept *= jax.random.bernoulli(of_images, 1 - dropped, one_per_image)
   return batch.replace(
     attributes=jnp.where(jax.random.uniform(of_slots, slots.shape) < kept, slots, 0)

@@ -61,6 +61,7 @@ class PriorSettings(Section):
   box_weight: NonNegativeFloat
   latent_weight: NonNegativeFloat
   dropped_relations: Share
+  dropped_attributes: Share
   pinned_scenes: Share
   ema_decay: Share
   guidance: NonNegativeFloat

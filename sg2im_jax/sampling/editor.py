@@ -38,6 +38,7 @@ class EditedScene:
     scene: graph, boxes and masks of N objects.
     latents: float32[N, L], their appearances.
     image_latents: float32[L], that of the whole image.
+    painting: uint8[H, W, 3], the whole scene painted from its tokens.
     region: float32[H, W] in [0, 1], how much of each pixel was repainted by the change.
     change: that led here; None at the start.
   """
@@ -46,6 +47,7 @@ class EditedScene:
   scene: PlacedScene
   latents: Float[np.ndarray, 'N L']
   image_latents: Float[np.ndarray, ' L']
+  painting: UInt8[np.ndarray, 'H W 3']
   region: Float[np.ndarray, 'H W']
   change: Change | None = None
 
@@ -79,16 +81,16 @@ def edit(
   """
   if not isinstance(scene, PlacedScene):
     scene = PlacedScene.from_dict(scene, 'scene')
-  steps = [_start(model, picture, scene)]
+  steps = [start(model, picture, scene)]
   for index, change in enumerate(parse_changes(changes, 'changes')):
     try:
-      steps.append(_step(model, steps[-1], change, seed=seed + index, repaint=repaint))
+      steps.append(step(model, steps[-1], change, seed=seed + index, repaint=repaint))
     except UserError as error:
       raise UserError(f'change {index} ({change}): {error}') from None
   return steps
 
 
-def _start(model: 'TrainedModel', picture: np.ndarray, scene: PlacedScene) -> EditedScene:
+def start(model: 'TrainedModel', picture: np.ndarray, scene: PlacedScene) -> EditedScene:
   """The scene as the model has it: encoded, with masks."""
   graph = model.understood([scene.graph])[0]
   check_graphs([graph], model.vocabulary, 'scene')
@@ -108,13 +110,20 @@ def _start(model: 'TrainedModel', picture: np.ndarray, scene: PlacedScene) -> Ed
     PlacedScene(graph, scene.boxes, painted.masks[0]),
     encoded[1:],
     encoded[0],
+    painted.pictures[0],
     np.zeros((height, width), np.float32),
   )
 
 
-def _step(
-  model: 'TrainedModel', before: EditedScene, change: Change, *, seed: int, repaint: Repaint
+def step(
+  model: 'TrainedModel',
+  before: EditedScene,
+  change: Change,
+  *,
+  seed: int,
+  repaint: Repaint = 'changed',
 ) -> EditedScene:
+  """The scene after one change; see `edit`."""
   planned = change.apply(before.scene)
   check_graphs([planned.graph], model.vocabulary, 'the graph')
   latents = _latents(model, before, planned)
@@ -145,6 +154,7 @@ def _step(
     after,
     painted.latents[0],
     painted.image_latents[0] if of_image is None else of_image,
+    painted.pictures[0],
     region,
     change,
   )

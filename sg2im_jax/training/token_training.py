@@ -470,7 +470,7 @@ class TokenTraining:
 
     dropped = jax.random.bernoulli(keys[5], prior.dropped_relations, (rows, 1))
     bare = objects_alone(graphs)
-    graphs = some_attributes(graphs, keys_of_noise[2], tokens.dropped_attributes)
+    graphs = some_attributes(graphs, keys_of_noise[2], prior.dropped_attributes)
     graphs = graphs.replace(triple_mask=jnp.where(dropped, bare.triple_mask, graphs.triple_mask))
     if graphs.attributes is not None:
       graphs = graphs.replace(attributes=jnp.where(dropped[..., None], 0, graphs.attributes))

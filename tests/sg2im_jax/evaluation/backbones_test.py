@@ -91,6 +91,18 @@ def test_rows_are_split_over_devices(lite0, tmp_path):
   )
 
 
+def test_distance_maps(lite0):
+  images = random_images(3)
+  others = images.copy()
+  others[1, :, 6:] = 255 - others[1, :, 6:]  # the right third
+  others[2] = 255 - others[2]
+  maps = lite0.distance_maps(images, others)
+  assert maps.shape == (3, 6, 9) and maps.dtype == np.float32
+  assert maps[0].max() < 1e-6  # equal
+  assert maps[1, :, 6:].mean() > 1.5 * maps[1, :, :3].mean()
+  assert 0.1 < maps[2].mean() < 4  # of vectors of length 1
+
+
 @pytest.mark.parametrize(
   'images, message',
   [

@@ -114,3 +114,21 @@ def test_diversity_by_hand():
   assert image_metrics.diversity(features) == pytest.approx((2, 2))
   with pytest.raises(ValueError, match='expected 2 or more'):
     image_metrics.diversity(features[:, :1])
+
+
+def test_similarity_maps():
+  images = np.random.default_rng(0).integers(0, 256, (2, 20, 24, 3), np.uint8)
+  others = images.copy()
+  others[1, :, 16:] = np.random.default_rng(1).integers(0, 256, (20, 8, 3), np.uint8)
+  maps = image_metrics.similarity_maps(images, others)
+  assert maps.shape == (2, 20, 24)
+  np.testing.assert_allclose(maps[0], 1, rtol=0, atol=1e-4)
+  np.testing.assert_allclose(maps[1, :, :11], 1, rtol=0, atol=1e-4)  # no window reaches the change
+  assert maps[1, :, 18:].mean() < 0.3
+
+
+def test_similarity_of_plain_images_by_hand():
+  images = np.stack([np.full((16, 16, 3), value, np.uint8) for value in (51, 102)])
+  (found,) = image_metrics.similarity_maps(images[:1], images[1:])
+  # Without variance (2 x y + c) / (x x + y y + c) is left, with c = 0.01 squared.
+  np.testing.assert_allclose(found, (2 * 0.2 * 0.4 + 1e-4) / (0.04 + 0.16 + 1e-4), atol=1e-3)

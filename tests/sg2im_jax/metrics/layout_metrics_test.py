@@ -127,3 +127,10 @@ def test_box_iou(box, other, expected):
   box, other = np.array(box, np.float32), np.array(other, np.float32)
   np.testing.assert_allclose(layout_metrics.box_iou(box, other), expected, rtol=1e-6)
   np.testing.assert_allclose(layout_metrics.box_iou(other, box), expected, rtol=1e-6)
+
+
+def test_relation_of_two_boxes():
+  left, right = np.array([[0.1, 0.4, 0.3, 0.6], [0.5, 0.4, 0.7, 0.6]], np.float32)
+  assert layout_metrics.relation_holds(left, 'left of', right)
+  assert layout_metrics.relation_holds(right, 'right of', left)
+  assert not layout_metrics.relation_holds(right, 'left of', left)

@@ -7,7 +7,8 @@ import pytest
 import sg2im_jax
 from data_pipelines import preparation
 from data_pipelines.scene_graphs.errors import UserError
-from sg2im_jax.evaluation import controls
+from data_pipelines.scene_graphs.graph import SceneGraph
+from sg2im_jax.evaluation import controls, edits, report
 from sg2im_jax.evaluation.backbones import Activations
 from sg2im_jax.evaluation.pictures import Scenes, sampled_pictures
 from sg2im_jax.evaluation.protocol import Protocol
@@ -138,17 +139,31 @@ class MeanColours:
     features = images.reshape(len(images), -1, 3).mean(1)
     return Activations(features, features)
 
+  def distance_maps(self, images, others):
+    return np.abs(images.astype(np.float32) - others).mean(-1)
 
-def test_pictures_under_control(model):
-  builder = preparation.prepare(model.settings.data)
-  scenes = Scenes(
-    builder=builder,
+
+class KnowsAll:
+  """Stands for a classifier that names every object as its class."""
+
+  def accuracy(self, crops):
+    assert crops.pixels.shape[1:] == (32, 32, 3) and (crops.object_class > 0).all()
+    return 1.0
+
+
+@pytest.fixture(scope='module')
+def scenes(model):
+  return Scenes(
+    builder=preparation.prepare(model.settings.data),
     settings=model.settings.data,
     vocabulary=model.vocabulary,
     split='val',
     numbers=np.arange(7),
     seed=0,
   )
+
+
+def test_pictures_under_control(model, scenes):
   protocol = Protocol.from_values({'stretch': False})
   found = controls.controls(model, scenes, protocol, MeanColours())
   assert found.perturbed.activations.features.shape == (7, 3)
@@ -158,6 +173,42 @@ def test_pictures_under_control(model):
   assert all(0 < change < 1 for change in found.changes.values())
   _, _, overlap = sampled_pictures(model, scenes, protocol, None)
   assert 0 < overlap < 1
+
+
+def test_edits_of_every_kind(model, scenes):
+  protocol = Protocol(stretch=False, num_edited=5)
+  features = np.random.default_rng(0).uniform(0, 255, (7, 3)).astype(np.float32)
+  found = edits.scores(model, scenes, protocol, MeanColours(), features, KnowsAll(), None)
+  assert found['num_scenes'] == 5
+  of = found['of']
+  # The scenes of the data have no attributes that this model knows.
+  assert set(of) <= {'replace', 'remove', 'add', 'move', 'relate', 'appearance'} and len(of) >= 5
+  assert found['num_pictures'] >= sum(scores['num_edits'] for scores in of.values())
+  for kind, scores in of.items():
+    assert scores['kept'] == 1 and 0 < scores['outside'] < 1
+    assert scores['named'] == (None if kind == 'remove' else 1)
+  assert of['remove']['as_asked'] == 0  # the classifier still names it
+  assert 0 <= of['move']['as_asked'] <= 1
+  encoded, sampled = (found['reconstruction'][name] for name in ('encoded', 'sampled'))
+  assert encoded['inside'].keys() == encoded['outside'].keys() == {'mae', 'ssim', 'distance'}
+  assert encoded['inside']['mae'] != sampled['inside']['mae']
+  assert encoded['inside']['distance'] == pytest.approx(255 * encoded['inside']['mae'], rel=1e-4)
+  assert all(value > 0 for value in found['fid'].values())
+  written = '\n'.join(report.edit_section(found))
+  assert '| remove | ' in written and '| encoded | inside | ' in written
+  assert edits.scores(model, scenes, protocol, MeanColours(), features, KnowsAll(), None) == found
+
+
+def test_an_object_changes_its_side_where_it_can():
+  boxes = np.array([[0.1, 0.4, 0.3, 0.6], [0.4, 0.4, 0.6, 0.6], [0.85, 0.4, 1, 0.6]], np.float32)
+
+  def can(*relationships):
+    graph = SceneGraph(('sheep',) * 3, relationships)
+    return [edits.can_change_side(one, graph, boxes) for one in relationships]
+
+  assert can((0, 'left of', 1), (1, 'above', 2)) == [True, False]
+  assert can((0, 'left of', 2)) == [False]  # no room right of it
+  assert can((0, 'left of', 1), (2, 'right of', 0)) == [False, True]  # says the side of 0, too
 
 
 def test_perturbed_boxes_stay_in_the_image_and_near():

@@ -1,0 +1,548 @@
+"""Scores of edits: real scenes, each changed once in every way (`sampling/changes.py`).
+
+As Dhamo et al. ("Semantic image manipulation using scene graphs", CVPR 2020) score reconstruction,
+inside the region that a change repaints and outside of it: mean absolute difference, structural
+similarity (SSIM, Wang et al. 2004) and a perceptual distance (`Backbone.distance_maps`). Beyond it,
+whether a change did what it says: the classifiers of real objects and attributes look at the object
+that was changed, and where an object that was moved is seen is measured in pixels.
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from data_pipelines.pipeline.prepared import PreparedScene, SplitVisits
+from data_pipelines.scene_graphs.graph import SceneGraph
+from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES
+from sg2im_jax.evaluation.attributes import AttributeClassifier, AttributedCrops
+from sg2im_jax.evaluation.backbones import Backbone
+from sg2im_jax.evaluation.classification import Classifier, Crops, cut
+from sg2im_jax.evaluation.pictures import Scenes, resized
+from sg2im_jax.evaluation.protocol import Protocol
+from sg2im_jax.metrics.image_metrics import (
+  FeatureStatistics,
+  frechet_distance,
+  similarity_maps,
+)
+from sg2im_jax.metrics.layout_metrics import box_iou, relation_holds
+from sg2im_jax.metrics.metric import Metric, score_all
+from sg2im_jax.models.warping import object_canvases
+from sg2im_jax.runtime import reporting
+from sg2im_jax.sampling import editor
+from sg2im_jax.sampling.changes import (
+  Add,
+  Appearance,
+  Change,
+  Describe,
+  ImageCrop,
+  Move,
+  Relate,
+  Remove,
+  Replace,
+)
+from sg2im_jax.sampling.editor import EditedScene
+from sg2im_jax.sampling.placed_scene import PlacedScene
+from sg2im_jax.sampling.trained_model import TrainedModel
+
+_SMALLEST, _LARGEST = 0.01, 0.35  # area of the boxes of objects that are changed
+_SEEN = 0.1  # change of a pixel, of the range from black to white, at which an object is seen there
+_BLACK_TO_WHITE = 255
+_OPPOSITES = {'left of': 'right of', 'right of': 'left of'}
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class ScoredEdits:
+  """Edits of one kind: what the metrics of edits share.
+
+  Attributes:
+    kept: of each edit, the share of pixels outside of its region that are as before.
+    outside: of each edit, the mean absolute difference there if the whole picture is painted.
+    named: how often the changed object is named as it should be; None where it is gone.
+    as_asked: how often, or how much, the change did what it says, see AS_ASKED; None for a replaced
+      object, of which the name says it.
+  """
+
+  kept: Sequence[float]
+  outside: Sequence[float]
+  named: float | None
+  as_asked: float | None
+
+
+# What `as_asked` is, by kind of change.
+AS_ASKED = {
+  'remove': 'what is gone is no longer named',
+  'add': 'geometric relations kept',
+  'move': 'IoU of the pixels where the object is seen and of its mask where it was put',
+  'relate': 'the relation holds',
+  'describe': 'attributes seen',
+  'appearance': 'nearer than before to the object that it was taken from',
+}
+EDIT_METRICS = (
+  Metric(
+    name='num_edits',
+    label='edits',
+    value=lambda scored: len(scored.kept),
+    higher_is_better=None,
+    decimals=0,
+  ),
+  Metric(
+    name='kept',
+    label='pixels kept outside',
+    value=lambda scored: float(np.mean(scored.kept)),
+    higher_is_better=True,
+    is_share=True,
+  ),
+  Metric(
+    name='outside',
+    label='MAE outside, all painted',
+    value=lambda scored: float(np.mean(scored.outside)),
+    higher_is_better=False,
+    decimals=4,
+  ),
+  Metric(
+    name='named',
+    label='named',
+    value=lambda scored: scored.named,
+    higher_is_better=True,
+    is_share=True,
+  ),
+  Metric(
+    name='as_asked',
+    label='as asked',
+    value=lambda scored: scored.as_asked,
+    higher_is_better=True,
+    is_share=True,
+  ),
+)
+
+
+def scores(
+  model: TrainedModel,
+  scenes: Scenes,
+  protocol: Protocol,
+  backbone: Backbone,
+  real_features: Float[np.ndarray, 'R D'],
+  of_classes: Classifier,
+  of_attributes: AttributeClassifier | None,
+) -> dict[str, Any]:
+  """Changes the first `num_edited` scenes in every way, and looks at what comes out.
+
+  Args:
+    model: a token model.
+    scenes: that are evaluated.
+    protocol: of the evaluation.
+    backbone: of its pictures.
+    real_features: of the real images of the scenes.
+    of_classes: trained on real objects of other images.
+    of_attributes: likewise; None for a model that knows none.
+
+  Returns:
+    num_scenes, num_pictures: that were changed, and that came out.
+    fid: of the pictures `before` and `edited`.
+    reconstruction: inside and outside of an object's region, from tokens that are all `encoded` and
+      with that object's appearance `sampled`: mae, ssim, distance.
+    of: EDIT_METRICS by kind of change.
+  """
+  run = _Edits(model, scenes, protocol)
+  run.make()
+  before, edited = (
+    FeatureStatistics.of(backbone(resized(np.stack(pictures), protocol.image_size)).features)
+    for pictures in (run.before, run.edited)
+  )
+  real = FeatureStatistics.of(real_features)
+  return {
+    'num_scenes': len(run.before),
+    'num_pictures': len(run.edited),
+    'fid': {
+      'before': frechet_distance(before, real),
+      'edited': frechet_distance(edited, real),
+    },
+    'reconstruction': {
+      name: _reconstruction(paintings, run.before, run.regions, backbone)
+      for name, paintings in run.paintings.items()
+    },
+    'of': {
+      kind: score_all(EDIT_METRICS, scored)
+      for kind, scored in run.scored(of_classes, of_attributes).items()
+    },
+  }
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class _Made:
+  """An edit that was made.
+
+  Attributes:
+    picture: after it.
+    box: where the changed object is or was.
+    name: of its class.
+    attributes: that it was asked to have.
+    kept, outside: see `ScoredEdits`.
+    as_asked: likewise, where no classifier tells it.
+  """
+
+  picture: UInt8[np.ndarray, 'H W 3']
+  box: Float[np.ndarray, ' 4']
+  name: str
+  attributes: tuple[str, ...] = ()
+  kept: float
+  outside: float
+  as_asked: float | None = None
+
+
+class _Edits:
+  """Makes the edits of an evaluation.
+
+  Attributes:
+    before: the pictures of the scenes.
+    edited: the pictures after each edit.
+    regions: float32[H, W], of the object of each scene that is changed.
+    paintings: of each scene, all `encoded` and with the object's appearance `sampled`.
+    made: the edits by kind.
+  """
+
+  def __init__(self, model: TrainedModel, scenes: Scenes, protocol: Protocol):
+    self._model, self._settings, self._seed = model, model.settings, protocol.seed
+    self._random = np.random.default_rng(protocol.seed)
+    self._scenes = _prepared(scenes, model, protocol.num_edited)
+    self._objects = [one for scene in self._scenes for one in _objects(scene)]
+    self._boxes = np.stack([one.box for one in self._objects])
+    self.before: list[np.ndarray] = []
+    self.edited: list[np.ndarray] = []
+    self.regions: list[np.ndarray] = []
+    self.paintings: dict[str, list[np.ndarray]] = {'encoded': [], 'sampled': []}
+    self.made: dict[str, list[_Made]] = {}
+
+  def make(self):
+    """Makes all edits of all scenes."""
+    for scene in reporting.with_progress(
+      self._scenes, total=len(self._scenes), noun='scenes edited', images_each=1
+    ):
+      self._edit(scene)
+
+  def _edit(self, scene: PreparedScene):
+    placed = PlacedScene(scene.graph, scene.boxes, _float_masks(scene.masks))
+    start = editor.start(self._model, scene.image, placed)
+    chosen = self._chosen(scene)
+    graph, box = start.scene.graph, scene.boxes[chosen]
+    name = graph.objects[chosen]
+    attributes = graph.attributes[chosen] if graph.attributes else ()
+
+    anew = self._step(
+      start, Replace(change='replace', object=chosen, by=name, attributes=attributes)
+    )
+    self.before.append(start.picture)
+    self.regions.append(anew.region)
+    self.paintings['encoded'].append(start.painting)
+    self.paintings['sampled'].append(anew.painting)
+
+    other = self._fitting(scene, box, lambda found: found != name)
+    if other is not None:
+      replaced = self._step(start, Replace(change='replace', object=chosen, by=other.name))
+      self._add('replace', start, [replaced], box, other.name)
+    if len(graph.objects) > 1:
+      gone = self._step(start, Remove(change='remove', object=chosen))
+      self._add('remove', start, [gone], box, name)
+      self._add_again(start, gone, chosen)
+      self._move(start, gone, scene, chosen)
+    self._relate(start)
+    self._describe(start, scene)
+    donor = self._fitting(scene, box, lambda found: found == name)
+    if donor is not None:
+      self._take_appearance(start, chosen, donor)
+
+  def _add_again(self, start: EditedScene, gone: EditedScene, chosen: int):
+    """Adds the object that was removed, by what the graph says of it alone."""
+    graph, last = start.scene.graph, len(start.scene.graph.objects) - 1
+
+    def moved(index: int) -> int:
+      return last if index == chosen else index - (index > chosen)
+
+    relationships = tuple(
+      (moved(subject), predicate, moved(other))
+      for subject, predicate, other in graph.relationships
+      if chosen in (subject, other)
+    )
+    attributes = graph.attributes[chosen] if graph.attributes else ()
+    change = Add(
+      change='add',
+      object=graph.objects[chosen],
+      attributes=attributes,
+      relationships=relationships,
+    )
+    added = self._step(gone, change)
+    held = [
+      relation_holds(added.scene.boxes[subject], predicate, added.scene.boxes[other])
+      for subject, predicate, other in relationships
+      if predicate in GEOMETRIC_PREDICATES
+    ]
+    box, share = added.scene.boxes[last], float(np.mean(held)) if held else None
+    self._add('add', start, [gone, added], box, graph.objects[chosen], as_asked=share)
+
+  def _move(self, start: EditedScene, gone: EditedScene, scene: PreparedScene, chosen: int):
+    """Moves the object sideways, so that the two places overlap by half of it at most."""
+    box = scene.boxes[chosen].astype(float)
+    width = box[2] - box[0]
+    to_left, to_right = box[0] - width / 2, 1 - box[2] - width / 2
+    if max(to_left, to_right) <= 0:
+      return
+    free = self._random.uniform(-max(to_left, 0), max(to_right, 0))
+    shift = free + np.copysign(width / 2, free)
+    target = np.clip(box + [shift, 0, shift, 0], 0, 1)
+    change = Move(change='move', object=chosen, box=tuple(target.tolist()))
+    moved = self._step(start, change)
+    # What differs from the scene without the object is the object.
+    difference = np.abs(moved.painting.astype(np.float32) - gone.painting).mean(-1)
+    seen = difference > _SEEN * _BLACK_TO_WHITE
+    masks = start.scene.masks if scene.masks is None else scene.masks
+    assert masks is not None
+    canvas = object_canvases(
+      target[None, None].astype(np.float32),
+      jnp.asarray(masks[chosen], jnp.float32)[None, None],
+      seen.shape,
+      align_corners=self._settings.model.align_corners,
+    )
+    there = np.asarray(canvas)[0, ..., 0] > 0.5
+    iou = float((seen & there).sum() / max((seen | there).sum(), 1))
+    name = scene.graph.objects[chosen]
+    self._add('move', start, [moved], target.astype(np.float32), name, as_asked=iou)
+
+  def _relate(self, start: EditedScene):
+    """Has a small object change the side of another one."""
+    graph, boxes = start.scene.graph, start.scene.boxes
+    turned = [one for one in graph.relationships if can_change_side(one, graph, boxes)]
+    if not turned:
+      return
+    subject, predicate, other = turned[self._random.integers(len(turned))]
+    opposite = _OPPOSITES[predicate]
+    related = self._step(
+      start, Relate(change='relate', subject=subject, predicate=opposite, object=other)
+    )
+    after = related.scene.boxes
+    holds = float(relation_holds(after[subject], opposite, after[other]))
+    self._add('relate', start, [related], after[subject], graph.objects[subject], as_asked=holds)
+
+  def _describe(self, start: EditedScene, scene: PreparedScene):
+    """Gives an object the attributes of one of its class in another scene."""
+    graph, boxes = start.scene.graph, scene.boxes
+    if not graph.attributes:
+      return
+    options = []
+    for index in np.flatnonzero(_areas(boxes) >= _SMALLEST):
+      own = set(graph.attributes[index])
+      options += [
+        (int(index), donor)
+        for donor in self._objects
+        if donor.scene is not scene
+        and donor.name == graph.objects[index]
+        and donor.attributes
+        and set(donor.attributes) != own
+      ]
+    if not options:
+      return
+    index, donor = options[self._random.integers(len(options))]
+    described = self._step(
+      start, Describe(change='describe', object=index, attributes=donor.attributes)
+    )
+    self._add('describe', start, [described], boxes[index], donor.name, donor.attributes)
+
+  def _take_appearance(self, start: EditedScene, chosen: int, donor: '_Object'):
+    with tempfile.NamedTemporaryFile(suffix='.png') as file:
+      Image.fromarray(donor.picture).save(file.name)
+      crop = ImageCrop(image=file.name, box=tuple(donor.box.astype(float).tolist()))
+      taken = self._step(start, Appearance(change='appearance', object=chosen, of=crop))
+    box = start.scene.boxes[chosen]
+    source = _crop(donor.picture, donor.box)
+    before, after = (
+      np.abs(_crop(picture, box).astype(float) - source).mean()
+      for picture in (start.picture, taken.picture)
+    )
+    self._add('appearance', start, [taken], box, donor.name, as_asked=float(after < before))
+
+  def _step(self, before: EditedScene, change: Change) -> EditedScene:
+    seed = self._seed + len(self.before)  # another one for each scene
+    return editor.step(self._model, before, change, seed=seed)
+
+  def _add(
+    self,
+    kind: str,
+    start: EditedScene,
+    steps: Sequence[EditedScene],
+    box: np.ndarray,
+    name: str,
+    attributes: tuple[str, ...] = (),
+    as_asked: float | None = None,
+  ):
+    after = steps[-1]
+    outside = np.max([one.region for one in steps], 0) == 0
+    self.edited.append(after.picture)
+    if not outside.any():
+      return
+    self.made.setdefault(kind, []).append(
+      _Made(
+        picture=after.picture,
+        box=box,
+        name=name,
+        attributes=attributes,
+        kept=float((after.picture == start.picture).all(-1)[outside].mean()),
+        outside=float(_differences(after.painting, start.picture)[outside].mean()),
+        as_asked=as_asked,
+      )
+    )
+
+  def _chosen(self, scene: PreparedScene) -> int:
+    """An object that is neither tiny nor most of the picture; the smallest if there is none."""
+    areas = _areas(scene.boxes)
+    fitting = np.flatnonzero((areas >= _SMALLEST) & (areas <= _LARGEST))
+    return int(self._random.choice(fitting)) if len(fitting) else int(areas.argmin())
+
+  def _fitting(
+    self, scene: PreparedScene, box: np.ndarray, accepted: Callable[[str], bool]
+  ) -> '_Object | None':
+    """Of the objects of other scenes that whose box is most like this one."""
+    ious = np.asarray(box_iou(self._boxes, np.broadcast_to(box, self._boxes.shape)))
+    for index in np.argsort(-ious, kind='stable'):
+      found = self._objects[index]
+      if found.scene is not scene and accepted(found.name):
+        return found
+    return None
+
+  def scored(
+    self, of_classes: Classifier, of_attributes: AttributeClassifier | None
+  ) -> dict[str, ScoredEdits]:
+    """What the metrics are of, by kind of change."""
+    return {
+      kind: ScoredEdits(
+        kept=[one.kept for one in made],
+        outside=[one.outside for one in made],
+        **self._judged(kind, made, of_classes, of_attributes),
+      )
+      for kind, made in self.made.items()
+    }
+
+  def _judged(
+    self,
+    kind: str,
+    made: Sequence[_Made],
+    of_classes: Classifier,
+    of_attributes: AttributeClassifier | None,
+  ) -> dict[str, float | None]:
+    vocabulary = self._model.vocabulary
+    pixels = np.stack([_crop(one.picture, one.box) for one in made])
+    classes = np.array([vocabulary.object_names.index(one.name) for one in made])
+    named = of_classes.accuracy(Crops(pixels, classes))
+    if kind == 'remove':
+      return {'named': None, 'as_asked': 1 - named}
+    if kind == 'describe' and of_attributes is not None:
+      asked = np.array(
+        [[name in one.attributes for name in vocabulary.attribute_names] for one in made]
+      )
+      sides = np.stack([one.box[2:] - one.box[:2] for one in made])
+      seen = of_attributes(
+        AttributedCrops(pixels=pixels, object_class=classes, sides=sides, attributes=asked)
+      )
+      return {'named': named, 'as_asked': float(seen[asked].mean())}
+    values = [one.as_asked for one in made if one.as_asked is not None]
+    return {'named': named, 'as_asked': float(np.mean(values)) if values else None}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Object:
+  """An object of a scene."""
+
+  name: str
+  attributes: tuple[str, ...]
+  box: Float[np.ndarray, ' 4']
+  scene: PreparedScene
+
+  @property
+  def picture(self) -> UInt8[np.ndarray, 'H W 3']:
+    """That it is in."""
+    return self.scene.image
+
+
+def _objects(scene: PreparedScene) -> Iterator[_Object]:
+  graph = scene.graph
+  attributes = graph.attributes or ((),) * len(graph.objects)
+  for name, own, box in zip(graph.objects, attributes, scene.boxes, strict=True):
+    yield _Object(name, own, box, scene)
+
+
+def _prepared(scenes: Scenes, model: TrainedModel, count: int) -> list[PreparedScene]:
+  """The first of the scenes, as the model understands their graphs."""
+  settings = model.settings.data
+  visits = SplitVisits(
+    scenes.builder,
+    scenes.split,
+    settings.relations,
+    settings.max_objects,
+    settings.max_triples,
+    scenes.seed,
+  )
+  chosen = scenes.numbers[:count]
+  found = visits.scenes(int(chosen[-1]) + 1)
+  kept = set(chosen.tolist())
+  some = [scene for number, scene in enumerate(found) if number in kept and scene.graph.objects]
+  graphs = model.understood([scene.graph for scene in some])
+  return [dataclasses.replace(scene, graph=graph) for scene, graph in zip(some, graphs)]
+
+
+def can_change_side(
+  relationship: tuple[int, str, int], graph: SceneGraph, boxes: Float[np.ndarray, 'N 4']
+) -> bool:
+  """Whether a small object has room on the other side of another one, at its height, and no other
+  relation says on which side of something it is.
+  """
+  subject, predicate, other = relationship
+  if predicate not in _OPPOSITES or _areas(boxes)[subject] > _LARGEST:
+    return False
+  sides = [
+    one for one in graph.relationships if one[1] in _OPPOSITES and subject in (one[0], one[2])
+  ]
+  (_, y), (other_x, other_y) = ((boxes[i, :2] + boxes[i, 2:]) / 2 for i in (subject, other))
+  room = other_x if predicate == 'right of' else 1 - other_x
+  half = (boxes[subject, 2] - boxes[subject, 0]) / 2
+  return len(sides) == 1 and bool(room - half > abs(y - other_y))
+
+
+def _float_masks(masks: np.ndarray | None) -> np.ndarray | None:
+  return None if masks is None else masks.astype(np.float32)
+
+
+def _areas(boxes: Float[np.ndarray, 'N 4']) -> Float[np.ndarray, ' N']:
+  return np.prod(boxes[:, 2:] - boxes[:, :2], -1)
+
+
+def _crop(picture: np.ndarray, box: np.ndarray) -> UInt8[np.ndarray, '32 32 3']:
+  return np.asarray(cut(picture[None], np.asarray(box, np.float32)[None, None]))[0, 0]
+
+
+def _differences(picture: np.ndarray, other: np.ndarray) -> Float[np.ndarray, 'H W']:
+  """Mean absolute differences, as shares of the range from black to white."""
+  return np.abs(picture.astype(np.float32) - other).mean(-1) / _BLACK_TO_WHITE
+
+
+def _reconstruction(
+  paintings: Sequence[np.ndarray],
+  pictures: Sequence[np.ndarray],
+  regions: Sequence[np.ndarray],
+  backbone: Backbone,
+) -> dict[str, dict[str, float]]:
+  """Means over the pixels inside and outside of the regions of all pictures."""
+  painted, real = np.stack(paintings), np.stack(pictures)
+  maps = {
+    'mae': np.stack([_differences(*pair) for pair in zip(painted, real)]),
+    'ssim': similarity_maps(painted, real),
+    'distance': backbone.distance_maps(painted, real),
+  }
+  inside = np.stack(regions) > 0
+  return {
+    name: {metric: float(values[where].mean()) for metric, values in maps.items()}
+    for name, where in (('inside', inside), ('outside', ~inside))
+  }
