@@ -25,7 +25,9 @@ if TYPE_CHECKING:
   from sg2im_jax.sampling.trained_model import TrainedModel
 
 Repaint = Literal['changed', 'all']
-_MARGIN = 3  # pixels at 64 that a repainted region reaches beyond its objects
+# Pixels at 64 in which paintings are compared beyond objects, and over which a region fades out.
+_MARGIN = 3
+_DIFFERS = 0.04  # of the range from black to white: paintings that differ by more are not alike
 _WHOLE_IMAGE = np.array([[0, 0, 1, 1]], np.float32)
 
 
@@ -139,13 +141,14 @@ def step(
   assert painted.masks is not None
   assert painted.latents is not None and painted.image_latents is not None
   after = PlacedScene(planned.graph, painted.boxes[0], painted.masks[0])
-  height, width = before.picture.shape[:2]
-  region = np.ones((height, width), np.float32)
+  region = np.ones(before.picture.shape[:2], np.float32)
   if repaint == 'changed' and not planned.whole_image:
     kept = {origin for origin, new in zip(planned.origin, planned.changed) if not new}
     gone = [index for index in range(len(before.scene.boxes)) if index not in kept]
-    region = np.maximum(
-      _region(model, before.scene, gone), _region(model, after, np.flatnonzero(planned.changed))
+    region = repainted_region(
+      model,
+      [(before.scene, gone), (after, np.flatnonzero(planned.changed))],
+      np.abs(painted.pictures[0] - before.painting.astype(np.float32)).max(-1) / 255,
     )
   share = region[..., None]
   picture = share * painted.pictures[0] + (1 - share) * before.picture
@@ -181,30 +184,43 @@ def _sample(model: 'TrainedModel', graph: Any, pins: Pins, seed: int) -> GraphSa
   return samples
 
 
-def _region(
-  model: 'TrainedModel', scene: PlacedScene, objects: Sequence[int] | np.ndarray
+def repainted_region(
+  model: 'TrainedModel',
+  changed: Sequence[tuple[PlacedScene, Sequence[int] | np.ndarray]],
+  difference: Float[np.ndarray, 'H W'],
 ) -> Float[np.ndarray, 'H W']:
-  """How much of each pixel these objects cover, with a soft margin; 0 beyond it."""
+  """How much of each pixel is repainted: around objects, where the paintings differ.
+
+  What is kept in front of a changed object looks alike in both paintings, and keeps its pixels.
+
+  Args:
+    model: whose warp places masks.
+    changed: scenes, and the objects in each that are changed.
+    difference: of the paintings before and after, in [0, 1].
+  """
   import scipy.ndimage  # takes time that sampling need not spend
 
   settings = model.settings
-  height, width = settings.data.image_size
-  if not len(objects):
-    return np.zeros((height, width), np.float32)
-  assert scene.masks is not None
-  chosen = np.asarray(objects)
-  canvases = object_canvases(
-    scene.boxes[None, chosen],
-    scene.masks[None, chosen],
-    (height, width),
-    align_corners=settings.model.align_corners,
-  )
-  covered = np.asarray(canvases)[0].max(-1) > 0.1
-  margin = max(1, round(_MARGIN * max(height, width) / 64))
-  grown = scipy.ndimage.binary_dilation(covered, iterations=margin)
-  # Falls from 1 at the objects to 0 where the margin ends.
+  covered = np.zeros(difference.shape, bool)
+  for scene, objects in changed:
+    if len(objects):
+      assert scene.masks is not None
+      chosen = np.asarray(objects)
+      canvases = object_canvases(
+        scene.boxes[None, chosen],
+        scene.masks[None, chosen],
+        difference.shape,
+        align_corners=settings.model.align_corners,
+      )
+      covered |= np.asarray(canvases)[0].max(-1) > 0.1
+  margin = max(1, round(_MARGIN * max(difference.shape) / 64))
+  around = scipy.ndimage.binary_dilation(covered, iterations=margin)
+  differs = np.asarray(around, bool) & (difference > _DIFFERS)
+  grown = scipy.ndimage.binary_dilation(differs, iterations=2 * margin)
+  # 1 up to one margin beyond where the paintings differ, then falls to 0 in another one: the edges
+  # of what was there may lie a little off those that are painted.
   distance = np.asarray(scipy.ndimage.distance_transform_edt(grown))
-  return np.clip(distance / (margin + 1), 0, 1).astype(np.float32)
+  return np.clip(distance / margin, 0, 1).astype(np.float32)
 
 
 def _resized_masks(masks: np.ndarray, size: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
+from sg2im_jax.sampling import editor
 from sg2im_jax.sampling.editor import read_picture
 from sg2im_jax.sampling.placed_scene import PlacedScene
 from sg2im_jax.sampling.trained_model import TrainedModel
@@ -58,7 +59,8 @@ def test_a_step_for_each_change_from_the_one_before(model):
   assert str(gone.change) == 'remove 2' and start.change is None
 
 
-def test_pixels_beyond_the_changed_objects_stay(model):
+def test_pixels_beyond_the_changed_objects_stay(model, monkeypatch):
+  monkeypatch.setattr(editor, '_DIFFERS', 0)  # an untrained model paints all scenes alike
   for change in (
     {'change': 'move', 'object': 2, 'box': [0.2, 0.3, 0.5, 0.6]},
     {'change': 'replace', 'object': 2, 'by': 'tree'},
@@ -73,6 +75,16 @@ def test_pixels_beyond_the_changed_objects_stay(model):
     _, everything = edited(model, change, repaint='all')
     assert (everything.region == 1).all()
     assert (everything.picture[kept] != start.picture[kept]).mean() > 0.5
+
+
+def test_pixels_stay_where_paintings_are_alike(model):
+  scene = PlacedScene(SCENE.graph, SCENE.boxes, np.ones((3, 4, 4), np.float32))
+  difference = np.zeros((16, 16), np.float32)
+  assert (editor.repainted_region(model, [(scene, [1])], difference) == 0).all()
+  difference[:, :4] = 0.5  # the object is seen on the left of its box only
+  region = editor.repainted_region(model, [(scene, [1])], difference)
+  assert (region[9:, :4] == 1).all() and (region[:, 8:] == 0).all() and (region[:3] == 0).all()
+  assert (editor.repainted_region(model, [(scene, [])], difference) == 0).all()
 
 
 def test_what_is_not_changed_keeps_its_token(model):
