@@ -6,7 +6,9 @@ classes. A class c is as likely in a scene with the classes d of a graph as
     P(c) prod_d P(c, d) / (P(c) P(d)),
 
 a naive Bayes model (Maron, 1961) whose parts are shares of the training scenes. Two objects of one
-class are a pair, too. Objects are drawn one after the other, each given those before; a new object
+class are a pair, too. What a graph says of the whole scene, such as night, is evidence like a class
+of it. The next object is drawn by the odds P(c) / (1 - P(c)), so that what hardly any such scene
+lacks comes first. Objects are drawn one after the other, each given those before; a new object
 gets the relation that is most often there between its class and one of the graph's.
 """
 
@@ -22,6 +24,7 @@ from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
 
 _NEVER = 0.05  # scenes that a pair counts as that is in none
+_SUREST = 0.99  # probability that a scene has a class
 _LEAST_SHARE = 0.1  # of the scenes with a pair of classes that must have a relation
 
 Triple = tuple[str, str, str]
@@ -50,18 +53,23 @@ class GraphStatistics:
     pairs: by two classes in alphabetical order, the scenes that have both; of a class and itself,
       those that have it twice or more.
     relations: by subject, predicate and object, how often.
+    scene: by attribute of the whole scene, the scenes that have it.
+    scene_pairs: by attribute of the whole scene and class, the scenes that have both.
   """
 
   num_scenes: int
   classes: Mapping[str, int]
   pairs: Mapping[tuple[str, str], int]
   relations: Mapping[Triple, int]
+  scene: Mapping[str, int]
+  scene_pairs: Mapping[tuple[str, str], int]
 
   @classmethod
   def of_graphs(cls, graphs: Iterable[SceneGraph]) -> 'GraphStatistics':
     """Counts the graphs."""
     count, classes, pairs = 0, collections.Counter(), collections.Counter()
     relations: collections.Counter[Triple] = collections.Counter()
+    scene, scene_pairs = collections.Counter(), collections.Counter()
     for graph in graphs:
       count += 1
       numbers = collections.Counter(graph.objects)
@@ -73,7 +81,9 @@ class GraphStatistics:
         (graph.objects[subject], predicate, graph.objects[other])
         for subject, predicate, other in graph.relationships
       )
-    return cls(count, classes, pairs, relations)
+      scene.update(graph.scene)
+      scene_pairs.update((attribute, name) for attribute in graph.scene for name in names)
+    return cls(count, classes, pairs, relations, scene, scene_pairs)
 
   def complete(
     self, graph: SceneGraph, num_objects: int, seed: int = 0
@@ -93,7 +103,7 @@ class GraphStatistics:
     rng = np.random.default_rng(seed)
     added = []
     for _ in range(num_objects):
-      name = self._draw_class(graph.objects, rng)
+      name = self._draw_class(graph, rng)
       place = len(graph.objects)
       relationship = self._best_relation(graph.objects, name)
       graph = dataclasses.replace(
@@ -106,22 +116,28 @@ class GraphStatistics:
       added.append(Addition(name, relationship))
     return graph, added
 
-  def likelihoods(self, objects: Sequence[str]) -> dict[str, float]:
-    """The probability of each class to be the next object of a scene that has these."""
-    scores = {}
-    present = sorted(set(objects) & set(self.classes))
+  def likelihoods(self, objects: Sequence[str], scene: Sequence[str] = ()) -> dict[str, float]:
+    """The probability of each class to be the next object of a scene that has these objects, and
+    these attributes as a whole.
+    """
+    present = collections.Counter(name for name in objects if name in self.classes)
+    said = sorted(set(scene) & set(self.scene))
+    odds = {}
     for name, count in self.classes.items():
-      repeated = name in present
-      score = math.log(self._pair(name, name) if repeated else count)
-      for other in present:
+      # Of one more object: each is as likely after the one before as the second after the first.
+      share = (self._pair(name, name) / count) ** present[name] if name in present else None
+      score = math.log(count / self.num_scenes if share is None else share)
+      for other in sorted(present):
         if other != name:
           together = self._pair(name, other) * self.num_scenes
           score += math.log(together / (count * self.classes[other]))
-      scores[name] = score
-    highest = max(scores.values())
-    weights = {name: math.exp(score - highest) for name, score in scores.items()}
-    total = sum(weights.values())
-    return {name: weight / total for name, weight in weights.items()}
+      for attribute in said:
+        together = max(self.scene_pairs.get((attribute, name), 0), _NEVER) * self.num_scenes
+        score += math.log(together / (count * self.scene[attribute]))
+      probability = min(math.exp(min(score, 0)), _SUREST)
+      odds[name] = probability / (1 - probability)
+    total = sum(odds.values())
+    return {name: one / total for name, one in odds.items()}
 
   def to_dict(self) -> dict[str, Any]:
     """For JSON."""
@@ -130,24 +146,28 @@ class GraphStatistics:
       'classes': dict(self.classes),
       'pairs': [[*names, count] for names, count in sorted(self.pairs.items())],
       'relations': [[*names, count] for names, count in sorted(self.relations.items())],
+      'scene': dict(self.scene),
+      'scene_pairs': [[*names, count] for names, count in sorted(self.scene_pairs.items())],
     }
 
   @classmethod
   def from_dict(cls, values: Mapping[str, Any]) -> 'GraphStatistics':
-    """From what `to_dict` made."""
+    """From what `to_dict` made; it may know nothing of whole scenes."""
     return cls(
       values['num_scenes'],
       dict(values['classes']),
       {(one, other): count for one, other, count in values['pairs']},
       {(one, predicate, other): count for one, predicate, other, count in values['relations']},
+      dict(values.get('scene', {})),
+      {(attribute, name): count for attribute, name, count in values.get('scene_pairs', [])},
     )
 
   def _pair(self, one: str, other: str) -> float:
     names = (one, other) if one <= other else (other, one)
     return float(max(self.pairs.get(names, 0), _NEVER))
 
-  def _draw_class(self, objects: Sequence[str], rng: np.random.Generator) -> str:
-    likely = self.likelihoods(objects)
+  def _draw_class(self, graph: SceneGraph, rng: np.random.Generator) -> str:
+    likely = self.likelihoods(graph.objects, graph.scene)
     return list(likely)[rng.choice(len(likely), p=list(likely.values()))]
 
   def _best_relation(self, objects: Sequence[str], name: str) -> tuple[int, str, int] | None:

@@ -35,6 +35,19 @@ def test_what_goes_together_is_likely():
   assert STATISTICS.likelihoods(['sheep', 'unicorn']) == likely  # says nothing of what it has not
 
 
+def test_what_is_said_of_the_scene_counts():
+  day = SceneGraph(('sky', 'sea'), (), (), ('day',))
+  night = SceneGraph(('night sky', 'sea'), (), (), ('night',))
+  statistics = GraphStatistics.of_graphs([day] * 90 + [night] * 10)
+  assert statistics.likelihoods(['sea'])['sky'] > 0.4
+  at_night = statistics.likelihoods(['sea'], ['night'])
+  assert at_night['night sky'] > 0.9 and at_night['sky'] < 0.01
+  graph, _ = statistics.complete(SceneGraph(('sea',), (), (), ('night',)), 1)
+  assert graph.objects == ('sea', 'night sky') and graph.scene == ('night',)
+  assert statistics.likelihoods(['sea'], ['stormy']) == statistics.likelihoods(['sea'])
+  assert GraphStatistics.from_dict(json.loads(json.dumps(statistics.to_dict()))) == statistics
+
+
 def test_a_sheep_becomes_a_meadow():
   graph, added = STATISTICS.complete(SceneGraph(('sheep',), (), (('white',),)), 2, seed=1)
   assert graph.objects[0] == 'sheep' and len(graph.objects) == 3 == 1 + len(added)
