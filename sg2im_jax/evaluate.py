@@ -20,6 +20,8 @@ samples the graphs of the split, each several times, and writes to the work dire
            scores, as the best that can be expected.
   Objects  classification accuracy score: a small ResNet learns objects of real pictures and names
            sampled ones, and the other way round.
+  Edits    of a token model: --num_edited real scenes, changed in every way of `edit`; what stays,
+           and whether each change does what it says.
 
 The backbones need pip install -e '.[evaluate]'; --backbone=none scores the layout alone, without.
 The same command gives the same scores: graphs, noise and subsets come from --seed and from each

@@ -130,7 +130,7 @@ def scores(
   real_features: Float[np.ndarray, 'R D'],
   of_classes: Classifier,
   of_attributes: AttributeClassifier | None,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
   """Changes the first `num_edited` scenes in every way, and looks at what comes out.
 
   Args:
@@ -148,8 +148,12 @@ def scores(
     reconstruction: inside and outside of an object's region, from tokens that are all `encoded` and
       with that object's appearance `sampled`: mae, ssim, distance.
     of: EDIT_METRICS by kind of change.
+    None if fewer than two of the scenes have an object.
   """
-  run = _Edits(model, scenes, protocol)
+  prepared = _prepared(scenes, model, protocol.num_edited)
+  if len(prepared) < 2:
+    return None
+  run = _Edits(model, prepared, protocol.seed)
   run.make()
   before, edited = (
     FeatureStatistics.of(backbone(resized(np.stack(pictures), protocol.image_size)).features)
@@ -207,10 +211,9 @@ class _Edits:
     made: the edits by kind.
   """
 
-  def __init__(self, model: TrainedModel, scenes: Scenes, protocol: Protocol):
-    self._model, self._settings, self._seed = model, model.settings, protocol.seed
-    self._random = np.random.default_rng(protocol.seed)
-    self._scenes = _prepared(scenes, model, protocol.num_edited)
+  def __init__(self, model: TrainedModel, scenes: Sequence[PreparedScene], seed: int):
+    self._model, self._settings, self._scenes, self._seed = model, model.settings, scenes, seed
+    self._random = np.random.default_rng(seed)
     self._objects = [one for scene in self._scenes for one in _objects(scene)]
     self._boxes = np.stack([one.box for one in self._objects])
     self.before: list[np.ndarray] = []

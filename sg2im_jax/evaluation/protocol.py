@@ -31,7 +31,7 @@ class ProtocolOptions(Section):
   num_edited: NonNegativeInt = Field(
     100,
     description='How many scenes, from the first one evaluated, a token model changes, to score '
-    'its edits; 0 for none.',
+    'its edits; none if fewer than 2.',
   )
   num_splits: PositiveInt = Field(5, description='Splits of the Inception score.')
   seed: Seed = Field(0, description='The same seed gives the same scores.')

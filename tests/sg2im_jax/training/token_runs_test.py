@@ -197,6 +197,8 @@ def test_edits_of_every_kind(model, scenes):
   written = '\n'.join(report.edit_section(found))
   assert '| remove | ' in written and '| encoded | inside | ' in written
   assert edits.scores(model, scenes, protocol, MeanColours(), features, KnowsAll(), None) == found
+  one = protocol.replace(num_edited=1)
+  assert edits.scores(model, scenes, one, MeanColours(), features, KnowsAll(), None) is None
 
 
 def test_an_object_changes_its_side_where_it_can():
