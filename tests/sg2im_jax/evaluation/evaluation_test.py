@@ -49,7 +49,7 @@ class FakeClassifier(Classifier):
 
   def __init__(self, crops, num_classes, seed):
     assert 0 <= crops.object_class.min() and crops.object_class.max() < num_classes
-    self._known = crops.object_class
+    self._known, self.num_learned = crops.object_class, len(crops)
 
   def accuracy(self, crops):
     return float(np.isin(crops.object_class, self._known).mean())
