@@ -126,9 +126,7 @@ def _of_data_set(
 
   settings = model.settings.with_data(data_dir, None).data
   builder = preparation.prepare(settings)
-  visits = prepared.SplitVisits(
-    builder, split, settings.relations, settings.max_objects, settings.max_triples, 0
-  )
+  visits = prepared.SplitVisits.of_settings(builder, split, settings, seed=0)
   count = input_pipeline.num_examples(builder, split)
   if number >= count:
     raise SettingsError(
@@ -137,8 +135,7 @@ def _of_data_set(
       )
     )
   *_, found = visits.scenes(number + 1)
-  masks = None if found.masks is None else found.masks.astype(np.float32)
-  return found.image, PlacedScene(found.graph, found.boxes, masks)
+  return found.image, PlacedScene.of_prepared(found)
 
 
 def main():

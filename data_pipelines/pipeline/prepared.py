@@ -15,7 +15,7 @@ from data_pipelines.pipeline.visit_options import VisitOptions
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.graph import IN_IMAGE_PREDICATE, SceneGraph
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
-from data_pipelines.settings.data_settings import Relations, VisitSettings
+from data_pipelines.settings.data_settings import DataSettings, Relations, VisitSettings
 
 RELATIONS: tuple[Relations, ...] = typing.get_args(Relations)
 _BATCH_SIZE = 32
@@ -159,6 +159,13 @@ class SplitVisits:
   max_objects: int
   max_triples: int
   seed: int
+
+  @classmethod
+  def of_settings(
+    cls, builder: tfds.core.DatasetBuilder, split: str, settings: DataSettings, seed: int
+  ) -> 'SplitVisits':
+    """The visits of a training with these settings."""
+    return cls(builder, split, settings.relations, settings.max_objects, settings.max_triples, seed)
 
   @property
   def vocabulary(self) -> Vocabulary:

@@ -121,13 +121,17 @@ class GraphStatistics:
     these attributes as a whole.
     """
     present = collections.Counter(name for name in objects if name in self.classes)
+    others = sorted(present)
     said = sorted(set(scene) & set(self.scene))
     odds = {}
     for name, count in self.classes.items():
-      # Of one more object: each is as likely after the one before as the second after the first.
-      share = (self._pair(name, name) / count) ** present[name] if name in present else None
-      score = math.log(count / self.num_scenes if share is None else share)
-      for other in sorted(present):
+      share = count / self.num_scenes
+      if (
+        name in present
+      ):  # one more is as likely after the one before as the second after the first
+        share = (self._pair(name, name) / count) ** present[name]
+      score = math.log(share)
+      for other in others:
         if other != name:
           together = self._pair(name, other) * self.num_scenes
           score += math.log(together / (count * self.classes[other]))

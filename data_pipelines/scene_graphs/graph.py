@@ -34,9 +34,13 @@ class SceneGraph:
     """Whether any object or the whole image has attributes."""
     return bool(self.attributes or self.scene)
 
+  def attributes_of(self, index: int) -> tuple[str, ...]:
+    """Those of one object."""
+    return self.attributes[index] if self.attributes else ()
+
   def label(self, index: int) -> str:
     """An object with its attributes, such as "red boat"."""
-    return ' '.join((*(self.attributes[index] if self.attributes else ()), self.objects[index]))
+    return ' '.join((*self.attributes_of(index), self.objects[index]))
 
   def part(self, kept: Sequence[int]) -> 'SceneGraph':
     """The graph of the objects `kept`, in that order, and the relationships among them."""

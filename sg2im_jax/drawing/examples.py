@@ -39,14 +39,7 @@ def load_scenes(settings: Settings, split: str, num_scenes: int) -> list[Prepare
     SettingsError: there is no such split, or it is empty.
   """
   builder = preparation.prepare(settings.data)
-  visits = prepared.SplitVisits(
-    builder=builder,
-    split=split,
-    relations=settings.data.relations,
-    max_objects=settings.data.max_objects,
-    max_triples=settings.data.max_triples,
-    seed=settings.seed,
-  )
+  visits = prepared.SplitVisits.of_settings(builder, split, settings.data, settings.seed)
   scenes = [
     dataclasses.replace(scene, graph=scene.graph.without_attributes())
     for scene in visits.scenes(num_scenes)

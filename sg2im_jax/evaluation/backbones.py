@@ -154,9 +154,7 @@ class Backbone:
 
     started = []
     for start in range(0, len(images), self.batch_size):
-      batch = images[start : start + self.batch_size]
-      batch = np.pad(batch, [(0, self.batch_size - len(batch)), (0, 0), (0, 0), (0, 0)])
-      started.append((start, self._classify(self._variables, jax.device_put(batch, self._rows))))
+      started.append((start, self._classify(self._variables, self._batch(images, start))))
       if len(started) > 1:
         store(*started.pop(0))
     for start, outputs in started:
@@ -174,12 +172,16 @@ class Backbone:
     """
     found = np.empty(images.shape[:3], np.float32)
     for start in range(0, len(images), self.batch_size):
-      rows = [part[start : start + self.batch_size] for part in (images, others)]
-      count = len(rows[0])
-      rows = [np.pad(part, [(0, self.batch_size - count), (0, 0), (0, 0), (0, 0)]) for part in rows]
-      maps = self._distances(self._variables, *(jax.device_put(part, self._rows) for part in rows))
-      found[start : start + count] = np.asarray(maps)[:count]
+      batches = (self._batch(part, start) for part in (images, others))
+      maps = self._distances(self._variables, *batches)
+      found[start : start + self.batch_size] = np.asarray(maps)[: len(images) - start]
     return found
+
+  def _batch(self, images: np.ndarray, start: int) -> jax.Array:
+    """The batch from image number `start` on, padded, on the devices."""
+    batch = images[start : start + self.batch_size]
+    batch = np.pad(batch, [(0, self.batch_size - len(batch)), (0, 0), (0, 0), (0, 0)])
+    return jax.device_put(batch, self._rows)
 
 
 def _layer_distances(

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from sg2im_jax.evaluation.backbones import Backbone
 from sg2im_jax.evaluation.pictures import Gathered, Pictures, Scenes
 from sg2im_jax.evaluation.protocol import Protocol
+from sg2im_jax.metrics.image_metrics import difference_maps
 from sg2im_jax.models.object_tokens import SMALLEST_SIDE
 from sg2im_jax.models.warping import object_canvases
 from sg2im_jax.runtime import reporting
@@ -24,7 +25,6 @@ from sg2im_jax.sampling.trained_model import TrainedModel
 from sg2im_jax.scene_batch import SceneBatch
 
 PERTURBATION = 0.2  # of a box: most that it is shifted and scaled by, as a share of its sides
-_BLACK_TO_WHITE = 255
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -168,5 +168,5 @@ class _Run:
 
 def _change(pictures: np.ndarray, others: np.ndarray, where: ArrayLike) -> np.ndarray:
   """Sum and number of the absolute differences at pixels where bool[B, H, W] says so."""
-  difference = np.abs(pictures.astype(np.float32) - others)[np.asarray(where)] / _BLACK_TO_WHITE
+  difference = difference_maps(pictures, others)[np.asarray(where)]
   return np.array([difference.sum(), difference.size])

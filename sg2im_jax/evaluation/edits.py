@@ -27,6 +27,7 @@ from sg2im_jax.evaluation.pictures import Scenes, resized
 from sg2im_jax.evaluation.protocol import Protocol
 from sg2im_jax.metrics.image_metrics import (
   FeatureStatistics,
+  difference_maps,
   frechet_distance,
   similarity_maps,
 )
@@ -52,7 +53,6 @@ from sg2im_jax.sampling.trained_model import TrainedModel
 
 _SMALLEST, _LARGEST = 0.01, 0.35  # area of the boxes of objects that are changed
 _SEEN = 0.1  # change of a pixel, of the range from black to white, at which an object is seen there
-_BLACK_TO_WHITE = 255
 _OPPOSITES = {'left of': 'right of', 'right of': 'left of'}
 
 
@@ -230,12 +230,10 @@ class _Edits:
       self._edit(scene)
 
   def _edit(self, scene: PreparedScene):
-    placed = PlacedScene(scene.graph, scene.boxes, _float_masks(scene.masks))
-    start = editor.start(self._model, scene.image, placed)
+    start = editor.start(self._model, scene.image, PlacedScene.of_prepared(scene))
     chosen = self._chosen(scene)
     graph, box = start.scene.graph, scene.boxes[chosen]
-    name = graph.objects[chosen]
-    attributes = graph.attributes[chosen] if graph.attributes else ()
+    name, attributes = graph.objects[chosen], graph.attributes_of(chosen)
 
     anew = self._step(
       start, Replace(change='replace', object=chosen, by=name, attributes=attributes)
@@ -262,21 +260,14 @@ class _Edits:
 
   def _add_again(self, start: EditedScene, gone: EditedScene, chosen: int):
     """Adds the object that was removed, by what the graph says of it alone."""
-    graph, last = start.scene.graph, len(start.scene.graph.objects) - 1
-
-    def moved(index: int) -> int:
-      return last if index == chosen else index - (index > chosen)
-
-    relationships = tuple(
-      (moved(subject), predicate, moved(other))
-      for subject, predicate, other in graph.relationships
-      if chosen in (subject, other)
-    )
-    attributes = graph.attributes[chosen] if graph.attributes else ()
+    last = len(start.scene.graph.objects) - 1
+    graph = start.scene.graph.part([*(i for i in range(last + 1) if i != chosen), chosen])
+    relationships = tuple(one for one in graph.relationships if last in (one[0], one[2]))
+    name = graph.objects[last]
     change = Add(
       change='add',
-      object=graph.objects[chosen],
-      attributes=attributes,
+      object=name,
+      attributes=graph.attributes_of(last),
       relationships=relationships,
     )
     added = self._step(gone, change)
@@ -286,7 +277,7 @@ class _Edits:
       if predicate in GEOMETRIC_PREDICATES
     ]
     box, share = added.scene.boxes[last], float(np.mean(held)) if held else None
-    self._add('add', start, [gone, added], box, graph.objects[chosen], as_asked=share)
+    self._add('add', start, [gone, added], box, name, as_asked=share)
 
   def _move(self, start: EditedScene, gone: EditedScene, scene: PreparedScene, chosen: int):
     """Moves the object sideways, so that the two places overlap by half of it at most."""
@@ -301,8 +292,7 @@ class _Edits:
     change = Move(change='move', object=chosen, box=tuple(target.tolist()))
     moved = self._step(start, change)
     # What differs from the scene without the object is the object.
-    difference = np.abs(moved.painting.astype(np.float32) - gone.painting).mean(-1)
-    seen = difference > _SEEN * _BLACK_TO_WHITE
+    seen = difference_maps(moved.painting, gone.painting) > _SEEN
     masks = start.scene.masks if scene.masks is None else scene.masks
     assert masks is not None
     canvas = object_canvases(
@@ -394,7 +384,7 @@ class _Edits:
         name=name,
         attributes=attributes,
         kept=float((after.picture == start.picture).all(-1)[outside].mean()),
-        outside=float(_differences(after.painting, start.picture)[outside].mean()),
+        outside=float(difference_maps(after.painting, start.picture)[outside].mean()),
         as_asked=as_asked,
       )
     )
@@ -472,22 +462,13 @@ class _Object:
 
 def _objects(scene: PreparedScene) -> Iterator[_Object]:
   graph = scene.graph
-  attributes = graph.attributes or ((),) * len(graph.objects)
-  for name, own, box in zip(graph.objects, attributes, scene.boxes, strict=True):
-    yield _Object(name, own, box, scene)
+  for index, box in enumerate(scene.boxes):
+    yield _Object(graph.objects[index], graph.attributes_of(index), box, scene)
 
 
 def _prepared(scenes: Scenes, model: TrainedModel, count: int) -> list[PreparedScene]:
   """The first of the scenes, as the model understands their graphs."""
-  settings = model.settings.data
-  visits = SplitVisits(
-    scenes.builder,
-    scenes.split,
-    settings.relations,
-    settings.max_objects,
-    settings.max_triples,
-    scenes.seed,
-  )
+  visits = SplitVisits.of_settings(scenes.builder, scenes.split, model.settings.data, scenes.seed)
   chosen = scenes.numbers[:count]
   found = visits.scenes(int(chosen[-1]) + 1)
   kept = set(chosen.tolist())
@@ -514,21 +495,12 @@ def can_change_side(
   return len(sides) == 1 and bool(room - half > abs(y - other_y))
 
 
-def _float_masks(masks: np.ndarray | None) -> np.ndarray | None:
-  return None if masks is None else masks.astype(np.float32)
-
-
 def _areas(boxes: Float[np.ndarray, 'N 4']) -> Float[np.ndarray, ' N']:
   return np.prod(boxes[:, 2:] - boxes[:, :2], -1)
 
 
 def _crop(picture: np.ndarray, box: np.ndarray) -> UInt8[np.ndarray, '32 32 3']:
   return np.asarray(cut(picture[None], np.asarray(box, np.float32)[None, None]))[0, 0]
-
-
-def _differences(picture: np.ndarray, other: np.ndarray) -> Float[np.ndarray, 'H W']:
-  """Mean absolute differences, as shares of the range from black to white."""
-  return np.abs(picture.astype(np.float32) - other).mean(-1) / _BLACK_TO_WHITE
 
 
 def _reconstruction(
@@ -540,7 +512,7 @@ def _reconstruction(
   """Means over the pixels inside and outside of the regions of all pictures."""
   painted, real = np.stack(paintings), np.stack(pictures)
   maps = {
-    'mae': np.stack([_differences(*pair) for pair in zip(painted, real)]),
+    'mae': difference_maps(painted, real),
     'ssim': similarity_maps(painted, real),
     'distance': backbone.distance_maps(painted, real),
   }

@@ -19,6 +19,7 @@ FEWEST_PICTURES = 4  # KID takes two subsets of two
 MOST_PICTURES = 10_000  # of each set in precision and recall, whose cost is their product
 _NEIGHBOURS = 3  # of precision and recall, as in their paper
 _WINDOW = 11  # pixels, of SSIM
+_BLACK_TO_WHITE = 255
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -164,6 +165,13 @@ def diversity(features: Float[np.ndarray, 'G S D']) -> tuple[float, float]:
   return float(np.mean(distances)), float(np.std(distances))
 
 
+def difference_maps(
+  images: UInt8[np.ndarray, '*N H W 3'], others: UInt8[np.ndarray, '*N H W 3']
+) -> Float[np.ndarray, '*N H W']:
+  """Absolute differences, mean over colours, as shares of the range from black to white."""
+  return np.abs(images.astype(np.float32) - others).mean(-1) / _BLACK_TO_WHITE
+
+
 def similarity_maps(
   images: UInt8[np.ndarray, 'N H W 3'], others: UInt8[np.ndarray, 'N H W 3']
 ) -> Float[np.ndarray, 'N H W']:
@@ -176,7 +184,11 @@ def similarity_maps(
 
   around = _WINDOW // 2
   padded = (
-    np.pad(one / np.float32(255), [(0, 0), (around, around), (around, around), (0, 0)], 'reflect')
+    np.pad(
+      one / np.float32(_BLACK_TO_WHITE),
+      [(0, 0), (around, around), (around, around), (0, 0)],
+      'reflect',
+    )
     for one in (images, others)
   )
   return np.asarray(dm_pix.ssim(*padded, filter_size=_WINDOW, return_map=True)).mean(-1)

@@ -4,13 +4,16 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data_pipelines.scene_graphs import graph as scene_graph
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
+
+if TYPE_CHECKING:
+  from data_pipelines.pipeline.prepared import PreparedScene  # TensorFlow takes seconds
 
 EXAMPLE = '{"objects": ["sky"], "relationships": [], "boxes": [[0, 0, 1, 0.5]]}'
 
@@ -33,6 +36,12 @@ class PlacedScene:
     """As its JSON has it; without masks."""
     boxes = np.round(self.boxes.astype(float), 4).tolist()
     return {**self.graph.to_dict(), 'boxes': boxes}
+
+  @classmethod
+  def of_prepared(cls, scene: 'PreparedScene') -> 'PlacedScene':
+    """A scene of a data set."""
+    masks = None if scene.masks is None else scene.masks.astype(np.float32)
+    return cls(scene.graph, scene.boxes, masks)
 
   @classmethod
   def from_dict(cls, values: Any, source: str) -> 'PlacedScene':

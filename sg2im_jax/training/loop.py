@@ -149,10 +149,7 @@ def _resolve(settings: Settings, workdir: str | os.PathLike, mesh: Mesh) -> Run 
 
 def _statistics(builder: tfds.core.DatasetBuilder, settings: Settings) -> GraphStatistics:
   """Of the graphs of the first training scenes, for completing others."""
-  data = settings.data
-  visits = prepared.SplitVisits(
-    builder, 'train', data.relations, data.max_objects, data.max_triples, settings.seed
-  )
+  visits = prepared.SplitVisits.of_settings(builder, 'train', settings.data, settings.seed)
   return GraphStatistics.of_graphs(scene.graph for scene in visits.scenes(_MOST_COUNTED))
 
 
