@@ -1,15 +1,17 @@
-"""Draws the figures of a paper from a work directory: samples of scenes, and graphs that grow.
+"""Draws the figures of a paper from a work directory: samples of scenes, graphs that grow, edits.
 
   python -m sg2im_jax.figures --workdir=runs/storybook --split=val
 
-writes three files to WORKDIR/figures, or to --output_dir:
+writes to WORKDIR/figures, or to --output_dir:
 
   examples.png       the first scenes of the split, a row each: the graph, the ground-truth image
                      and layout, the layout that the model predicts, its picture of the ground-truth
                      layout, and samples from the graph alone (the paper's figure 5)
   progressions.png   graphs that grow from left to right: the graph, the predicted layout, a sample
                      (figure 6)
-  figures.html       both as one page, with all that it needs inside: it can be sent and opened
+  variations.png     of a token model: scenes with one object replaced, removed, moved, described
+                     anew; graphs with other attributes; graphs of one object that are completed
+  figures.html       all as one page, with all that it needs inside: it can be sent and opened
                      anywhere. Pointing at an object shows where it is in the graph, the layouts and
                      the pictures; a click enlarges.
 

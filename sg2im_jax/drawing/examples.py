@@ -32,18 +32,14 @@ class Example:
 
 
 def load_scenes(settings: Settings, split: str, num_scenes: int) -> list[PreparedScene]:
-  """The first scenes of a split, with the objects and relationships of an evaluation, and without
-  attributes as there.
+  """The first scenes of a split, with the objects and relationships of an evaluation.
 
   Raises:
     SettingsError: there is no such split, or it is empty.
   """
   builder = preparation.prepare(settings.data)
   visits = prepared.SplitVisits.of_settings(builder, split, settings.data, settings.seed)
-  scenes = [
-    dataclasses.replace(scene, graph=scene.graph.without_attributes())
-    for scene in visits.scenes(num_scenes)
-  ]
+  scenes = list(visits.scenes(num_scenes))
   if not scenes:
     raise SettingsError(
       Fault('split', f'is {split!r}, which is empty; choose another'), str(builder.data_dir)

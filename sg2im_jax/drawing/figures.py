@@ -1,8 +1,10 @@
-"""The paper's figures 5 and 6 of a model, as sheets and as a page."""
+"""The paper's figures 5 and 6 of a model, and what it takes beyond a graph: sheets and a page."""
 
+import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
@@ -14,6 +16,7 @@ from data_pipelines.scene_graphs.graph import SceneGraph, load_scene_graphs
 from sg2im_jax.drawing.examples import Example, load_scenes, sample_examples
 from sg2im_jax.drawing.page import page
 from sg2im_jax.drawing.progressions import Progression, growth, sample_stages
+from sg2im_jax.drawing.variations import NUM_SCENES, Variation, Variations, sample_variations
 from sg2im_jax.runtime import atomic_files, reporting
 from sg2im_jax.sampling.graphs import check_graphs
 from sg2im_jax.sampling.trained_model import TrainedModel
@@ -21,6 +24,7 @@ from sg2im_jax.sampling.trained_model import TrainedModel
 _MOST_PROGRESSIONS = 4
 _WIDEST_GRAPH = 400  # pixels, in examples.png
 _BETWEEN_PROGRESSIONS = 16  # pixels, in progressions.png
+_CAPTION_LENGTH = 26  # characters of a line, in variations.png
 
 
 def draw_figures(
@@ -35,7 +39,7 @@ def draw_figures(
   source_dir: str | None = None,
   scene_graphs: str | pathlib.Path | None = None,
 ) -> pathlib.Path:
-  """Writes examples.png, progressions.png and figures.html.
+  """Writes examples.png, progressions.png and figures.html; variations.png of a token model.
 
   Everything is checked before anything is sampled or written.
 
@@ -59,8 +63,21 @@ def draw_figures(
   settings = model.settings.with_data(data_dir, source_dir)
   stages = [] if scene_graphs is None else model.understood(load_scene_graphs(scene_graphs))
   check_graphs(stages, model.vocabulary, str(scene_graphs))
-  scenes = load_scenes(settings, split, num_graphs)
-  check_graphs([scene.graph for scene in scenes], model.vocabulary, f'split {split}')
+  has_variations = settings.tokens is not None
+  described = load_scenes(settings, split, max(num_graphs, NUM_SCENES * has_variations))
+  # As in an evaluation, figures 5 and 6 are of graphs without attributes.
+  scenes = [
+    dataclasses.replace(scene, graph=scene.graph.without_attributes())
+    for scene in described[:num_graphs]
+  ]
+  if has_variations:
+    graphs = model.understood([scene.graph for scene in described])
+    described = [
+      dataclasses.replace(scene, graph=graph)
+      for scene, graph in zip(described, graphs, strict=True)
+    ]
+  shown = described if has_variations else scenes
+  check_graphs([scene.graph for scene in shown], model.vocabulary, f'split {split}')
   directory = pathlib.Path(output_dir)
   with atomic_files.writing_to(directory):
     directory.mkdir(parents=True, exist_ok=True)
@@ -78,6 +95,7 @@ def draw_figures(
     Progression(source, sample_stages(model, graphs, noise_index=index, seed=seed))
     for index, (source, graphs) in enumerate(growing)
   ]
+  variations = sample_variations(model, described, seed) if has_variations else {}
 
   painted_from = 'GT boxes + masks' if use_masks else 'GT boxes'
   facts = {
@@ -95,12 +113,15 @@ def draw_figures(
     painted_from=painted_from,
     examples=examples,
     progressions=progressions,
+    variations=variations,
   )
   with atomic_files.writing_to(directory):
     atomic_files.write(
       directory / 'examples.png', sheets.png(examples_sheet(examples, painted_from))
     )
     atomic_files.write(directory / 'progressions.png', sheets.png(progressions_sheet(progressions)))
+    if variations:
+      atomic_files.write(directory / 'variations.png', sheets.png(variations_sheet(variations)))
     atomic_files.write(directory / 'figures.html', html.encode())
   path = directory / 'figures.html'
   reporting.info(f'split {split}, by the model of step {model.step}: look at {path}')
@@ -159,6 +180,27 @@ def progressions_sheet(progressions: Sequence[Progression]) -> Image.Image:
       rows.append([sheets.text_picture(name), *row, *empty])
     rows.append([Image.new('RGB', (1, _BETWEEN_PROGRESSIONS), BACKGROUND)])
   return sheets.table(rows[:-1])
+
+
+def variations_sheet(variations: Mapping[str, Sequence[Variations]]) -> Image.Image:
+  """Edits, attributes and completed graphs, a row of captioned pictures for each."""
+  all_rows = []
+  for title, rows in variations.items():
+    all_rows.append([sheets.text_picture(title)])
+    for row in rows:
+      lines = textwrap.wrap(row.source, _CAPTION_LENGTH)
+      name = sheets.table([[sheets.text_picture(line)] for line in lines], margin=0)
+      all_rows.append([name, *map(_captioned, row.pictures)])
+  num_columns = max(map(len, all_rows))
+  empty = Image.new('RGB', (1, 1), BACKGROUND)
+  return sheets.table([[*row, *[empty] * (num_columns - len(row))] for row in all_rows])
+
+
+def _captioned(one: Variation) -> Image.Image:
+  lines = textwrap.wrap(one.caption, _CAPTION_LENGTH)
+  return sheets.table(
+    [[sheets.enlarge(one.picture)], *([sheets.text_picture(line)] for line in lines)], margin=0
+  )
 
 
 def _graph_picture(graph: SceneGraph, width: int, height: int) -> Image.Image:

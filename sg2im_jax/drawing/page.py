@@ -14,6 +14,7 @@ from data_pipelines.drawing import layouts, sheets, style
 from data_pipelines.drawing.graphs import OBJECT_TEXT, PREDICATE_TEXT, place_graph
 from sg2im_jax.drawing.examples import Example
 from sg2im_jax.drawing.progressions import Progression, changes
+from sg2im_jax.drawing.variations import Variations
 
 _LAYOUT_SIDE = 192  # pixels: the longer side of a layout's own coordinates in the page
 
@@ -25,8 +26,9 @@ def page(
   painted_from: str,
   examples: Sequence[Example],
   progressions: Sequence[Progression],
+  variations: Mapping[str, Sequence[Variations]],
 ) -> str:
-  """Both figures as self-contained HTML.
+  """All figures as self-contained HTML.
 
   Args:
     facts: what the pictures were made with, by name.
@@ -34,6 +36,7 @@ def page(
     painted_from: the part of its layout that each scene is painted from.
     examples: of figure 5.
     progressions: of figure 6.
+    variations: rows of pictures by what they show.
   """
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
@@ -61,6 +64,7 @@ def page(
     painted_from=painted_from,
     examples=examples,
     progressions=progressions,
+    variations=variations,
   )
 
 

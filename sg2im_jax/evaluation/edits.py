@@ -9,7 +9,7 @@ that was changed, and where an object that was moved is seen is measured in pixe
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ from sg2im_jax.metrics.image_metrics import (
   frechet_distance,
   similarity_maps,
 )
-from sg2im_jax.metrics.layout_metrics import box_iou, relation_holds
+from sg2im_jax.metrics.layout_metrics import relation_holds
 from sg2im_jax.metrics.metric import Metric, score_all
 from sg2im_jax.models.warping import object_canvases
 from sg2im_jax.runtime import reporting
@@ -49,9 +49,16 @@ from sg2im_jax.sampling.changes import (
 )
 from sg2im_jax.sampling.editor import EditedScene
 from sg2im_jax.sampling.placed_scene import PlacedScene
+from sg2im_jax.sampling.scene_objects import (
+  LARGEST,
+  SMALLEST,
+  SceneObject,
+  areas,
+  most_alike,
+  objects_of,
+)
 from sg2im_jax.sampling.trained_model import TrainedModel
 
-_SMALLEST, _LARGEST = 0.01, 0.35  # area of the boxes of objects that are changed
 _SEEN = 0.1  # change of a pixel, of the range from black to white, at which an object is seen there
 _OPPOSITES = {'left of': 'right of', 'right of': 'left of'}
 
@@ -214,8 +221,7 @@ class _Edits:
   def __init__(self, model: TrainedModel, scenes: Sequence[PreparedScene], seed: int):
     self._model, self._settings, self._scenes, self._seed = model, model.settings, scenes, seed
     self._random = np.random.default_rng(seed)
-    self._objects = [one for scene in self._scenes for one in _objects(scene)]
-    self._boxes = np.stack([one.box for one in self._objects])
+    self._objects = objects_of(scenes)
     self.before: list[np.ndarray] = []
     self.edited: list[np.ndarray] = []
     self.regions: list[np.ndarray] = []
@@ -327,7 +333,7 @@ class _Edits:
     if not graph.attributes:
       return
     options = []
-    for index in np.flatnonzero(_areas(boxes) >= _SMALLEST):
+    for index in np.flatnonzero(areas(boxes) >= SMALLEST):
       own = set(graph.attributes[index])
       options += [
         (int(index), donor)
@@ -345,13 +351,13 @@ class _Edits:
     )
     self._add('describe', start, [described], boxes[index], donor.name, donor.attributes)
 
-  def _take_appearance(self, start: EditedScene, chosen: int, donor: '_Object'):
+  def _take_appearance(self, start: EditedScene, chosen: int, donor: SceneObject):
     with tempfile.NamedTemporaryFile(suffix='.png') as file:
-      Image.fromarray(donor.picture).save(file.name)
+      Image.fromarray(donor.scene.image).save(file.name)
       crop = ImageCrop(image=file.name, box=tuple(donor.box.astype(float).tolist()))
       taken = self._step(start, Appearance(change='appearance', object=chosen, of=crop))
     box = start.scene.boxes[chosen]
-    source = _crop(donor.picture, donor.box)
+    source = _crop(donor.scene.image, donor.box)
     before, after = (
       np.abs(_crop(picture, box).astype(float) - source).mean()
       for picture in (start.picture, taken.picture)
@@ -391,20 +397,17 @@ class _Edits:
 
   def _chosen(self, scene: PreparedScene) -> int:
     """An object that is neither tiny nor most of the picture; the smallest if there is none."""
-    areas = _areas(scene.boxes)
-    fitting = np.flatnonzero((areas >= _SMALLEST) & (areas <= _LARGEST))
-    return int(self._random.choice(fitting)) if len(fitting) else int(areas.argmin())
+    covered = areas(scene.boxes)
+    fitting = np.flatnonzero((covered >= SMALLEST) & (covered <= LARGEST))
+    return int(self._random.choice(fitting)) if len(fitting) else int(covered.argmin())
 
   def _fitting(
     self, scene: PreparedScene, box: np.ndarray, accepted: Callable[[str], bool]
-  ) -> '_Object | None':
+  ) -> SceneObject | None:
     """Of the objects of other scenes that whose box is most like this one."""
-    ious = np.asarray(box_iou(self._boxes, np.broadcast_to(box, self._boxes.shape)))
-    for index in np.argsort(-ious, kind='stable'):
-      found = self._objects[index]
-      if found.scene is not scene and accepted(found.name):
-        return found
-    return None
+    return most_alike(
+      self._objects, box, lambda found: found.scene is not scene and accepted(found.name)
+    )
 
   def scored(
     self, of_classes: Classifier, of_attributes: AttributeClassifier | None
@@ -445,27 +448,6 @@ class _Edits:
     return {'named': named, 'as_asked': float(np.mean(values)) if values else None}
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Object:
-  """An object of a scene."""
-
-  name: str
-  attributes: tuple[str, ...]
-  box: Float[np.ndarray, ' 4']
-  scene: PreparedScene
-
-  @property
-  def picture(self) -> UInt8[np.ndarray, 'H W 3']:
-    """That it is in."""
-    return self.scene.image
-
-
-def _objects(scene: PreparedScene) -> Iterator[_Object]:
-  graph = scene.graph
-  for index, box in enumerate(scene.boxes):
-    yield _Object(graph.objects[index], graph.attributes_of(index), box, scene)
-
-
 def _prepared(scenes: Scenes, model: TrainedModel, count: int) -> list[PreparedScene]:
   """The first of the scenes, as the model understands their graphs."""
   visits = SplitVisits.of_settings(scenes.builder, scenes.split, model.settings.data, scenes.seed)
@@ -484,7 +466,7 @@ def can_change_side(
   relation says on which side of something it is.
   """
   subject, predicate, other = relationship
-  if predicate not in _OPPOSITES or _areas(boxes)[subject] > _LARGEST:
+  if predicate not in _OPPOSITES or areas(boxes)[subject] > LARGEST:
     return False
   sides = [
     one for one in graph.relationships if one[1] in _OPPOSITES and subject in (one[0], one[2])
@@ -493,10 +475,6 @@ def can_change_side(
   room = other_x if predicate == 'right of' else 1 - other_x
   half = (boxes[subject, 2] - boxes[subject, 0]) / 2
   return len(sides) == 1 and bool(room - half > abs(y - other_y))
-
-
-def _areas(boxes: Float[np.ndarray, 'N 4']) -> Float[np.ndarray, ' N']:
-  return np.prod(boxes[:, 2:] - boxes[:, :2], -1)
 
 
 def _crop(picture: np.ndarray, box: np.ndarray) -> UInt8[np.ndarray, '32 32 3']:

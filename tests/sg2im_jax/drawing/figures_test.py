@@ -13,6 +13,7 @@ from PIL import Image
 from data_pipelines import preparation
 from data_pipelines.configs import debug
 from data_pipelines.pipeline.prepared import PreparedScene
+from data_pipelines.scene_graphs.completion import GraphStatistics
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.storybook import builder as storybook
@@ -20,11 +21,12 @@ from sg2im_jax.drawing import page as figures_page
 from sg2im_jax.drawing.examples import Example, load_scenes, sample_examples
 from sg2im_jax.drawing.figures import draw_figures, examples_sheet, progressions_sheet
 from sg2im_jax.drawing.progressions import Progression, changes, growth, sample_stages
+from sg2im_jax.drawing.variations import Variation, Variations, sample_variations
 from sg2im_jax.models import pixels
 from sg2im_jax.sampling.graphs import GraphSamples, encode_graph
 from sg2im_jax.sampling.trained_model import TrainedModel
 from sg2im_jax.settings import Settings
-from tests.training_runs import start, write_untrained
+from tests.training_runs import small_token_config, start, write_untrained
 
 pytestmark = pytest.mark.slow
 
@@ -85,7 +87,12 @@ def _page(*graphs):
     painted_from='GT boxes',
     examples=[_example(graphs[-1])],
     progressions=[progression],
+    variations={'Edits': [Variations('scene 7', [_variation('before'), _variation('sky <gone>')])]},
   )
+
+
+def _variation(caption):
+  return Variation(caption, SKY, np.zeros((2, 4), np.float32), _picture(GREY))
 
 
 class _Page(html.parser.HTMLParser):
@@ -346,12 +353,44 @@ def _colors(pixels):
 
 
 def test_names_are_escaped():
+  assert 'sky &lt;gone&gt;' in _page(SKY) and '<gone>' not in _page(SKY)
   name, predicate = '<b onclick="x()">\'&amp;', '</script><i id="no">'
   text = _page(SceneGraph((name,), ()), SceneGraph((name, 'sky'), ((0, predicate, 1),)))
   assert '<b onclick' not in text and '<i id' not in text and text.count('</script>') == 1
-  example, progression = _Page(text).rows
+  example, progression, _ = _Page(text).rows
   assert [objects for _, objects in example] == [{f'0 {name}': name, '1 sky': 'sky'}] * 7
   assert progression[0][1] == {f'0 {name}': name}
+
+
+def test_variations_of_a_token_model(tmp_path, reported):
+  config = small_token_config(tmp_path)
+  config.data.max_attributes = 4
+  vocabulary = dataclasses.replace(storybook.VOCABULARY, attribute_names=storybook.ATTRIBUTE_NAMES)
+  workdir = write_untrained(tmp_path / 'run', config, vocabulary)
+  preparation.prepare(Settings.from_config(config).data)
+  model = TrainedModel.load(workdir)
+  scenes = load_scenes(model.settings, 'val', 64)
+  assert 'Completed graphs' not in sample_variations(model, scenes, seed=0)
+  model.statistics = GraphStatistics.of_graphs([scene.graph for scene in scenes])
+  found = sample_variations(model, scenes, seed=0)
+  assert list(found) == ['Edits', 'Attributes', 'Completed graphs']
+  before, *after = found['Edits'][0].pictures
+  np.testing.assert_array_equal(before.picture, scenes[0].image)
+  assert before.graph == scenes[0].graph and all(one.graph != before.graph for one in after[:2])
+  (removed,) = [one for one in after if one.caption.endswith('removed')]
+  assert len(removed.graph.objects) == len(removed.boxes) == len(before.boxes) - 1
+  without, as_in_data, *others = found['Attributes'][0].pictures
+  assert without.graph == as_in_data.graph.without_attributes()
+  assert len({one.graph for one in (as_in_data, *others)}) == len(others) + 1 > 2
+  assert all(one.graph.objects == without.graph.objects for one in others)
+  alone, *completed = found['Completed graphs'][0].pictures
+  assert len(alone.graph.objects) == 1
+  assert {len(one.graph.objects) for one in completed} == {5}
+
+  written = draw_figures(model, tmp_path / 'out', num_graphs=1, samples_per_graph=1)
+  Image.open(tmp_path / 'out/variations.png').load()
+  text = written.read_text()
+  assert removed.caption in text and '<h2>Completed graphs</h2>' in text
 
 
 def test_the_page_says_what_a_stage_changed():
