@@ -72,12 +72,13 @@ ATTRIBUTE_SYNONYMS = (
   'right-facing, facing right, facing the right, looking right, looking to the right'
   ', looking to right, turned right, turned to the right, heading right, right facing',
   'autumn, autumnal, fall, in autumn',
-  'blossoming, blooming, flowering, in blossom, in bloom, cherry',
+  'blossoming, blooming, flowering, in blossom, in bloom, in full bloom, in full blossom, cherry',
   'fruiting, apple, fruit, with apples, with fruit, with fruits, full of apples',
   'snowy, snow-covered, snow covered, covered in snow, covered with snow',
   'crescent, half',
-  'lit, lighted, lit up, with lights on, with its lights on, with light in the windows',
-  'waving, greeting, waves',
+  'lit, lighted, lit up, with lights on, with its lights on, with its light on, with the lights on'
+  ', with the light on, with light in the windows',
+  'waving, greeting, waves, wave',
   'grazing, eating grass, eating, grazes, graze, eats grass',
   'night, nighttime, night-time, midnight, dark',
   'evening, sunset, dusk, dawn, twilight, sunrise',
@@ -87,6 +88,11 @@ ATTRIBUTE_SYNONYMS = (
 OF_IMAGE = ('day', 'evening', 'night')
 # Without an article these mean the one that has been mentioned.
 MASSES = ('sky', 'night sky', 'sea', 'grass', 'sand', 'snow', 'road', 'water', 'ground')
+# Of a list that is said to be in the sky, these are.
+SKY_THINGS = (
+  *('sun', 'moon', 'star', 'cloud', 'clouds', 'rainbow', 'bird', 'kite', 'balloon'),
+  *('airplane', 'plane', 'helicopter'),
+)
 # Verbs before a preposition, which say no more than it does unless a predicate has them.
 _VERBS = (
   'stand sit lie lay walk run swim fly float sail drive park rest hang grow wait play rise shine '

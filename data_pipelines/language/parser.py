@@ -21,7 +21,14 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from data_pipelines.language.lexicon import MASSES, OF_IMAGE, Lexicon, Match, is_verb
+from data_pipelines.language.lexicon import (
+  MASSES,
+  OF_IMAGE,
+  SKY_THINGS,
+  Lexicon,
+  Match,
+  is_verb,
+)
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
@@ -81,6 +88,7 @@ _TIME_WORDS = (
   'was',
   'time',
 )
+_ON_GROUNDS = ('in', 'on', 'standing on', 'inside')  # predicates
 _ENDS = ('.', ';', ':', '!', '?')
 _TOKEN = re.compile(r"\d+|[^\W\d_]+(?:['-][^\W\d_]+)*|[.,;:!?]")
 _APOSTROPHE = '\N{RIGHT SINGLE QUOTATION MARK}'
@@ -176,6 +184,8 @@ class _Parser:
       if word in _ENDS:
         self._end_part()
         self.at += 1
+      elif word == 'with' and self._description():
+        pass
       elif word in (',', 'and', '&', 'with', 'plus', 'but', 'then'):
         self._separate(word)
       elif self._time() or self._relation_in_front() or self._relation():
@@ -309,6 +319,10 @@ class _Parser:
     if word in _NUMBERS and self._word(1) == 'of' and self._word(2) in ('them', 'these', 'those'):
       self.at += 3
       return (self._before() or self._current())[: _NUMBERS[word]]  # "one of them"
+    if (
+      word in ('the', 'another') and self._word(1) == 'one' and not self.lexicon.noun(self._rest(2))
+    ):
+      return self._one_more(word)
     if word not in _PRONOUNS or self.lexicon.noun(self._rest(1)):
       return None
     if word in _RELATIVES and self._latest:
@@ -319,6 +333,15 @@ class _Parser:
       self._tell(word)
       return None
     return group
+
+  def _one_more(self, article: str) -> Group | None:
+    """Reads "another one" and "the one" after a single thing: one more of its kind."""
+    before = self._before() or sum(self._listed, ())
+    if len(before) != 1:
+      return None
+    self.at += 2
+    attributes = self.attributes[before[0]] if article == 'another' else []
+    return self._objects_of(self.objects[before[0]], False, 1, 'another', list(attributes))
 
   def _noun_phrase(self) -> Group | None:
     """Reads a thing; None if there is none, or if it is unknown or denied."""
@@ -472,10 +495,15 @@ class _Parser:
     ahead = 0
     while self._word(ahead) in (*_COPULAS, *_ADVERBS):
       ahead += 1
-    target = self._latest or (self._current() if ahead or not self._listed else ())
+    is_said = self._word(ahead - 1) in _COPULAS if ahead else False
+    if is_said and self._subject:  # "a bird over the sea is red": the bird is
+      target = self._subject
+    else:
+      target = self._latest or (self._current() if ahead or not self._listed else ())
     if not target:
       return False
-    if self._word(ahead) in ('in', 'wearing') and self._word(ahead + 1):
+    whole = self.lexicon.attribute(self._rest(ahead))  # "in full bloom" is one
+    if self._word(ahead) in ('in', 'wearing') and self._word(ahead + 1) and not whole:
       found = self.lexicon.attribute(self._rest(ahead + 1))
       if found and not self.lexicon.noun(self._rest(ahead + 1 + found.length)):
         if found.name in OF_IMAGE:
@@ -543,12 +571,18 @@ class _Parser:
     assert found is not None
     start = self.at
     self.at += ahead + found.length
-    others = self._things_of_relation(subject)
+    others = self._things_of_relation(subject, found.name)
     if others is None:
       self._tell(' '.join(self.words[start : self.at]))
       return True
-    self._relate(subject, found, others)
+    self._relate(self._that_can_be(subject, others), found, others)
     return True
+
+  def _that_can_be(self, subject: Group, others: Sequence[Group]) -> Group:
+    """Of "a cow and the sun in the sky" the sun; all if none of them belongs there."""
+    if not any('sky' in self.objects[other].split('-')[0] for other in sum(others, ())):
+      return subject
+    return tuple(index for index in subject if self.objects[index] in SKY_THINGS) or subject
 
   def _relation_in_front(self) -> bool:
     """Reads a predicate and what it leads to before its subject: "behind it there is a tree"."""
@@ -559,8 +593,8 @@ class _Parser:
       return False
     mark = self._mark()
     self.at += found.length
-    others = self._things_of_relation(())
-    ahead = 0
+    others = self._things_of_relation((), found.name)
+    ahead = int(self._word() == ',' and self._word(1) != 'with')  # "behind it, there is a tree"
     while self._word(ahead) in (*_FILLERS, *_COPULAS) or is_verb(self._word(ahead)):
       ahead += 1
     ends = self._word(ahead) in (*_ENDS, ',', 'and', 'with', '')
@@ -606,14 +640,14 @@ class _Parser:
         return
       self.relations += [(one, side.name, other) for one in subject]
 
-  def _things_of_relation(self, subject: Group) -> list[Group] | None:
+  def _things_of_relation(self, subject: Group, predicate: str = '') -> list[Group] | None:
     """Reads what a predicate leads to; None if that is not understood."""
     if self._word() in ('each', 'one') and self._word(1) in ('other', 'another'):
       self.at += 2
       return [subject[1:2]]
     start = self.at
     article = self._word()
-    group = self._pronoun_after(subject)
+    group = self._pronoun_after(subject, predicate)
     if group is not None:
       self._latest = subject
       return [group]
@@ -637,15 +671,20 @@ class _Parser:
       self._latest = other
     return groups
 
-  def _pronoun_after(self, subject: Group) -> Group | None:
-    """Reads a pronoun after a predicate: what was before its subject."""
+  def _pronoun_after(self, subject: Group, predicate: str) -> Group | None:
+    """Reads a pronoun after a predicate: what was before its subject; grounds only where one is in
+    or on them, or if there is nothing else."""
     word = self._word()
     if word not in _PRONOUNS or self.lexicon.noun(self._rest(1)):
       return None
     if word in _NEW and self._leads_to_noun(1):
       return None
     self.at += 1
-    group = next((head for head in reversed(self._heads) if set(head) != set(subject)), ())
-    if not group:
+    heads = [head for head in reversed(self._heads) if set(head) != set(subject)]
+    if not heads:
       self._tell(word)
-    return group
+      return ()
+    if predicate in _ON_GROUNDS:
+      return heads[0]
+    things = [tuple(i for i in head if not self._is_mass((i,))) for head in heads]
+    return next(filter(None, things), heads[0])
