@@ -77,7 +77,7 @@ ATTRIBUTE_SYNONYMS = (
   'snowy, snow-covered, snow covered, covered in snow, covered with snow',
   'crescent, half',
   'lit, lighted, lit up, with lights on, with its lights on, with its light on, with the lights on'
-  ', with the light on, with light in the windows',
+  ', with the light on, with light in the windows, with lit windows',
   'waving, greeting, waves, wave',
   'grazing, eating grass, eating, grazes, graze, eats grass',
   'night, nighttime, night-time, midnight, dark',

@@ -59,10 +59,13 @@ _NUMBERS = {
 _AMOUNTS = ('some', 'several', 'few', 'many', 'lots', 'loads', 'plenty', 'bunch')
 _NEW = ('a', 'an', 'another', 'other', 'second', 'third', 'his', 'her', 'its', 'their', 'my', 'our')
 _DEFINITE = ('the', 'this', 'these', 'those', 'both', 'all')
-_NONE = ('no', 'without', 'not', "don't", 'never')
+_NONE = ('no', 'without', 'not', "don't", "isn't", "aren't", 'never')
 _PRONOUNS = ('it', 'they', 'them', 'he', 'she', 'him', 'her', 'this', 'that', 'these', 'those')
 _RELATIVES = ('that', 'which', 'who', "that's", "who's")
-_COPULAS = ('is', 'are', 'was', 'were', 'be', 'being', "it's", 'has', 'have')
+_COPULAS = (
+  *('is', 'are', 'was', 'were', 'be', 'being', "it's", 'has', 'have'),
+  *('turn', 'turns', 'turned', 'become', 'becomes', 'became'),
+)
 _ADVERBS = (
   'just right directly straight far close somewhere also very really quite too so there here '
   'bright dark light nice pretty little bit completely all up away down'
@@ -73,6 +76,7 @@ _FILLERS = (
   'please i we you see want would like need can could of a an the with give let is are lets '
   "let's put add place then while where as hi hello for now like there's theres i'd i'll full"
 ).split()
+_FILLERS_IN_FRONT = ("there's", 'theres', "it's", 'there')  # of a thing, never its attributes
 _TIME_WORDS = (
   'at',
   'in',
@@ -229,8 +233,8 @@ class _Parser:
 
   def _end_part(self):
     head = self._subject if self._subject else sum(self._listed, ())
-    if head:
-      self._heads.append(head)
+    if head or self._subject == ():
+      self._heads.append(head)  # empty: about something that is not understood
     self._subject, self._listed, self._latest, self._joined_by = None, [], (), ''
     self._fronted = None
 
@@ -299,7 +303,9 @@ class _Parser:
   def _thing(self) -> bool:
     """Reads a thing that a part begins with, or one more of its list."""
     start = self.at
-    group = self._pronoun() or self._noun_phrase()
+    group = self._pronoun()
+    if group is None:
+      group = self._noun_phrase()
     if self.at == start:
       return False
     if group is None:
@@ -335,13 +341,20 @@ class _Parser:
     return group
 
   def _one_more(self, article: str) -> Group | None:
-    """Reads "another one" and "the one" after a single thing: one more of its kind."""
+    """Reads "another one" and "the one" after a single thing: one more of its kind.
+
+    After several things it is not understood.
+    """
     before = self._before() or sum(self._listed, ())
-    if len(before) != 1:
+    if not before:
       return None
     self.at += 2
-    attributes = self.attributes[before[0]] if article == 'another' else []
-    return self._objects_of(self.objects[before[0]], False, 1, 'another', list(attributes))
+    one, *others = before
+    if others:
+      self._tell(f'{article} one')  # of several: which is not known
+      return ()
+    attributes = self.attributes[one] if article == 'another' else []
+    return self._objects_of(self.objects[one], False, 1, 'another', list(attributes))
 
   def _noun_phrase(self) -> Group | None:
     """Reads a thing; None if there is none, or if it is unknown or denied."""
@@ -415,7 +428,7 @@ class _Parser:
     word = self._word(ahead)
     return bool(word) and not (
       word in (*_ENDS, ',', 'and', 'with', *_COPULAS, *_RELATIVES, *_PRONOUNS, *_TIME_WORDS)
-      or word in (*_NEW, *_DEFINITE, *_NUMBERS)
+      or word in (*_NEW, *_DEFINITE, *_NUMBERS, *_NONE, *_FILLERS_IN_FRONT)
       or self.lexicon.noun(self._rest(ahead))
       or self.lexicon.predicate(self._rest(ahead))
       or is_verb(word)
@@ -445,6 +458,11 @@ class _Parser:
 
   def _unknown_thing(self, start: int, unknown: list[str], is_denied: bool) -> Group | None:
     """After an article and no noun: the word there is a thing that is unknown."""
+    denied = self.lexicon.attribute(self._rest()) if is_denied else None
+    if denied:  # "is not red"
+      self.at += denied.length
+      self._tell(' '.join(self.words[start : self.at]))
+      return None
     if self.at == start or not self._is_unknown():
       self.at = start + (1 if is_denied else 0)
       return None
@@ -493,7 +511,9 @@ class _Parser:
   def _description(self) -> bool:
     """Reads an attribute after a thing: "is red", "facing left", "in red"."""
     ahead = 0
-    while self._word(ahead) in (*_COPULAS, *_ADVERBS):
+    while self._word(ahead) in (*_COPULAS, *_ADVERBS) and not self.lexicon.attribute(
+      self._rest(ahead)
+    ):
       ahead += 1
     is_said = self._word(ahead - 1) in _COPULAS if ahead else False
     if is_said and self._subject:  # "a bird over the sea is red": the bird is
@@ -503,6 +523,9 @@ class _Parser:
     if not target:
       return False
     whole = self.lexicon.attribute(self._rest(ahead))  # "in full bloom" is one
+    if whole and len(target) > 1 and not (ahead or self._latest):
+      if self._is_unknown(whole.length):
+        return False  # of a thing that is unknown
     if self._word(ahead) in ('in', 'wearing') and self._word(ahead + 1) and not whole:
       found = self.lexicon.attribute(self._rest(ahead + 1))
       if found and not self.lexicon.noun(self._rest(ahead + 1 + found.length)):
@@ -680,7 +703,7 @@ class _Parser:
     if word in _NEW and self._leads_to_noun(1):
       return None
     self.at += 1
-    heads = [head for head in reversed(self._heads) if set(head) != set(subject)]
+    heads = [head for head in reversed(self._heads) if head and set(head) != set(subject)]
     if not heads:
       self._tell(word)
       return ()
