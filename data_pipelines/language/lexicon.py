@@ -83,9 +83,13 @@ ATTRIBUTE_SYNONYMS = (
   'night, nighttime, night-time, midnight, dark',
   'evening, sunset, dusk, dawn, twilight, sunrise',
   'day, daytime, noon, midday, morning, daylight, afternoon',
+  'clear, sunny, cloudless, in fine weather, in good weather',
+  'foggy, misty, hazy, fog, mist, haze, in fog, in the fog, in mist, in the mist',
+  'rainy, raining, rain, rains, stormy, in rain, in the rain, with rain, pouring',
+  'snowing, snows, snowfall, snowstorm, blizzard, in falling snow, in a snowstorm',
 )
 # Attributes that are the whole image's, whatever they stand beside.
-OF_IMAGE = ('day', 'evening', 'night')
+OF_IMAGE = ('day', 'evening', 'night', 'clear', 'foggy', 'rainy', 'snowing')
 # Without an article these mean the one that has been mentioned.
 MASSES = ('sky', 'night sky', 'sea', 'grass', 'sand', 'snow', 'road', 'water', 'ground')
 # Of a list that is said to be in the sky, these are.

@@ -16,7 +16,7 @@ from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.scene_graphs.graph import IMAGE_OBJECT
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, Vocabulary
 from data_pipelines.settings.data_settings import DataSettings
-from data_pipelines.storybook import grounds, relations, things
+from data_pipelines.storybook import grounds, relations, things, weather
 from data_pipelines.storybook.options import LEAST_SIZE, StorybookOptions
 from data_pipelines.storybook.scenes import StorybookScene, draw_scene
 
@@ -25,7 +25,8 @@ VOCABULARY = Vocabulary(
   predicate_names=(*COCO_PREDICATES, *relations.PREDICATES),
 )
 ATTRIBUTE_NAMES = (
-  *('day', 'evening', 'night', 'left-facing', 'right-facing', 'small', 'large'),
+  *('day', 'evening', 'night', *weather.CHANCES),
+  *('left-facing', 'right-facing', 'small', 'large'),
   *('red', 'orange', 'yellow', 'green', 'blue', 'purple', 'pink', 'brown', 'tan', 'beige'),
   *('white', 'grey', 'black', 'autumn', 'blossoming', 'fruiting', 'snowy', 'full', 'crescent'),
   *('grazing', 'waving', 'lit'),
@@ -46,8 +47,8 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
   """Pictures of meadows, shores, snow and roads with exact boxes, masks and relations."""
 
   # To be raised whenever a picture changes, so that old records are not used.
-  VERSION = tfds.core.Version('2.1.0')
-  RELEASE_NOTES = {'2.1.0': 'Things and times of day have attributes; the pictures are the same.'}
+  VERSION = tfds.core.Version('2.2.0')
+  RELEASE_NOTES = {'2.2.0': 'One picture in five has weather: fog, rain or snowfall.'}
   builder_config: StorybookConfig  # pyright: ignore[reportIncompatibleMethodOverride]
 
   def _info(self) -> tfds.core.DatasetInfo:

@@ -11,9 +11,11 @@ from data_pipelines.storybook.grounds import Ground, Landscape, random_landscape
 from data_pipelines.storybook.placing import Thing, place_things, wishes
 from data_pipelines.storybook.relations import Layers, relations_of
 from data_pipelines.storybook.things import BEHIND_MOUNTAINS, KINDS
+from data_pipelines.storybook.weather import paint_weather, random_weather
 
 MAX_OBJECTS = 9
 COMPOSITION_SIZE = 64  # visibility is decided at this size, so every size shows the same objects
+WEATHER = 1  # the random numbers of the weather are no others': without it, the scene is the same
 LEAST_AREA = 0.01  # share of the picture that an object must show,
 LEAST_SIDE = 5  # pixels at the composition size of either side of its box, and
 LEAST_VISIBLE = 0.35  # the share of a thing that must not be hidden
@@ -32,7 +34,7 @@ class StorybookScene:
       what is behind them.
     relations: (subject, predicate, object) with indices into `names`.
     attributes: of each object.
-    attributes_of_image: the time of day.
+    attributes_of_image: the time of day and the weather.
   """
 
   image: np.ndarray
@@ -56,14 +58,22 @@ def draw_scene(seed: int, index: int, size: int = 64) -> StorybookScene:
     if layers is not None:
       break
   masks = _silhouettes(layers, size)
+  weather_rng = np.random.default_rng((seed, index, WEATHER))
+  weather = random_weather(weather_rng)
   return StorybookScene(
-    image=_paint(layers, size),
+    image=paint_weather(
+      weather_rng,
+      _paint(layers, size),
+      weather,
+      landscape.horizon,
+      night=landscape.time_of_day == 'night',
+    ),
     names=tuple(layer.name for layer in layers),
     masks=masks,
     boxes=np.stack([tight_box(mask) for mask in masks]),
     relations=relations_of(rng, landscape, layers),
     attributes=tuple(layer.attributes if isinstance(layer, Thing) else () for layer in layers),
-    attributes_of_image=(landscape.time_of_day,),
+    attributes_of_image=(landscape.time_of_day, weather),
   )
 
 

@@ -22,6 +22,7 @@ from data_pipelines.storybook import relations
 from data_pipelines.storybook.grounds import COLOURS
 from data_pipelines.storybook.scenes import MAX_OBJECTS, StorybookScene, draw_scene
 from data_pipelines.storybook.things import KINDS
+from data_pipelines.storybook.weather import CHANCES
 from tests.data_pipelines.settings import data_settings
 
 pytestmark = pytest.mark.slow
@@ -54,7 +55,7 @@ def test_same_picture_at_every_call_and_in_another_process(scenes):
 def test_attributes_are_those_of_the_pictures(scenes):
   right = collections.Counter()
   for scene in scenes:
-    (time,) = scene.attributes_of_image
+    time, _ = scene.attributes_of_image
     assert (time == 'night') == (scene.names[0] == 'night sky')
     for name, mask, attributes in zip(scene.names, scene.masks, scene.attributes, strict=True):
       assert set(attributes) <= set(storybook.ATTRIBUTE_NAMES)
@@ -72,6 +73,45 @@ def test_attributes_are_those_of_the_pictures(scenes):
         right['colour', ('red' in attributes) == (red > blue)] += 1
   for what in ('facing', 'colour'):
     assert right[what, True] > 20 * max(1, right[what, False]), right
+
+
+def test_weather_is_that_of_the_picture(scenes):
+  scenes = [scene for scene in scenes if scene.attributes_of_image[0] == 'day']
+  weathers = collections.Counter(scene.attributes_of_image[1] for scene in scenes)
+  assert weathers.keys() == CHANCES.keys()
+  for weather, chance in CHANCES.items():
+    assert abs(weathers[weather] / len(scenes) - chance) < 0.025
+  contrast, colour, edges = (collections.defaultdict(list) for _ in range(3))
+  for scene in scenes:
+    weather, above = scene.attributes_of_image[1], scene.image[:20].astype(int)
+    contrast[weather].append(above.std(axis=(0, 1)).mean())
+    colour[weather].append(np.ptp(np.median(above, axis=(0, 1))))
+    edges[weather].append(np.median(np.abs(np.diff(above, axis=1)).sum(-1).mean(1)))
+  means = {
+    weather: [np.mean(of[weather]) for of in (contrast, colour, edges)] for weather in CHANCES
+  }
+  assert means['foggy'][0] < 0.7 * means['clear'][0]  # pale
+  assert means['rainy'][1] < 0.7 * means['clear'][1]  # grey
+  assert min(means['rainy'][2], means['snowing'][2]) > 1.3 * means['clear'][2]  # drops and flakes
+
+
+def test_weather_changes_nothing_but_the_picture(monkeypatch):
+  foggy = next(
+    index for index in range(100) if draw_scene(0, index).attributes_of_image[1] == 'foggy'
+  )
+  drawn = draw_scene(0, foggy)
+  monkeypatch.setitem(CHANCES, 'clear', 1.0)
+  for weather in set(CHANCES) - {'clear'}:
+    monkeypatch.setitem(CHANCES, weather, 0.0)
+  clear = draw_scene(0, foggy)
+  assert clear.attributes_of_image == (drawn.attributes_of_image[0], 'clear')
+  assert (clear.names, clear.relations, clear.attributes) == (
+    drawn.names,
+    drawn.relations,
+    drawn.attributes,
+  )
+  np.testing.assert_array_equal(clear.masks, drawn.masks)
+  assert (clear.image != drawn.image).mean() > 0.9
 
 
 def test_seed_and_index_make_other_pictures(scenes):
@@ -97,6 +137,8 @@ def test_boxes_are_tight_around_masks_and_grounds_share_no_pixel(scenes):
 def test_mask_is_where_the_thing_is_seen(scenes):
   yellow = np.array([255, 200, 60])
   for scene in scenes[:300]:
+    if scene.attributes_of_image[1] != 'clear':
+      continue
     for index, name in enumerate(scene.names):
       seen = scene.masks[index] & ~scene.masks[index + 1 :].any(axis=0)
       if name == 'sun' and seen.any():
