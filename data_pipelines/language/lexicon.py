@@ -36,7 +36,7 @@ NOUN_SYNONYMS = (
   'lighthouse, light house, beacon',
   'rock, stone, boulder',
   'balloon, hot air balloon, hot-air balloon, air balloon',
-  'night sky, starry sky',
+  'night sky, starry sky, dark sky',
   'snowman, snow man',
   'cactus, cacti',
 )
@@ -80,7 +80,8 @@ ATTRIBUTE_SYNONYMS = (
   ', with the light on, with light in the windows, with lit windows',
   'waving, greeting, waves, wave',
   'grazing, eating grass, eating, grazes, graze, eats grass',
-  'night, nighttime, night-time, midnight, dark',
+  'night, nighttime, night-time, midnight, in the dark, after dark, is dark, getting dark'
+  ", it's dark",
   'evening, sunset, dusk, dawn, twilight, sunrise',
   'day, daytime, noon, midday, morning, daylight, afternoon',
   'clear, sunny, cloudless, in fine weather, in good weather',
@@ -199,10 +200,10 @@ class Lexicon:
     return None
 
   def nearest(self, word: str) -> str | None:
-    """The known word that is most like an unknown one; None if none is alike."""
+    """The known word that is most like one that is not understood; None if none is alike."""
     known = [' '.join(phrase) for phrase in (*self._nouns, *self._attributes, *self._predicates)]
     found = difflib.get_close_matches(_singular(word) or word, known, 1, _CLOSE)
-    return found[0] if found else None
+    return found[0] if found and found[0] != word else None
 
 
 def is_verb(word: str) -> bool:

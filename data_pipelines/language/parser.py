@@ -57,7 +57,21 @@ _NUMBERS = {
   'dozen': 12,
 }
 _AMOUNTS = ('some', 'several', 'few', 'many', 'lots', 'loads', 'plenty', 'bunch')
-_NEW = ('a', 'an', 'another', 'other', 'second', 'third', 'his', 'her', 'its', 'their', 'my', 'our')
+_NEW = (
+  'a',
+  'an',
+  'another',
+  'other',
+  'second',
+  'third',
+  'his',
+  'her',
+  'its',
+  'their',
+  'my',
+  'our',
+  'whose',
+)
 _DEFINITE = ('the', 'this', 'these', 'those', 'both', 'all')
 _NONE = ('no', 'without', 'not', "don't", "isn't", "aren't", 'never')
 _PRONOUNS = ('it', 'they', 'them', 'he', 'she', 'him', 'her', 'this', 'that', 'these', 'those')
@@ -66,6 +80,7 @@ _COPULAS = (
   *('is', 'are', 'was', 'were', 'be', 'being', "it's", 'has', 'have'),
   *('turn', 'turns', 'turned', 'become', 'becomes', 'became'),
 )
+_FINITE = ('waves', 'wave', 'grazes', 'graze', 'eats', 'eat')  # verbs that are attributes
 _ADVERBS = (
   'just right directly straight far close somewhere also very really quite too so there here '
   'bright dark light nice pretty little bit completely all up away down'
@@ -88,6 +103,7 @@ _TIME_WORDS = (
   'on',
   'it',
   "it's",
+  'its',
   'is',
   'was',
   'time',
@@ -180,6 +196,8 @@ class _Parser:
     self._subject: Group | None = None  # of the relations of this part
     self._latest: Group = ()  # the thing before
     self._joined_by = ''  # the word between the things before
+    self._is_new_clause = False  # ", and" was between the things before
+    self._others: Group = ()  # what "one of them" left
     self._fronted: tuple[Match, list[Group]] | None = None  # a relation of the thing to come
 
   def run(self):
@@ -244,17 +262,18 @@ class _Parser:
       self._end_part()
     elif word == 'with' and self._listed:
       self._end_part()
+    self._is_new_clause = word == 'and' and self._word(-1) == ','
     if word != ',' or self._joined_by != 'and':
       self._joined_by = word
     self._latest = ()
     self.at += 1
 
-  def _current(self) -> Group:
-    """What the relations of this part are of."""
+  def _current(self, of_last: bool = False) -> Group:
+    """What the relations of this part are of; with `of_last`, of a list its last thing."""
     if self._subject is None:
       if not self._listed:
         return self._before()
-      first = self._first_of_list()
+      first = len(self._listed) - 1 if of_last else self._first_of_list()
       self._subject = sum(self._listed[first:], ())
       if first > 0:
         self._heads.append(sum(self._listed[:first], ()))
@@ -264,7 +283,9 @@ class _Parser:
     """The first of the things listed that a relation after them is of: the last one, or all of a
     list that ends in "and", but those after a sky or a ground if the last one is none."""
     last = len(self._listed) - 1
-    if self._joined_by != 'and':
+    if not self._listed[last]:
+      return last  # what follows is said of something unknown
+    if self._joined_by != 'and' or (self._is_new_clause and last == 1):
       return last
     masses = [index for index, group in enumerate(self._listed) if self._is_mass(group)]
     return masses[-1] + 1 if masses and masses[-1] < last else 0
@@ -276,18 +297,19 @@ class _Parser:
     """What the part before was about."""
     return self._heads[-1] if self._heads else ()
 
-  # Time of day.
+  # Time of day and weather.
 
   def _time(self) -> bool:
     ahead = 0
-    while self._word(ahead) in _TIME_WORDS:
+    while self._word(ahead) in _TIME_WORDS and not self.lexicon.attribute(self._rest(ahead)):
       ahead += 1
     found = self.lexicon.attribute(self._rest(ahead))
     if found is None or found.name not in OF_IMAGE or self.lexicon.noun(self._rest(ahead)):
       return False
     after = self._word(ahead + found.length)
-    if self.lexicon.noun(self._rest(ahead + found.length)) and not ahead:
-      return False  # "a night sky", or a thing by night
+    is_before_noun = self.lexicon.noun(self._rest(ahead + found.length)) is not None
+    if is_before_noun and (not ahead or self._word(ahead - 1) in ('a', 'an', 'the')):
+      return False  # "a night sky", "on a misty road"
     if after == 'time':
       ahead += 1
     self._add_to_scene(found.name)
@@ -324,7 +346,13 @@ class _Parser:
     word = self._word()
     if word in _NUMBERS and self._word(1) == 'of' and self._word(2) in ('them', 'these', 'those'):
       self.at += 3
-      return (self._before() or self._current())[: _NUMBERS[word]]  # "one of them"
+      group, number = self._before() or self._current(), _NUMBERS[word]  # "one of them"
+      self._others = group[number:]
+      return group[:number]
+    if word == 'the' and self._word(1) in ('other', 'others', 'rest') and self._others:
+      if not self._leads_to_noun(2):
+        self.at += 3 if self._word(2) in ('one', 'ones') else 2
+        return self._others
     if (
       word in ('the', 'another') and self._word(1) == 'one' and not self.lexicon.noun(self._rest(2))
     ):
@@ -333,8 +361,10 @@ class _Parser:
       return None
     if word in _RELATIVES and self._latest:
       return None
-    group = self._before()
+    group = self._before() or (self._listed[0] if len(self._listed) == 1 else ())
     self.at += 1
+    if word == 'it' and len(group) > 1:
+      group = next((head for head in reversed(self._heads) if len(head) == 1), group)
     if not group:
       self._tell(word)
       return None
@@ -389,6 +419,8 @@ class _Parser:
     if number is not None and number > MOST:
       self._tell(f'{number} {noun.name}')
       number = MOST
+    if alternate and noun.is_plural and number is None:
+      number = len(names)
     group = self._objects_of(noun.name, noun.is_plural, number, article, [] if alternate else names)
     if alternate and len(group) > 1:  # "red and blue cars": each has one of them
       for place, index in enumerate(group):
@@ -511,11 +543,12 @@ class _Parser:
   def _description(self) -> bool:
     """Reads an attribute after a thing: "is red", "facing left", "in red"."""
     ahead = 0
-    while self._word(ahead) in (*_COPULAS, *_ADVERBS) and not self.lexicon.attribute(
+    while self._word(ahead) in (*_COPULAS, *_ADVERBS, 'both') and not self.lexicon.attribute(
       self._rest(ahead)
     ):
       ahead += 1
     is_said = self._word(ahead - 1) in _COPULAS if ahead else False
+    is_said = is_said or self._word(ahead) in _FINITE
     if is_said and self._subject:  # "a bird over the sea is red": the bird is
       target = self._subject
     else:
@@ -586,7 +619,9 @@ class _Parser:
       return False
     if not (self._subject or self._listed or self._heads) or self._describes(ahead):
       return False
-    subject = self._current()
+    # "a sheep and a dog behind it": the dog is.
+    of_last = found is not None and self._word(ahead + found.length) in _PRONOUNS
+    subject = self._current(of_last)
     if between:
       self.at += ahead + rest.index('between') + 1
       self._relate_between(subject)
@@ -707,6 +742,8 @@ class _Parser:
     if not heads:
       self._tell(word)
       return ()
+    if word == 'it':
+      heads = [head for head in heads if len(head) == 1] or heads
     if predicate in _ON_GROUNDS:
       return heads[0]
     things = [tuple(i for i in head if not self._is_mass((i,))) for head in heads]

@@ -44,7 +44,8 @@ def paint_weather(
     falling = [
       shapes.ellipse(
         shapes.shaded((252, 253, 255), light),
-        *rng.uniform(0, 1, 2),
+        rng.uniform(0, 1),
+        rng.uniform(0, 1),
         rng.uniform(0.009, 0.017),
         opacity=235,
       )

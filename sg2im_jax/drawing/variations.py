@@ -1,5 +1,6 @@
 """What a token model takes beyond a graph: edits of scenes, attributes, and graphs to complete."""
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 
@@ -24,7 +25,8 @@ from sg2im_jax.sampling.trained_model import TrainedModel
 
 NUM_SCENES = 64  # of a split, whose objects lend their classes and attributes
 _MOST_ROWS = 4  # of each kind
-_MOST_DESCRIPTIONS = 4  # in a row
+_MOST_DESCRIPTIONS = 4  # of an object, in a row
+_MOST_SCENE_DESCRIPTIONS = 7  # of the whole picture, in a row
 _NUM_COMPLETIONS, _NUM_ADDED = 4, 4
 
 
@@ -71,6 +73,7 @@ def sample_variations(
   found = {
     'Edits': _edits(model, scenes, seed),
     'Attributes': _attributes(model, scenes, seed),
+    'Attributes of the whole picture': _scene_attributes(model, scenes, seed),
     'Completed graphs': _completions(model, scenes, seed),
   }
   return {title: rows for title, rows in found.items() if rows}
@@ -135,6 +138,23 @@ def _attributes(
       graphs.append(dataclasses.replace(graph, attributes=tuple(of_all)))
     captions = ['no attributes', f'as in the data: {graph.label(chosen)}']
     captions += [changed.label(chosen) for changed in graphs[2:]]
+    rows.append(_row(model, f'graph of scene {scene.image_id}', captions, graphs, index, seed))
+  return rows
+
+
+def _scene_attributes(
+  model: TrainedModel, scenes: Sequence[PreparedScene], seed: int
+) -> list[Variations]:
+  """The first scenes with attributes of the whole picture, with those that are most frequent."""
+  counts = collections.Counter(scene.graph.scene for scene in scenes if scene.graph.scene)
+  frequent = [attributes for attributes, _ in counts.most_common(_MOST_SCENE_DESCRIPTIONS)]
+  if len(frequent) < 2:
+    return []
+  described = [(index, scene) for index, scene in enumerate(scenes) if scene.graph.scene]
+  rows = []
+  for index, scene in described[:_MOST_ROWS]:
+    graphs = [dataclasses.replace(scene.graph, scene=attributes) for attributes in frequent]
+    captions = [', '.join(attributes) for attributes in frequent]
     rows.append(_row(model, f'graph of scene {scene.image_id}', captions, graphs, index, seed))
   return rows
 

@@ -373,7 +373,8 @@ def test_variations_of_a_token_model(tmp_path, reported):
   assert 'Completed graphs' not in sample_variations(model, scenes, seed=0)
   model.statistics = GraphStatistics.of_graphs([scene.graph for scene in scenes])
   found = sample_variations(model, scenes, seed=0)
-  assert list(found) == ['Edits', 'Attributes', 'Completed graphs']
+  titles = ['Edits', 'Attributes', 'Attributes of the whole picture', 'Completed graphs']
+  assert list(found) == titles
   before, *after = found['Edits'][0].pictures
   np.testing.assert_array_equal(before.picture, scenes[0].image)
   assert before.graph == scenes[0].graph and all(one.graph != before.graph for one in after[:2])
@@ -383,6 +384,9 @@ def test_variations_of_a_token_model(tmp_path, reported):
   assert without.graph == as_in_data.graph.without_attributes()
   assert len({one.graph for one in (as_in_data, *others)}) == len(others) + 1 > 2
   assert all(one.graph.objects == without.graph.objects for one in others)
+  of_scene = found['Attributes of the whole picture'][0].pictures
+  assert len({one.graph.scene for one in of_scene}) == len(of_scene) > 2
+  assert len({dataclasses.replace(one.graph, scene=()) for one in of_scene}) == 1
   alone, *completed = found['Completed graphs'][0].pictures
   assert len(alone.graph.objects) == 1
   assert {len(one.graph.objects) for one in completed} == {5}
