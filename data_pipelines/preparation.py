@@ -110,6 +110,7 @@ def report(settings: DataSettings, builder: 'tfds.core.DatasetBuilder') -> str:
     f'records: {builder.data_dir}',
     f'images: {", ".join(splits)}; {height}x{width} pixels, {masks}',
     f'skipped images: {metadata["num_skipped_images"]}',
+    *(f'{kind}: {count}' for kind, count in metadata.get('faults', {}).items()),
     f'disk use: {size / 1e6:.1f} MB',
     f'train with: {training_command(settings)}',
   ]

@@ -9,6 +9,7 @@ from tests import environment
 
 environment.set_up()
 
+import hypothesis  # noqa: E402 - all after `set_up`, as it is for JAX
 import jaxtyping  # noqa: E402 - imports JAX, as the rest does
 import pytest  # noqa: E402
 
@@ -34,6 +35,10 @@ jaxtyping.install_import_hook(
 
 if 'PYTEST_XDIST_WORKER' not in os.environ:
   atexit.register(shutil.rmtree, os.environ['JAX_COMPILATION_CACHE_DIR'], ignore_errors=True)
+
+# No deadline: what is timed here is a busy machine. The same examples at every run.
+hypothesis.settings.register_profile('tests', deadline=None, derandomize=True, max_examples=60)
+hypothesis.settings.load_profile('tests')
 
 # Tracing makes very many objects: by default the collector would go over all of them, and over all
 # that has been imported, a thousand times.

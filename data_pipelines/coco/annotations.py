@@ -1,24 +1,26 @@
 """COCO's annotation files: the images and objects that are kept, their boxes, masks and faults."""
 
 import collections
-import contextlib
 import dataclasses
-import io
-import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from absl import logging
-from pycocotools import mask as coco_mask
 
 from data_pipelines.coco.options import CocoOptions
+from data_pipelines.pipeline import annotation_files, masks
+from data_pipelines.pipeline.annotation_files import EntryFault, Faults, Id, identifier
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, describe
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES, UNUSED_NAME, Vocabulary
 
 OTHER = 'other'  # the stuff class of everything that no other class describes
+BAD_IMAGES, BAD_CATEGORIES, BAD_ANNOTATIONS = map(
+  annotation_files.unusable, ('images', 'categories', 'annotations')
+)
+_EXPECTED = 'COCO annotations'
+_LARGEST_CATEGORY = 255  # COCO's own go to 200; with larger ones, class ids are not category ids
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,73 +28,79 @@ class AnnotatedObject:
   """An object that is kept.
 
   Attributes:
-    category_id: COCO's.
+    category_id: that of the file.
     box: float32[4] x0, y0, x1, y1 in [0, 1].
     segmentation: polygons, or RLE with counts as a list or compressed as text; the id of a panoptic
       segment.
+    annotation_id: that of the file, for messages; None if it has none.
   """
 
-  category_id: int
+  category_id: Id
   box: np.ndarray
   segmentation: list | dict | int
+  annotation_id: Id | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AnnotatedImage:
   """An image and those of its objects that are kept: things, then stuff, each in file order."""
 
-  image_id: int
+  image_id: Id
   file_name: str
   width: int
   height: int
   objects: list[AnnotatedObject] = dataclasses.field(default_factory=list)
 
   def mask(self, object_: AnnotatedObject) -> np.ndarray:
-    """bool[height, width]: where the object is, by its polygons or RLE."""
-    runs: Any = object_.segmentation
+    """bool[height, width]: where the object is, by its polygons or RLE.
+
+    Raises:
+      EntryFault: they are not usable.
+    """
+    segmentation: Any = object_.segmentation
     try:
-      if isinstance(runs, list):
-        # Of at least three points, as pycocotools takes four numbers for a box.
-        polygons = [polygon for polygon in runs if len(polygon) >= 6]
-        if not polygons:
-          return np.zeros((self.height, self.width), bool)
-        runs = coco_mask.merge(coco_mask.frPyObjects(polygons, self.height, self.width))
-      elif isinstance(runs['counts'], list):
-        runs = coco_mask.frPyObjects(runs, self.height, self.width)
-      return coco_mask.decode(runs).astype(bool)
-    except Exception as error:  # pycocotools raises anything, down to a bare Exception
-      raise UserError(
-        f'image {self.image_id}: the segmentation {_describe_segmentation(object_.segmentation)} '
-        'of its '
-        f'object of category {object_.category_id} is not usable ({error}); expected polygons or '
-        'RLE'
-      ) from None
+      if not isinstance(segmentation, list):
+        return masks.run_length_mask(segmentation, self.width, self.height)
+      # Of at least three points; the published code passes over others, too.
+      polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
+      if not polygons:
+        return np.zeros((self.height, self.width), bool)
+      return masks.polygon_mask(polygons, self.width, self.height)
+    except masks.MaskFault as fault:
+      raise EntryFault(f'"segmentation" {fault}') from None
 
-
-class Faults:
-  """What had to be left out or changed, counted by kind."""
-
-  def __init__(self):
-    self.counts: collections.Counter[str] = collections.Counter()
-    self._first: dict[str, str] = {}
-
-  def add(self, kind: str, example: str):
-    self.counts[kind] += 1
-    self._first.setdefault(kind, example)
-
-  def report(self, where: str):
-    """Logs one line a kind."""
-    for kind, count in self.counts.items():
-      logging.warning('%s: %s: %d (the first: %s).', where, kind, count, self._first[kind])
+  def name_of(self, object_: AnnotatedObject) -> str:
+    """An object in a message."""
+    if object_.annotation_id is None:
+      return f'an object of category {object_.category_id} of image {self.image_id}'
+    return f'{object_.annotation_id} of image {self.image_id}'
 
 
 @dataclasses.dataclass(frozen=True)
 class Annotations:
-  """What one part of COCO holds: kept images, the names of all classes, faults counted by kind."""
+  """What one part of COCO holds.
+
+  Attributes:
+    images: those that are kept.
+    category_names: by category id.
+    faults: counted by kind.
+  """
 
   images: list[AnnotatedImage]
-  vocabulary: Vocabulary
+  category_names: Mapping[Id, str]
   faults: collections.Counter[str]
+
+  @property
+  def vocabulary(self) -> Vocabulary:
+    """The names of all classes; see `vocabulary_of`."""
+    return vocabulary_of(self.category_names)
+
+  def class_ids(self, vocabulary: Vocabulary) -> dict[Id, int]:
+    """By category id its class in a vocabulary, which may be of another part; by name."""
+    ids = {name: index for index, name in enumerate(vocabulary.object_names)}
+    return {
+      category_id: ids[name] for category_id, name in self.category_names.items() if name in ids
+    }
 
 
 def read(
@@ -100,9 +108,11 @@ def read(
   instances_path: str,
   stuff_path: str,
   options: CocoOptions,
-  image_ids: Collection[int] | None,
+  image_ids: Collection[Id] | None,
 ) -> Annotations:
   """Reads the things and the stuff of one part of COCO, and keeps what passes the filter.
+
+  Entries that are not usable are left out and counted.
 
   Args:
     source: where the files are.
@@ -118,24 +128,36 @@ def read(
   for path in (instances_path, stuff_path):  # one at a time in memory: each takes gigabytes
     document, file_faults = load(source, path), Faults()
     is_things = path == instances_path
-    with expect_coco(path):
-      if image_list is None:  # the first file lists the images
-        image_list = ImageList(document['images'], image_ids, file_faults)
-      names |= category_names(document['categories'])
-      categories = chosen_categories(document['categories'], options, is_things)
-      for annotation in unique(
-        document['annotations'], 'id', 'annotations listed twice', file_faults
-      ):
+    if image_list is None:  # the first file lists the images
+      image_list = ImageList(document, path, image_ids, file_faults)
+    own_names = category_names(document, path, file_faults)
+    names |= own_names
+    categories = chosen_categories(own_names, options, is_things)
+    annotated = set()
+    for annotation in annotation_files.unique(
+      section(document, 'annotations', path, file_faults),
+      'id',
+      'annotations listed twice',
+      file_faults,
+    ):
+      try:
         image = image_list.find(annotation, file_faults)
+        annotated.add(identifier(annotation, 'image_id'))
         if image is None:
           continue
         box = passing_box(annotation, image, categories, options, file_faults)
         if box is not None:
           image.objects.append(
-            AnnotatedObject(annotation['category_id'], box, _compact(annotation['segmentation']))
+            AnnotatedObject(
+              identifier(annotation, 'category_id'),
+              box,
+              _compact(annotation),
+              annotation.get('id'),
+            )
           )
-      annotated = {annotation['image_id'] for annotation in document['annotations']}
-      vocabulary = vocabulary_of(names)
+      except EntryFault as fault:
+        file_faults.add(BAD_ANNOTATIONS, describe_annotation(annotation, fault))
+    refuse_nothing_usable(document, 'annotations', BAD_ANNOTATIONS, path, file_faults)
     file_faults.report(path)
     faults += file_faults.counts
     del document  # before the next is loaded
@@ -146,51 +168,50 @@ def read(
     for image in image_list.images
     if image.image_id in annotated and has_right_count(image, options)
   ]
-  return Annotations(images, vocabulary, faults)
+  return Annotations(images, names, faults)
 
 
 def load(source: Source, path: str) -> dict:
-  """The JSON document at a path; UserError if it is damaged."""
-  try:
-    # As text: json.load would keep the bytes beside the text that it makes of them.
-    with (
-      source.open(path) as file,
-      io.TextIOWrapper(file, encoding='utf-8') as text,  # pyright: ignore[reportArgumentType]
-    ):
-      return json.load(text)
-  except Exception as error:  # JSON, UTF-8, or what zipfile and zlib raise for a damaged archive
-    raise UserError(
-      f'{source.directory / path}: not whole JSON ({error}); expected COCO annotations, so the '
-      'file may '
-      'have been cut off: download or unzip it again'
-    ) from None
+  """The JSON document at a path; UserError if it is damaged, or no object."""
+  document = annotation_files.read_json(source, path, _EXPECTED)
+  if not isinstance(document, dict):
+    raise _other_format(path, f'found {describe(document)}')
+  return document
 
 
-@contextlib.contextmanager
-def expect_coco(path: str) -> Iterator[None]:
-  """Turns what reading a document of another format raises into a UserError."""
-  try:
-    yield
-  except UserError:
-    raise
-  except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-    raise UserError(
-      f'{path}: not in the format of COCO annotations ({type(error).__name__}: {error}); expected '
-      '"images", "categories" and "annotations" with "bbox" and "segmentation" or "segments_info"'
-    ) from None
+def section(document: dict, key: str, path: str, faults: Faults) -> Iterator[dict]:
+  """The entries under a key of a document.
+
+  Raises:
+    UserError: there are none.
+  """
+  if not isinstance(document.get(key), list) or not document[key]:
+    found = describe(document[key]) if key in document else 'missing'
+    raise _other_format(path, f'"{key}" is {found}')
+  return annotation_files.entries(document[key], f'{path}: "{key}"', key, faults)
 
 
-def unique(entries: Iterable[dict], key: str, kind: str, faults: Faults) -> Iterator[dict]:
-  """The entries whose key no earlier one has; those without the key are all kept."""
-  seen = set()
-  for entry in entries:
-    value = entry.get(key)
-    if value in seen:
-      faults.add(f'{kind}, of which the first is used', f'{key} {value}')
-      continue
-    if value is not None:
-      seen.add(value)
-    yield entry
+def refuse_nothing_usable(document: dict, key: str, kind: str, path: str, faults: Faults):
+  """UserError if all entries under a key are faults of that kind: it is no such file."""
+  if faults.counts[kind] == len(document[key]):
+    raise _other_format(path, f'no entry of "{key}" is usable: {faults.first(kind)}')
+
+
+def _other_format(path: str, found: str) -> UserError:
+  return UserError(
+    f'{path}: not in the format of {_EXPECTED} ({found}); expected "images", "categories" and '
+    '"annotations" with "bbox" and "segmentation" or "segments_info"'
+  )
+
+
+def describe_annotation(annotation: dict, fault: EntryFault) -> str:
+  """A fault of an annotation in a message."""
+  parts = [
+    f'{word} {annotation[key]}'
+    for word, key in (('annotation', 'id'), ('of image', 'image_id'))
+    if isinstance(annotation.get(key), Id)
+  ]
+  return f'{" ".join(parts) or describe(annotation)}: {fault}'
 
 
 class ImageList:
@@ -200,30 +221,44 @@ class ImageList:
     images: those to choose from.
   """
 
-  def __init__(self, entries: Iterable[dict], image_ids: Collection[int] | None, faults: Faults):
-    self._by_id: dict[int, AnnotatedImage | None] = {}  # None: known, but not to choose from
-    for entry in unique(entries, 'id', 'images listed twice', faults):
-      is_wanted = image_ids is None or entry['id'] in image_ids
-      self._by_id[entry['id']] = (
-        AnnotatedImage(entry['id'], entry['file_name'], entry['width'], entry['height'])
-        if is_wanted
-        else None
-      )
+  def __init__(self, document: dict, path: str, image_ids: Collection[Id] | None, faults: Faults):
+    self._by_id: dict[Id, AnnotatedImage | None] = {}  # None: known, but not to choose from
+    entries = section(document, 'images', path, faults)
+    for entry in annotation_files.unique(entries, 'id', 'images listed twice', faults):
+      image_id = None
+      try:
+        image_id = identifier(entry, 'id')
+        image = AnnotatedImage(
+          image_id,
+          annotation_files.path_in_folder(entry, 'file_name'),
+          annotation_files.positive_number(entry, 'width'),
+          annotation_files.positive_number(entry, 'height'),
+        )
+      except EntryFault as fault:
+        faults.add(BAD_IMAGES, f'image {image_id}: {fault}' if image_id else f'an image: {fault}')
+        image = None
+      if image_id is not None:
+        is_wanted = image_ids is None or image_id in image_ids
+        self._by_id[image_id] = image if is_wanted else None
     self.images = [image for image in self._by_id.values() if image]
+    refuse_nothing_usable(document, 'images', BAD_IMAGES, path, faults)
 
   def find(self, annotation: dict, faults: Faults) -> AnnotatedImage | None:
-    """The image of an annotation, None if that is none to choose from."""
-    if annotation['image_id'] not in self._by_id:
-      faults.add(
-        'annotations whose image is not listed, left out', f'image {annotation["image_id"]}'
-      )
-    return self._by_id.get(annotation['image_id'])
+    """The image of an annotation, None if that is none to choose from.
+
+    Raises:
+      EntryFault: the annotation names none.
+    """
+    image_id = identifier(annotation, 'image_id')
+    if image_id not in self._by_id:
+      faults.add('annotations whose image is not listed, left out', f'image {image_id}')
+    return self._by_id.get(image_id)
 
 
 def passing_box(
   annotation: dict,
   image: AnnotatedImage,
-  categories: dict[int, bool],
+  categories: Mapping[Id, bool],
   options: CocoOptions,
   faults: Faults,
 ) -> np.ndarray | None:
@@ -232,8 +267,13 @@ def passing_box(
   The area is that of the annotated box. A box that leaves the frame by less than a pixel stays as
   it is; one that leaves it by more is then clipped. So all of COCO's own boxes, which are rounded
   to hundredths of a pixel, are those of the published code.
+
+  Raises:
+    EntryFault: it has no usable box or category.
   """
-  left, top, width, height = annotation['bbox']
+  left, top, width, height = annotation_files.numbers(
+    annotation, 'bbox', 4, 'four numbers [left, top, width, height] in pixels'
+  )
   if width <= 0 or height <= 0:
     faults.add('boxes without area, left out', _name(annotation, image))
     return None
@@ -241,7 +281,7 @@ def passing_box(
   is_unwanted_crowd = bool(annotation.get('iscrowd')) and not options.keep_crowds
   if not is_large or is_unwanted_crowd:
     return None
-  is_chosen = categories.get(annotation['category_id'])
+  is_chosen = categories.get(identifier(annotation, 'category_id'))
   if is_chosen is None:
     faults.add('objects of a category that is not listed, left out', _name(annotation, image))
   if not is_chosen:
@@ -270,21 +310,32 @@ def has_right_count(image: AnnotatedImage, options: CocoOptions) -> bool:
   return options.min_objects <= len(image.objects) <= options.max_objects
 
 
-def category_names(categories: Iterable[dict]) -> dict[int, str]:
-  """By category id."""
-  return {category['id']: category['name'] for category in categories}
+def category_names(document: dict, path: str, faults: Faults) -> dict[Id, str]:
+  """The names of a document's categories by id.
+
+  Raises:
+    UserError: it has none.
+  """
+  names, categories = {}, section(document, 'categories', path, faults)
+  for category in annotation_files.unique(categories, 'id', 'categories listed twice', faults):
+    try:
+      names[identifier(category, 'id')] = annotation_files.name(category, 'name')
+    except EntryFault as fault:
+      faults.add(BAD_CATEGORIES, f'{describe(category)}: {fault}')
+  refuse_nothing_usable(document, 'categories', BAD_CATEGORIES, path, faults)
+  return names
 
 
 def chosen_categories(
-  categories: Iterable[dict], options: CocoOptions, is_things: bool
-) -> dict[int, bool]:
+  names: Mapping[Id, str], options: CocoOptions, is_things: bool
+) -> dict[Id, bool]:
   """By category id, whether the options keep the category; of things or of stuff.
 
   Raises:
     SettingsError: the whitelist has a name that none of them has.
   """
   option = 'instance_whitelist' if is_things else 'stuff_whitelist'
-  names, whitelist = category_names(categories), getattr(options, option)
+  whitelist = getattr(options, option)
   unknown = [name for name in whitelist if name not in names.values()]
   if unknown:
     nearest = vocabulary_of(names).nearest_object_names(unknown[0])
@@ -301,24 +352,40 @@ def chosen_categories(
   }
 
 
-def vocabulary_of(names: dict[int, str]) -> Vocabulary:
-  """Class ids are COCO's category ids, which begin at 1 and leave gaps."""
-  object_names = [names.get(category_id, UNUSED_NAME) for category_id in range(max(names) + 1)]
-  object_names[0] = IMAGE_OBJECT
-  return Vocabulary(tuple(object_names), COCO_PREDICATES)
+def vocabulary_of(names: Mapping[Id, str]) -> Vocabulary:
+  """The classes of categories by id.
+
+  COCO's category ids, which begin at 1 and leave gaps, are the class ids. Where ids are text, below
+  1 or above 255, they are keys alone: class ids count the categories from 1 in their order.
+  """
+  if all(isinstance(key, int) and 0 < key <= _LARGEST_CATEGORY for key in names):
+    object_names, last = [], max(map(int, names), default=0)
+    for category_id in range(1, last + 1):
+      name = names.get(category_id, UNUSED_NAME)  # of two with one name, the first is its class
+      object_names.append(UNUSED_NAME if name in object_names else name)
+  else:
+    object_names = list(dict.fromkeys(names.values()))
+  return Vocabulary((IMAGE_OBJECT, *object_names), COCO_PREDICATES)
 
 
-def _compact(segmentation: list | dict) -> list | dict:
-  """The same; polygons as arrays, which take a quarter of the memory of lists of numbers."""
-  if isinstance(segmentation, list):
-    return [np.array(polygon, np.float64) for polygon in segmentation]
-  return segmentation
+def _compact(annotation: dict) -> list | dict:
+  """The segmentation; polygons as arrays, which take a quarter of the memory of lists of numbers.
 
-
-def _describe_segmentation(segmentation: list | dict | int) -> str:
-  if isinstance(segmentation, list):
-    return describe([np.asarray(polygon).tolist() for polygon in segmentation])
-  return describe(segmentation)
+  Raises:
+    EntryFault: it is neither polygons nor RLE.
+  """
+  segmentation = annotation.get('segmentation')
+  if isinstance(segmentation, list) and all(isinstance(one, list) for one in segmentation):
+    try:
+      return [np.array(polygon, np.float64) for polygon in segmentation]
+    except (TypeError, ValueError):  # numbers and others
+      pass
+  elif isinstance(segmentation, dict):
+    return segmentation
+  raise EntryFault(
+    f'"segmentation" is {describe(segmentation)}, expected polygons [[x, y, ...], ...] or RLE '
+    '{"size": [height, width], "counts": ...}'
+  )
 
 
 def _name(annotation: dict, image: AnnotatedImage) -> str:

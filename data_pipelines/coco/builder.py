@@ -22,6 +22,7 @@ from absl import logging
 from data_pipelines.coco import annotations as coco_annotations
 from data_pipelines.coco.options import CocoOptions
 from data_pipelines.pipeline import images
+from data_pipelines.pipeline.annotation_files import EntryFault, Faults, Id
 from data_pipelines.pipeline.parallel import ordered_map
 from data_pipelines.pipeline.records import metadata_of, other_annotations, record_features
 from data_pipelines.pipeline.source import Source
@@ -39,6 +40,8 @@ STUFF_40K_LISTS = {
 }
 STUFF_ARCHIVE = 'stuff_annotations_trainval2017.zip'
 EMPTY_MASKS = 'objects whose mask has no pixel, left out'
+BAD_MASKS = 'objects whose mask is not usable, left out'
+OTHER_CATEGORIES = f'objects of a category that {TRAIN} has not, left out'
 
 Builder = TypeVar('Builder', bound='CocoBuilder')
 
@@ -57,11 +60,17 @@ class CocoConfig(tfds.core.BuilderConfig):
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-  """The record of one image, or the reason why it has none."""
+  """The record of one image, or the reason why it has none.
+
+  Attributes:
+    record: None if there is none.
+    reason: why.
+    faults: kind and name of each of its objects that are left out.
+  """
 
   record: dict | None
   reason: str = ''
-  num_empty_masks: int = 0
+  faults: tuple[tuple[str, str], ...] = ()
 
 
 class CocoBuilder(tfds.core.GeneratorBasedBuilder):
@@ -79,8 +88,8 @@ class CocoBuilder(tfds.core.GeneratorBasedBuilder):
   @abc.abstractmethod
   def read_masks(
     self, source: Source, part: str, image: coco_annotations.AnnotatedImage
-  ) -> list[np.ndarray]:
-    """bool[height, width] of each object; called by several threads.
+  ) -> list[np.ndarray | EntryFault]:
+    """bool[height, width] of each object, or what is wrong with it; called by several threads.
 
     Raises:
       UnreadableImage, OSError: the masks cannot be read.
@@ -97,7 +106,7 @@ class CocoBuilder(tfds.core.GeneratorBasedBuilder):
     return missing + [
       f'{part}/ (in {part}.zip)'
       for part in (TRAIN, VAL)
-      if not source.names(part) and not source.names(f'images/{part}')
+      if not source.has_files(part) and not source.has_files(f'images/{part}')
     ]
 
   def annotation_bytes(self, source: Source) -> dict[str, int]:
@@ -147,7 +156,8 @@ class CocoBuilder(tfds.core.GeneratorBasedBuilder):
         raise SettingsError(
           Fault(
             'data.options',
-            f'is too strict: no image of {part} passes the filter; loosen '
+            f'is too strict: no image of {part} passes the filter'
+            f'{", after the faults named above" if annotations.faults else ""}; loosen '
             f'{config.options.model_dump()}',
           ),
           config.source_dir,
@@ -169,32 +179,43 @@ class CocoBuilder(tfds.core.GeneratorBasedBuilder):
       'val': (VAL, val_images[: config.options.num_val]),
       'test': (VAL, val_images[config.options.num_val :]),
     }
+    class_ids = {
+      part: annotations.class_ids(parts[TRAIN].vocabulary) for part, annotations in parts.items()
+    }
     # tensorflow-datasets knows no empty split, so a small val2017 has no `test`.
     return {
-      name: self._generate_examples(source, *split) for name, split in splits.items() if split[1]
+      name: self._generate_examples(source, part, images_, class_ids[part])
+      for name, (part, images_) in splits.items()
+      if images_
     }
 
   def _generate_examples(
-    self, source: Source, part: str, annotated_images: list[coco_annotations.AnnotatedImage]
-  ) -> Iterator[tuple[int, dict]]:
+    self,
+    source: Source,
+    part: str,
+    annotated_images: list[coco_annotations.AnnotatedImage],
+    class_ids: Mapping[Id, int],
+  ) -> Iterator[tuple[Id, dict]]:
     metadata = metadata_of(self)
-    num_skipped, num_empty_masks = 0, 0
-    make_example = functools.partial(self._make_example, source, part)
+    num_skipped, faults = 0, Faults()
+    make_example = functools.partial(self._make_example, source, part, class_ids)
     for image, example in zip(
       annotated_images, ordered_map(make_example, annotated_images), strict=True
     ):
-      num_empty_masks += example.num_empty_masks
+      for kind, name in example.faults:
+        faults.add(kind, name)
       if example.record is None:
         logging.warning('Skipped %s/%s: %s.', part, image.file_name, example.reason)
         num_skipped += 1
         continue
       metadata['max_objects'] = max(metadata['max_objects'], len(example.record['object_class']))
       yield image.image_id, example.record
+    faults.report(part)
+    metadata['faults'] = dict(faults.counts + collections.Counter(metadata['faults']))
     if num_skipped == len(annotated_images):
       raise UserError(
         f'{source.directory}: none of the {num_skipped} images of {part} that pass the filter '
-        'could be '
-        f'read; expected files such as {part}/{annotated_images[0].file_name}, see the lines above'
+        'could be used; the lines above say why'
       )
     if num_skipped:
       logging.warning(
@@ -204,12 +225,13 @@ class CocoBuilder(tfds.core.GeneratorBasedBuilder):
         len(annotated_images),
       )
       metadata['num_skipped_images'] += num_skipped
-    if num_empty_masks:
-      logging.warning('%s: %s: %d.', part, EMPTY_MASKS, num_empty_masks)
-      metadata['faults'][EMPTY_MASKS] = metadata['faults'].get(EMPTY_MASKS, 0) + num_empty_masks
 
   def _make_example(
-    self, source: Source, part: str, image: coco_annotations.AnnotatedImage
+    self,
+    source: Source,
+    part: str,
+    class_ids: Mapping[Id, int],
+    image: coco_annotations.AnnotatedImage,
   ) -> Example:
     config = self.builder_config
     path = source.find(f'{part}/{image.file_name}', f'images/{part}/{image.file_name}')
@@ -217,22 +239,27 @@ class CocoBuilder(tfds.core.GeneratorBasedBuilder):
       return Example(None, 'missing')
     try:
       with source.open(path) as file:
-        pixels = images.read_image(file, config.image_size)
+        pixels = images.read_image(file, config.image_size, (image.width, image.height))
       masks = self.read_masks(source, part, image)
     except (OSError, zipfile.BadZipFile, zlib.error, images.UnreadableImage) as error:
-      return Example(None, f'cannot be read ({error})')
-    kept = [
-      (object_, mask) for object_, mask in zip(image.objects, masks, strict=True) if mask.any()
-    ]
-    num_empty_masks = len(masks) - len(kept)
+      return Example(None, f'cannot be used ({error})')
+    kept, faults = [], []
+    for object_, mask in zip(image.objects, masks, strict=True):
+      if object_.category_id not in class_ids:
+        faults.append((OTHER_CATEGORIES, image.name_of(object_)))
+      elif isinstance(mask, EntryFault):
+        faults.append((BAD_MASKS, f'{image.name_of(object_)}: {mask}'))
+      elif not mask.any():
+        faults.append((EMPTY_MASKS, image.name_of(object_)))
+      else:
+        kept.append((object_, mask))
+    faults = tuple(faults)
     if not kept or len(kept) < config.options.min_objects:
-      return Example(
-        None, f'{num_empty_masks} of its {len(masks)} objects have an empty mask', num_empty_masks
-      )
+      return Example(None, f'{len(faults)} of its {len(masks)} objects are not usable', faults)
     record = {
       'image': pixels,
       'image_id': str(image.image_id),
-      'object_class': np.array([object_.category_id for object_, _ in kept], np.int32),
+      'object_class': np.array([class_ids[object_.category_id] for object_, _ in kept], np.int32),
       'boxes': np.stack([object_.box for object_, _ in kept]),
       'masks': np.stack(
         [encoding.crop_mask(mask, object_.box, config.mask_size) for object_, mask in kept]
@@ -240,7 +267,7 @@ class CocoBuilder(tfds.core.GeneratorBasedBuilder):
       'relations': np.zeros((0, 3), np.int32),
       'attributes': np.zeros((0, 2), np.int32),
     }
-    return Example(record, num_empty_masks=num_empty_masks)
+    return Example(record, faults=faults)
 
 
 def make(builder_class: type[Builder], settings: DataSettings) -> Builder:

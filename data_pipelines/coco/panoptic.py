@@ -5,8 +5,10 @@ each pixel. Some kinds of stuff are merged ("tree-merged") and have ids and name
 which are the class ids and names here.
 """
 
+import contextlib
 import io
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 import PIL.Image
@@ -16,8 +18,12 @@ from data_pipelines.coco import annotations as coco_annotations
 from data_pipelines.coco import builder
 from data_pipelines.coco.annotations import AnnotatedImage, AnnotatedObject
 from data_pipelines.coco.options import CocoOptions
+from data_pipelines.pipeline import annotation_files
+from data_pipelines.pipeline.annotation_files import EntryFault, Faults, Id
 from data_pipelines.pipeline.images import UnreadableImage
 from data_pipelines.pipeline.source import Source
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import describe
 from data_pipelines.settings.data_settings import DataSettings
 
 ARCHIVE = 'panoptic_annotations_trainval2017.zip'
@@ -64,44 +70,102 @@ def read(
   source: Source, path: str, options: CocoOptions, image_ids: frozenset[int] | None
 ) -> coco_annotations.Annotations:
   """Reads one part of COCO, and keeps what passes the filter; see `coco_annotations.read`."""
-  document, faults = coco_annotations.load(source, path), coco_annotations.Faults()
-  with coco_annotations.expect_coco(path):
-    image_list = coco_annotations.ImageList(document['images'], image_ids, faults)
-    is_thing = {category['id']: bool(category['isthing']) for category in document['categories']}
-    categories = {}
-    for of_things in (True, False):
-      entries = [
-        category for category in document['categories'] if is_thing[category['id']] == of_things
-      ]
-      categories |= coco_annotations.chosen_categories(entries, options, of_things)
-    annotated = set()
-    for annotation in coco_annotations.unique(
-      document['annotations'], 'image_id', 'images annotated twice', faults
-    ):
+  document, faults = coco_annotations.load(source, path), Faults()
+  image_list = coco_annotations.ImageList(document, path, image_ids, faults)
+  names = coco_annotations.category_names(document, path, faults)
+  is_thing = _is_thing(document, path, names)
+  categories = {}
+  for of_things in (True, False):
+    of_kind = {key: name for key, name in names.items() if is_thing[key] == of_things}
+    categories |= coco_annotations.chosen_categories(of_kind, options, of_things)
+  annotated = set()
+  for annotation in annotation_files.unique(
+    coco_annotations.section(document, 'annotations', path, faults),
+    'image_id',
+    'images annotated twice',
+    faults,
+  ):
+    try:
       image = image_list.find(annotation, faults)
       if image is None:
         continue
-      annotated.add(image.image_id)
-      segments = coco_annotations.unique(
-        annotation['segments_info'], 'id', 'segments listed twice', faults
+      segments = annotation.get('segments_info')
+      if not isinstance(segments, list):
+        raise EntryFault(f'"segments_info" is {describe(segments)}, expected a list of segments')
+    except EntryFault as fault:
+      faults.add(
+        coco_annotations.BAD_ANNOTATIONS, coco_annotations.describe_annotation(annotation, fault)
       )
-      # Things first, as with COCO-Stuff.
-      for segment in sorted(
-        segments, key=lambda segment: not is_thing.get(segment['category_id'], False)
-      ):
+      continue
+    annotated.add(image.image_id)
+    segments = annotation_files.unique(
+      annotation_files.entries(segments, path, 'segments', faults),
+      'id',
+      'segments listed twice',
+      faults,
+    )
+    # Things first, as with COCO-Stuff.
+    for segment in sorted(segments, key=lambda segment: not _of_thing(segment, is_thing)):
+      try:
         box = coco_annotations.passing_box(segment, image, categories, options, faults)
         if box is not None:
-          image.objects.append(AnnotatedObject(segment['category_id'], box, int(segment['id'])))
-    vocabulary = coco_annotations.vocabulary_of(
-      coco_annotations.category_names(document['categories'])
-    )
+          image.objects.append(
+            AnnotatedObject(
+              annotation_files.identifier(segment, 'category_id'),
+              box,
+              _segment_id(segment),
+              segment.get('id'),
+            )
+          )
+      except EntryFault as fault:
+        faults.add(
+          annotation_files.unusable('segments'),
+          f'segment {describe(segment.get("id"))} of image {image.image_id}: {fault}',
+        )
+  coco_annotations.refuse_nothing_usable(
+    document, 'annotations', coco_annotations.BAD_ANNOTATIONS, path, faults
+  )
   faults.report(path)
   images = [
     image
     for image in image_list.images
     if image.image_id in annotated and coco_annotations.has_right_count(image, options)
   ]
-  return coco_annotations.Annotations(images, vocabulary, faults.counts)
+  return coco_annotations.Annotations(images, names, faults.counts)
+
+
+def _is_thing(document: dict, path: str, names: Mapping[Id, str]) -> dict[Id, bool]:
+  """By category id; UserError if a category does not say it, as in other files of COCO."""
+  found = {}
+  for category in document['categories']:
+    if not isinstance(category, dict):
+      continue
+    if 'isthing' not in category:
+      raise UserError(
+        f"{path}: not in the format of COCO's panoptic annotations (the category "
+        f"{describe(category)} lacks 'isthing'); expected the files of {ARCHIVE}"
+      )
+    with contextlib.suppress(EntryFault):
+      found.setdefault(annotation_files.identifier(category, 'id'), bool(category['isthing']))
+  return {key: found[key] for key in names}
+
+
+def _of_thing(segment: dict, is_thing: Mapping[Id, bool]) -> bool:
+  try:
+    return is_thing.get(annotation_files.identifier(segment, 'category_id'), False)
+  except EntryFault:
+    return False
+
+
+def _segment_id(segment: dict) -> int:
+  """The id by which the PNG marks its pixels; EntryFault if it cannot be one."""
+  value = annotation_files.identifier(segment, 'id')
+  if not isinstance(value, int) or not 0 < value < 2**24:
+    raise EntryFault(
+      f'"id" is {describe(value)}, expected a number from 1 to 16777215, as 0 marks what belongs '
+      'to no segment'
+    )
+  return value
 
 
 def open_segments(source: Source, part: str, image: AnnotatedImage) -> io.BufferedIOBase:

@@ -5,6 +5,7 @@ import tensorflow_datasets as tfds
 
 from data_pipelines.coco import annotations as coco_annotations
 from data_pipelines.coco import builder
+from data_pipelines.pipeline.annotation_files import EntryFault
 from data_pipelines.pipeline.source import Source
 from data_pipelines.settings.data_settings import DataSettings
 
@@ -29,8 +30,18 @@ class CocoStuff(builder.CocoBuilder):
 
   def read_masks(
     self, source: Source, part: str, image: coco_annotations.AnnotatedImage
-  ) -> list[np.ndarray]:
-    return [image.mask(object_) for object_ in image.objects]
+  ) -> list[np.ndarray | EntryFault]:
+    return [mask_or_fault(image, object_) for object_ in image.objects]
+
+
+def mask_or_fault(
+  image: coco_annotations.AnnotatedImage, object_: coco_annotations.AnnotatedObject
+) -> np.ndarray | EntryFault:
+  """bool[height, width] of an object, or what is wrong with its segmentation."""
+  try:
+    return image.mask(object_)
+  except EntryFault as fault:
+    return fault
 
 
 def make_builder(settings: DataSettings) -> CocoStuff:

@@ -41,21 +41,20 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-from pycocotools import mask as coco_mask
 
+from data_pipelines.pipeline import masks
+from data_pipelines.pipeline.annotation_files import RESERVED_NAMES, is_number, refuse_utf_16
+from data_pipelines.pipeline.images import EXIF_ORIENTATION, UPRIGHT
 from data_pipelines.pipeline.parallel import ordered_map
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
-from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, IN_IMAGE_PREDICATE, describe
-from data_pipelines.scene_graphs.vocabulary import UNUSED_NAME
+from data_pipelines.scene_graphs.graph import describe
 
 FILE_NAME = 'scenes.jsonl'
 EXAMPLE = '{"file": "images/a.jpg", "objects": [{"name": "dog", "box": [12, 30, 85, 96]}]}'
 SPLITS = ('train', 'val', 'test')
 NEEDED_SPLITS = ('train', 'val')  # training validates on `val`
-_RESERVED_NAMES = (IMAGE_OBJECT, IN_IMAGE_PREDICATE, UNUSED_NAME)
 _MASK_MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16B', 'F', 'RGB')  # without transparency
-_EXIF_ORIENTATION, _UPRIGHT = 0x0112, 1
 
 
 class LineFault(ValueError):
@@ -137,7 +136,7 @@ def read_content(source: Source) -> bytes:
   """The bytes of the folder's scenes.jsonl."""
   try:
     with source.open(FILE_NAME) as file:
-      return file.read()
+      content = file.read()
   except FileNotFoundError:
     raise SettingsError(
       Fault(
@@ -153,6 +152,8 @@ def read_content(source: Source) -> bytes:
       'JSON '
       'object a line'
     ) from None
+  refuse_utf_16(content, str(source.directory / FILE_NAME))
+  return content
 
 
 def read(source: Source, content: bytes) -> Reading:
@@ -200,10 +201,13 @@ def read_mask(source: Source, mask: Any, width: int, height: int) -> np.ndarray:
   """
   if isinstance(mask, str):
     return _image_mask(source, mask, width, height)
-  if isinstance(mask, list) and mask:
-    return _polygon_mask(mask, width, height)
-  if isinstance(mask, dict):
-    return _run_length_mask(mask, width, height)
+  try:
+    if isinstance(mask, list) and mask:
+      return _polygon_mask(mask, width, height)
+    if isinstance(mask, dict):
+      return masks.run_length_mask(mask, width, height)
+  except masks.MaskFault as fault:
+    raise LineFault(f'"mask" {fault}') from None
   raise LineFault(
     f'"mask" is {describe(mask)}; expected the path of an image, polygons [[x, y, ...], ...] or '
     '{"size": [height, width], "counts": ...}; leave it out where there is none'
@@ -339,7 +343,7 @@ def _name(what: str, value) -> str:
   if not isinstance(value, str) or not value.strip():
     raise LineFault(f'{what} is {describe(value)}; expected a name')
   name = value.strip()
-  if name in _RESERVED_NAMES:
+  if name in RESERVED_NAMES:
     raise LineFault(
       f'{what} is "{name}", which has a meaning of its own in vocabularies; choose another'
     )
@@ -392,8 +396,8 @@ def _open_image(source: Source, key: str, path: str) -> PIL.Image.Image:
 
 def _check_upright(image: PIL.Image.Image, path: str):
   """Viewers rotate such photographs, other programs do not, so boxes would be ambiguous."""
-  orientation = image.getexif().get(_EXIF_ORIENTATION, _UPRIGHT)
-  if orientation != _UPRIGHT:
+  orientation = image.getexif().get(EXIF_ORIENTATION, UPRIGHT)
+  if orientation != UPRIGHT:
     raise LineFault(
       f'"file" is {describe(path)}, which is stored turned or mirrored (EXIF orientation '
       f'{orientation}); '
@@ -401,20 +405,8 @@ def _check_upright(image: PIL.Image.Image, path: str):
     )
 
 
-def _numbers(value, count: int | None = None) -> bool:
-  """Whether it is a list of finite numbers, `count` of them."""
-  return (
-    isinstance(value, list)
-    and (count is None or len(value) == count)
-    and all(
-      isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < 1e9
-      for number in value
-    )
-  )
-
-
 def _box(value, image_size: tuple[int, int] | None) -> tuple[float, float, float, float]:
-  if not _numbers(value, 4):
+  if not isinstance(value, list) or len(value) != 4 or not all(map(is_number, value)):
     raise LineFault(f'"box" is {describe(value)}; expected four numbers [x0, y0, x1, y1] in pixels')
   x0, y0, x1, y1 = value
   width, height = image_size or (math.inf, math.inf)
@@ -492,72 +484,11 @@ def _image_mask(source: Source, value: str, width: int, height: int) -> np.ndarr
 
 
 def _polygon_mask(polygons: list, width: int, height: int) -> np.ndarray:
+  mask = masks.polygon_mask(polygons, width, height)
   for polygon in polygons:
-    if not _numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
-      raise LineFault(
-        f'"mask" has the polygon {describe(polygon)}; expected [x, y, x, y, ...] of at least three '
-        'corners'
-      )
     if min(polygon) < 0 or max(polygon[::2]) > width or max(polygon[1::2]) > height:
-      raise LineFault(
-        f'"mask" has the polygon {describe(polygon)}, which reaches out of the image of '
-        f'{width}x{height} '
+      raise masks.MaskFault(
+        f'has the polygon {describe(polygon)}, which reaches out of the image of {width}x{height} '
         'pixels'
       )
-  return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))).astype(
-    bool
-  )
-
-
-def _run_length_mask(runs: dict, width: int, height: int) -> np.ndarray:
-  """Decoded here, as pycocotools returns uninitialised memory where the runs are too short."""
-  if set(runs) != {'size', 'counts'}:
-    raise LineFault(
-      f'"mask" is {describe(runs)}; expected {{"size": [height, width], "counts": ...}}'
-    )
-  if runs['size'] != [height, width]:
-    raise LineFault(
-      f'"mask" has the size {describe(runs["size"])}; expected that of the image, [height, width] '
-      '= '
-      f'[{height}, {width}]'
-    )
-  counts = _decompress(runs['counts']) if isinstance(runs['counts'], str) else runs['counts']
-  if not _numbers(counts) or not all(isinstance(count, int) and count >= 0 for count in counts):
-    raise LineFault(
-      f'"mask" has the counts {describe(runs["counts"])}; expected the lengths of runs, or COCO\'s '
-      'text'
-    )
-  if sum(counts) != width * height:
-    raise LineFault(
-      f'"mask" has counts of {sum(counts)} pixels together; expected {height} x {width} = '
-      f'{width * height}'
-    )
-  # Columns one after the other, beginning with the pixels that do not belong to the object.
-  return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(width, height).T
-
-
-def _decompress(text: str) -> list[int]:
-  """COCO's compressed run lengths: five bits a character, lowest first; differences from the fourth
-  on.
-  """
-  counts, value, shift = [], 0, 0
-  for character in text:
-    bits = ord(character) - ord('0')
-    if not 0 <= bits < 64:
-      raise LineFault(
-        f'"mask" has the counts {describe(text)} with the character {describe(character)}; '
-        "expected COCO's "
-        'text'
-      )
-    value |= (bits & 31) << shift
-    shift += 5
-    if not bits & 32:  # the last character of this number; its highest bit is the sign
-      if bits & 16:
-        value -= 1 << shift
-      counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-      value = shift = 0
-  if shift:
-    raise LineFault(
-      f'"mask" has the counts {describe(text)}, which end too early; expected COCO\'s text'
-    )
-  return counts
+  return mask

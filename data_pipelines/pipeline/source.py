@@ -74,6 +74,15 @@ class Source:
       found |= {path.removeprefix(prefix) for path in archive.paths() if path.startswith(prefix)}
     return sorted(name for name in found if name and '/' not in name)
 
+  def has_files(self, folder: str) -> bool:
+    """Whether there are files in a folder or in folders of it, unpacked or archived."""
+    prefix = f'{folder}/'
+    if any(path.is_file() for path in (self.directory / folder).rglob('*')):
+      return True
+    return any(
+      path.startswith(prefix) for archive in self._archives_of(prefix) for path in archive.paths()
+    )
+
   def missing(self, paths: Iterable[str]) -> list[str]:
     """Those of the relative paths that do not exist."""
     return [path for path in paths if self.find(path) is None]

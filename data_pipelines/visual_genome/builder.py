@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from data_pipelines.pipeline import images, parallel
+from data_pipelines.pipeline.annotation_files import Faults, Id
 from data_pipelines.pipeline.records import metadata_of, other_annotations, record_features
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
@@ -56,18 +57,24 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
         raise SettingsError(
           Fault(
             'data.options',
-            f'is too strict: no image of split {split!r} passes the filter; loosen '
+            f'is too strict: no image of split {split!r} passes the filter'
+            f'{", after the faults named above" if annotations.faults else ""}; loosen '
             f'{config.options.model_dump()}',
           ),
           config.source_dir,
         )
     kept = [scene for scenes in splits.values() for scene in scenes]
+    box_faults = Faults()
+    for scene in kept:
+      _count_boxes_out_of_frame(scene, box_faults)
+    box_faults.report(config.source_dir)
     metadata_of(self).update(
       vocabulary=annotations.vocabulary.to_dict(),
       attribute_names=list(annotations.attribute_names),
       max_objects=max(len(scene.objects) for scene in kept),
       max_relations=max(len(scene.relations) for scene in kept),
       num_skipped_images=0,
+      faults=dict(annotations.faults + box_faults.counts),
       annotation_bytes=_annotation_bytes(source),
     )
     # tensorflow-datasets knows no empty split, so there may be no `test`.
@@ -77,15 +84,17 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
 
   def _generate_examples(
     self, scenes: list[visual_genome_annotations.ImageAnnotation], source: Source
-  ) -> Iterator[tuple[int, dict]]:
+  ) -> Iterator[tuple[Id, dict]]:
     def read_pixels(scene: visual_genome_annotations.ImageAnnotation) -> np.ndarray | str:
       try:
         with source.open(scene.path) as file:
-          return images.read_image(file, self.builder_config.image_size)
+          return images.read_image(
+            file, self.builder_config.image_size, (scene.width, scene.height)
+          )
       except FileNotFoundError:
         return 'missing'
       except (images.UnreadableImage, OSError, zipfile.BadZipFile, zlib.error) as error:
-        return f'cannot be decoded ({error})'
+        return f'cannot be used ({error})'
 
     num_skipped = 0
     for scene, pixels in zip(scenes, parallel.ordered_map(read_pixels, scenes), strict=True):
@@ -96,9 +105,8 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
         yield scene.image_id, {'image': pixels, **encode_scene(scene)}
     if num_skipped == len(scenes):
       raise UserError(
-        f'{source.directory}: none of the {len(scenes)} images of a split could be read; expected '
-        'files '
-        f'such as {scenes[0].path}'
+        f'{source.directory}: none of the {len(scenes)} images of a split could be used; expected '
+        f'files such as {scenes[0].path}; the lines above say why'
       )
     if num_skipped:
       logging.warning(
@@ -108,6 +116,19 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
         len(scenes),
       )
     metadata_of(self)['num_skipped_images'] += num_skipped
+
+
+def _count_boxes_out_of_frame(scene: visual_genome_annotations.ImageAnnotation, faults: Faults):
+  """Such boxes stay, as in the published data; `encode_scene` clips them."""
+  for object_ in scene.objects:
+    left, top, width, height = object_.box
+    if left >= scene.width or top >= scene.height or left + width <= 0 or top + height <= 0:
+      kind = 'boxes out of the frame, kept without area'
+    elif left < 0 or top < 0 or left + width > scene.width or top + height > scene.height:
+      kind = 'boxes that leave the frame, clipped to it'
+    else:
+      continue
+    faults.add(kind, f'object {object_.object_id} of image {scene.image_id}')
 
 
 def encode_scene(scene: visual_genome_annotations.ImageAnnotation) -> dict:

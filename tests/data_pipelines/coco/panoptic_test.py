@@ -160,13 +160,13 @@ def test_names_what_is_wrong_with_pngs(tmp_path, caplog):
   (folder / '000000000001.png').write_bytes((folder / '000000000001.png').read_bytes()[:60])
   builder = preparation.prepare(make_settings(tmp_path))
   assert list(records(builder, 'train')) == [2] and builder.info.metadata['num_skipped_images'] == 1
-  assert 'Skipped train2017/000000000001.jpg: cannot be read (its PNG: ' in caplog.text
+  assert 'Skipped train2017/000000000001.jpg: cannot be used (its PNG: ' in caplog.text
 
   settings = make_settings(tmp_path, tmp_path / 'prepared2')
   PIL.Image.new('RGB', (10, 10)).save(folder / '000000000001.png')
   (folder / '000000000002.png').unlink()
   with pytest.raises(
-    UserError, match='none of the 2 images of train2017 that pass the filter could be read'
+    UserError, match='none of the 2 images of train2017 that pass the filter could be used'
   ):
     preparation.prepare(settings)
   assert 'its PNG has 10x10 pixels, the annotations 60x40' in caplog.text
@@ -205,7 +205,7 @@ def test_filters_and_faults(tmp_path):
 def test_names_a_file_of_another_kind(tmp_path):
   conftest.write_coco_files(tmp_path)
   with pytest.raises(
-    UserError, match="instances_train2017.json: not in the format of COCO .* 'isthing'"
+    UserError, match="instances_train2017.json: not in the format of COCO.* 'isthing'"
   ):
     coco_panoptic.read(Source(tmp_path), 'annotations/instances_train2017.json', EVERYTHING, None)
 

@@ -2,11 +2,13 @@ import json
 import pathlib
 
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 
 from data_pipelines import preparation
 from data_pipelines.coco import annotations as coco_annotations
+from data_pipelines.coco import builder as coco
 from data_pipelines.coco import stuff
 from data_pipelines.pipeline import images, input_pipeline
 from data_pipelines.pipeline.source import Source
@@ -96,10 +98,10 @@ def test_an_interruption_leaves_nothing_half_done(coco_root, tmp_path, monkeypat
   settings = conftest.make_settings(coco_root / 'source', tmp_path)
   read_image = images.read_image
 
-  def interrupted(file, image_size):
+  def interrupted(file, *sizes):
     if 'val2017' in file.name:
       raise KeyboardInterrupt
-    return read_image(file, image_size)
+    return read_image(file, *sizes)
 
   with monkeypatch.context() as patch:
     patch.setattr(images, 'read_image', interrupted)
@@ -258,6 +260,24 @@ def change_annotations(path, change):
     (dict(image_id=77), 'annotations whose image is not listed, left out', [3, 1, 5]),
     (dict(category_id=77), 'objects of a category that is not listed, left out', [3, 1, 5]),
     (dict(id=4711), None, [1, 3, 1, 5]),
+    (dict(id=4711, image_id='1', category_id='1'), None, [1, 3, 1, 5]),
+    (dict(category_id=1.0), None, [1, 3, 1, 5]),
+    (dict(category_id=True), coco_annotations.BAD_ANNOTATIONS, [3, 1, 5]),
+    (dict(image_id=None), coco_annotations.BAD_ANNOTATIONS, [3, 1, 5]),
+    (dict(bbox=[]), coco_annotations.BAD_ANNOTATIONS, [3, 1, 5]),
+    (dict(bbox=None), coco_annotations.BAD_ANNOTATIONS, [3, 1, 5]),
+    (dict(bbox=[0, 0, float('nan'), 20]), coco_annotations.BAD_ANNOTATIONS, [3, 1, 5]),
+    (dict(bbox=[0, 0, '20', 20]), coco_annotations.BAD_ANNOTATIONS, [3, 1, 5]),
+    (dict(segmentation=None), coco_annotations.BAD_ANNOTATIONS, [3, 1, 5]),
+    (dict(segmentation=[0, 0, 20, 0, 20, 20]), coco_annotations.BAD_ANNOTATIONS, [3, 1, 5]),
+    (dict(segmentation=[[0, 0, 20, 0, 20, None]]), coco.BAD_MASKS, [3, 1, 5]),
+    (dict(segmentation=[[0, 0, 20, 0, 20, 20, 5]]), coco.BAD_MASKS, [3, 1, 5]),
+    (dict(segmentation=[[0, 0, 1e8, 0, 20, 20]]), coco.BAD_MASKS, [3, 1, 5]),
+    (dict(segmentation={}), coco.BAD_MASKS, [3, 1, 5]),
+    (dict(segmentation={'size': [60, 40], 'counts': [0, 2400]}), coco.BAD_MASKS, [3, 1, 5]),
+    (dict(segmentation={'size': [40, 60], 'counts': [0, 2399]}), coco.BAD_MASKS, [3, 1, 5]),
+    (dict(segmentation={'size': [40, 60], 'counts': [0, 2401]}), coco.BAD_MASKS, [3, 1, 5]),
+    (dict(segmentation={'size': [40, 60], 'counts': 'nonsense'}), coco.BAD_MASKS, [3, 1, 5]),
   ],
 )
 def test_uses_what_a_fault_leaves(tmp_path, caplog, change, kind, classes):
@@ -276,6 +296,138 @@ def test_uses_what_a_fault_leaves(tmp_path, caplog, change, kind, classes):
     np.testing.assert_allclose(record['boxes'][0], [50 / 60, 0, 1, 0.25])
 
 
+def change_document(path, change):
+  document = json.loads(path.read_text())
+  change(document)
+  path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+  ('change', 'kind', 'named'),
+  [
+    (lambda image: image.update(width=-1), coco_annotations.BAD_IMAGES, 'image 2: "width" is -1'),
+    (lambda image: image.update(height=0), coco_annotations.BAD_IMAGES, 'image 2: "height" is 0'),
+    (lambda image: image.pop('width'), coco_annotations.BAD_IMAGES, '"width" is missing'),
+    (lambda image: image.update(file_name=7), coco_annotations.BAD_IMAGES, '"file_name" is 7'),
+    (
+      lambda image: image.update(file_name='../1.jpg'),
+      coco_annotations.BAD_IMAGES,
+      '"file_name" is "../1.jpg"',
+    ),
+  ],
+)
+def test_leaves_out_an_image_that_is_not_usable(tmp_path, caplog, change, kind, named):
+  conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=1)
+  change_document(
+    tmp_path / 'source/annotations/instances_train2017.json',
+    lambda document: change(document['images'][1]),
+  )
+  builder = preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
+  assert list(records(builder, 'train')) == [1]
+  assert builder.info.metadata['faults'] == {kind: 1}
+  assert named in caplog.text and 'boxes' not in caplog.text
+
+
+def renumber(source, ids):
+  """Gives the categories of the files other ids."""
+  for path in (source / 'annotations').glob('*.json'):
+    document = json.loads(path.read_text())
+    for category in document['categories']:
+      category['id'] = ids[category['id']]
+    for annotation in document['annotations']:
+      annotation['category_id'] = ids[annotation['category_id']]
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+  'ids',
+  [
+    {1: 0, 3: 1, 5: 2, 6: 3},
+    {1: 7_000_001, 3: 7_000_002, 5: 12_000_000, 6: 5},
+    {1: 'a', 3: 'b', 5: 'c', 6: -1},
+  ],
+)
+def test_ids_of_categories_are_keys(tmp_path, builder, ids):
+  conftest.write_coco_files(tmp_path / 'source')
+  renumber(tmp_path / 'source', ids)
+  other = preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
+  names = input_pipeline.stored_vocabulary(other).object_names
+  assert names == ('__image__', 'person', 'car', 'sky', 'other')
+  own_names = input_pipeline.stored_vocabulary(builder).object_names
+  for image_id, record in records(other, 'val').items():
+    expected = records(builder, 'val')[image_id]['object_class']
+    assert [names[index] for index in record['object_class']] == [
+      own_names[index] for index in expected
+    ]
+
+
+def test_categories_of_the_validation_images_are_found_by_name(tmp_path, caplog):
+  conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=2)
+  path = tmp_path / 'source/annotations/instances_val2017.json'
+  change_document(path, lambda document: document['categories'][1].update(name='dragon'))
+  builder = preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
+  (record,) = records(builder, 'val').values()
+  np.testing.assert_array_equal(record['object_class'], [1, 1, 5])
+  assert builder.info.metadata['faults'] == {coco.OTHER_CATEGORIES: 2}
+  assert 'an object of category 3 of image 1' in caplog.text
+
+
+def test_a_category_with_the_name_of_a_placeholder_is_left_out(tmp_path, caplog):
+  conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=2)
+  for part in ('train', 'val'):
+    path = tmp_path / f'source/annotations/instances_{part}2017.json'
+    change_document(path, lambda document: document['categories'][1].update(name='__image__'))
+  builder = preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
+  assert 3 not in records(builder, 'train')[1]['object_class']
+  assert builder.info.metadata['faults'][coco_annotations.BAD_CATEGORIES] == 2
+  assert '"name" is "__image__", which has a meaning of its own here' in caplog.text
+
+
+def test_pictures_in_folders_of_folders(tmp_path):
+  conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=2)
+  for part in ('train2017', 'val2017'):
+    folder = tmp_path / 'source/images' / part
+    (folder / 'patch0').mkdir()
+    for path in folder.glob('*.jpg'):
+      path.rename(folder / 'patch0' / path.name)
+    for kind in ('instances', 'stuff'):
+      change_document(
+        tmp_path / f'source/annotations/{kind}_{part}.json',
+        lambda document: [
+          image.update(file_name=f'patch0/{image["file_name"]}') for image in document['images']
+        ],
+      )
+  builder = preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
+  assert sorted(records(builder, 'train')) == [1, 2]
+
+
+def test_a_picture_of_other_proportions_is_left_out(tmp_path, caplog):
+  conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=1)
+  path = tmp_path / 'source/images/train2017/000000000002.jpg'
+  with PIL.Image.open(path) as image:
+    image.rotate(90, expand=True).save(path)
+  builder = preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
+  assert list(records(builder, 'train')) == [1]
+  assert 'it has 40x60 pixels, but its annotations are of 60x40' in caplog.text
+
+
+@pytest.mark.parametrize(
+  ('encoding', 'expected'),
+  [('utf-8-sig', None), ('utf-16', 'found UTF-16, not UTF-8; save it'), ('latin-1', 'not UTF-8')],
+)
+def test_encodings_of_annotation_files(tmp_path, encoding, expected):
+  conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=2)
+  path = tmp_path / 'source/annotations/stuff_train2017.json'
+  text = path.read_text().replace('"other"', '"\N{LATIN SMALL LETTER E WITH ACUTE}"')
+  path.write_text(text, encoding=encoding)
+  settings = conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared')
+  if expected is None:
+    assert sorted(records(preparation.prepare(settings), 'train')) == [1, 2]
+  else:
+    with pytest.raises(UserError, match=expected):
+      preparation.prepare(settings)
+
+
 def test_an_image_that_empty_masks_leave_too_few_objects_is_skipped(tmp_path, caplog):
   conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=1)
   change_annotations(
@@ -284,7 +436,7 @@ def test_an_image_that_empty_masks_leave_too_few_objects_is_skipped(tmp_path, ca
   )
   builder = preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
   assert list(records(builder, 'train')) == [2] and builder.info.metadata['num_skipped_images'] == 1
-  assert '000000000001.jpg: 2 of its 4 objects have an empty mask' in caplog.text
+  assert '000000000001.jpg: 2 of its 4 objects are not usable' in caplog.text
 
 
 def test_the_first_of_those_with_one_id_is_used(tmp_path):
@@ -314,14 +466,11 @@ def test_the_first_of_those_with_one_id_is_used(tmp_path):
   ('damage', 'expected'),
   [
     (lambda text: text[:300], 'not whole JSON .* download or unzip it again'),
-    (lambda text: '[]', 'not in the format of COCO annotations .TypeError'),
+    (lambda text: '[]', r'not in the format of COCO annotations .found \[\]'),
     (
       lambda text: text.replace('"bbox"', '"box"'),
-      "not in the format of COCO annotations .KeyError: 'bbox'",
-    ),
-    (
-      lambda text: text.replace('"counts"', '"runs"'),
-      'image 1: the segmentation .* of category 5 is not usable',
+      'not in the format of COCO annotations .no entry of "annotations" is usable: .* "bbox" is '
+      'missing',
     ),
     (
       lambda text: text.replace('"image_id": ', '"image_id": 9'),
@@ -342,7 +491,7 @@ def test_reports_that_no_image_can_be_read(tmp_path):
   for path in (tmp_path / 'source/images/train2017').iterdir():
     path.write_bytes(b'')
   with pytest.raises(
-    UserError, match='none of the 2 images of train2017 that pass the filter could be read'
+    UserError, match='none of the 2 images of train2017 that pass the filter could be used'
   ):
     preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
 

@@ -238,7 +238,7 @@ def test_decompresses_as_pycocotools(tmp_path):
     (line('images/0.png', {**DOG, 'mask': [10, 5, 30, 5, 30, 10]}), 'the polygon 10; expected'),
     (
       line('images/0.png', {**DOG, 'mask': [[10, 5, 1e8, 5, 30, 35]]}),
-      'the polygon .* reaches out of the image',
+      'the polygon .* out of the image',
     ),
     (
       line('images/0.png', {**DOG, 'mask': {'counts': []}}),
@@ -254,20 +254,20 @@ def test_decompresses_as_pycocotools(tmp_path):
     ),
     (
       line('images/0.png', {**DOG, 'mask': {'size': [40, 60], 'counts': [-1, 2401]}}),
-      'expected the lengths of runs',
+      'expected (the )?lengths of runs',
     ),
     (
       line('images/0.png', {**DOG, 'mask': {'size': [40, 60], 'counts': [0.5]}}),
-      'expected the lengths of runs',
+      'expected (the )?lengths of runs',
     ),
     (line('images/0.png', {**DOG, 'mask': {'size': [40, 60], 'counts': 'P'}}), 'end too early'),
     (
       line('images/0.png', {**DOG, 'mask': {'size': [40, 60], 'counts': '~'}}),
-      'with the character "~"',
+      "with other characters than COCO's",
     ),
     (
       line('images/0.png', {**DOG, 'mask': {'size': [40, 60], 'counts': ''}}),
-      'of 0 pixels together',
+      'which end too early',
     ),
     (
       line('images/0.png', {**DOG, 'attributes': 'brown'}),

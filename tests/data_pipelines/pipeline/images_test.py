@@ -84,3 +84,63 @@ def test_says_why_a_file_is_unreadable(content):
   with pytest.raises(UnreadableImage, match='.') as caught:
     read_image(io.BytesIO(content), SIZE)
   assert '\n' not in str(caught.value)
+
+
+def photograph(mark, size=(60, 40)):
+  """A JPEG that is stored dark above and bright below, with an EXIF mark."""
+  image = PIL.Image.new('L', size)
+  image.paste(255, (0, size[1] // 2, *size))
+  exif = PIL.Image.Exif()
+  exif[0x0112] = mark
+  return encoded(image, 'JPEG', exif=exif)
+
+
+@pytest.mark.parametrize(
+  ('mark', 'annotated_size', 'bright_side'),
+  [
+    (1, (60, 40), 'below'),
+    (6, (60, 40), 'below'),  # annotated as it is stored
+    (6, (40, 60), 'left'),  # annotated as it is shown
+    (8, (40, 60), 'right'),
+    (8, (400, 600), 'right'),  # and at another scale
+    (1, (30, 20), 'below'),
+  ],
+)
+def test_photographs_are_turned_as_they_were_annotated(mark, annotated_size, bright_side):
+  found = read_image(photograph(mark), (8, 8), annotated_size).astype(float)
+  brightest = {
+    'below': found[6:].mean(),
+    'left': found[:, :2].mean(),
+    'right': found[:, 6:].mean(),
+    'above': found[:2].mean(),
+  }
+  assert max(brightest, key=lambda side: brightest[side]) == bright_side
+
+
+@pytest.mark.parametrize(
+  ('mark', 'size', 'annotated_size', 'expected'),
+  [
+    (1, (60, 40), (40, 60), 'it has 60x40 pixels, but its annotations are of 40x60'),
+    (1, (60, 40), (60, 45), 'it has 60x40 pixels, but its annotations are of 60x45'),
+    (6, (60, 40), (60, 60), 'it has 60x40 pixels, but its annotations are of 60x60'),
+    (6, (40, 40), (40, 40), 'its EXIF mark 6 turns or mirrors it, .* save it upright'),
+    (3, (60, 40), (60, 40), 'its EXIF mark 3 turns or mirrors it, .* save it upright'),
+  ],
+)
+def test_refuses_pictures_that_do_not_fit_their_annotations(mark, size, annotated_size, expected):
+  with pytest.raises(UnreadableImage, match=expected):
+    read_image(photograph(mark, size), (8, 8), annotated_size)
+
+
+@pytest.mark.parametrize('largest', [1.0, 255.0, 65535.0])
+def test_grey_in_floating_point_keeps_its_range(largest):
+  values = np.linspace(0, largest, 60, dtype=np.float32)[None].repeat(40, 0)
+  found = read_image(encoded(PIL.Image.fromarray(values), 'TIFF'), SIZE)
+  assert found.min() < 15 and found.max() > 240
+
+
+@pytest.mark.parametrize('value', [-1.0, 1e6, float('nan')])
+def test_grey_of_an_unknown_range_is_refused(value):
+  values = np.full((40, 60), value, np.float32)
+  with pytest.raises(UnreadableImage, match='its grey values go from'):
+    read_image(encoded(PIL.Image.fromarray(values), 'TIFF'), SIZE)
