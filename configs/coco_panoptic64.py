@@ -18,4 +18,5 @@ def get_config() -> ConfigDict:
   config = coco64.get_config()
   config.data.name = 'coco_panoptic'
   config.data.options.train_images = 'all'
+  config.model.initial_box = 0.5  # no coordinate of a box starts dead, see coco64
   return config

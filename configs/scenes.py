@@ -41,6 +41,7 @@ from data_pipelines.configs import coco64
 def get_config() -> ConfigDict:
   config = coco64.get_config()
   config.num_steps = 100_000
+  config.model.initial_box = 0.5  # no coordinate of a box starts dead, see coco64
 
   config.data.name = 'scenes'
   config.data.source_dir = 'datasets/scenes'  # the folder with scenes.jsonl

@@ -4,6 +4,9 @@ The options of a command are a `Section`: each field is a flag, with its type, l
 help; a field without a default must be given. The command gets the checked object.
 """
 
+import io
+import os
+import re
 import sys
 import textwrap
 import time
@@ -74,6 +77,9 @@ def run(
       )
     return main(options_class.from_values(values))
 
+  for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):  # names that the terminal cannot show lose no work
+      stream.reconfigure(errors='replace')
   try:
     app.run(checked, flags_parser=parse_flags)
   except SettingsError as error:
@@ -180,6 +186,8 @@ def _value(options_class: type[Section], name: str) -> Any:
   """What the command line says for a field, in the field's type."""
   value = flags.FLAGS[name].value
   kind, _ = _kind(options_class.model_fields[name])
+  if isinstance(value, str):
+    return _local_path(name, value)
   if not isinstance(value, list):
     return value
   if typing.get_args(kind)[0] is int:
@@ -189,6 +197,20 @@ def _value(options_class: type[Section], name: str) -> Any:
       expected = options_class.model_fields[name].description
       raise UserError(f'--{name}={",".join(value)}: expected whole numbers: {expected}') from None
   return tuple(value)
+
+
+def _local_path(name: str, value: str) -> str:
+  """A text as it is, a path from ~ on as the shell would have it.
+
+  Raises:
+    UserError: it is an address, which would become a folder of that name.
+  """
+  if re.match(r'[a-z][a-z0-9+.-]*://', value):
+    raise UserError(
+      f'--{name}={value}: files are read and written on this machine alone; give a path here, '
+      'where such storage may be mounted'
+    )
+  return os.path.expanduser(value) if value.startswith('~') else value
 
 
 def _help(options_class: type[Section], doc: str | None, positional: str | None) -> str:

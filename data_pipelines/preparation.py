@@ -64,7 +64,7 @@ def data_settings(
   if data_dir is not None:
     values['data_dir'] = data_dir
   if image_size is not None:
-    values['image_size'] = tuple(image_size) * 2 if len(image_size) == 1 else tuple(image_size)
+    values['image_size'] = tuple(image_size)
   if mask_size is not None:
     if values['mask_size'] is None:
       faults.append(

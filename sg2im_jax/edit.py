@@ -83,8 +83,9 @@ def edit(options: EditOptions):
   changes = load_changes(options.change)
   model = TrainedModel.load(options.workdir)
   picture, scene = _picture_and_scene(options, model)
-  steps = model.edit(picture, scene, changes, seed=options.seed, repaint=options.repaint)
   directory = pathlib.Path(options.output_dir)
+  atomic_files.check_writable(directory)
+  steps = model.edit(picture, scene, changes, seed=options.seed, repaint=options.repaint)
   captions = ['before', *(f'{index + 1}: {change}' for index, change in enumerate(changes))]
   strip = sheets.table([[sheets.enlarge(step.picture, _PICTURE_SIDE) for step in steps]], captions)
   with atomic_files.writing_to(directory):

@@ -1,5 +1,6 @@
 """The settings of data: config.data."""
 
+import os
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -58,6 +59,23 @@ class DataSettings(VisitSettings):
         Fault('data.mask_size', f'is None, but the objects of {self.name} have masks', '16')
       )
     return self.mask_size
+
+  @pydantic.field_validator('image_size', mode='before')
+  @classmethod
+  def _square(cls, image_size: Any) -> Any:
+    """One number is the side of a square."""
+    if isinstance(image_size, int):
+      return image_size, image_size
+    one_number = isinstance(image_size, list | tuple) and len(image_size) == 1
+    return tuple(image_size) * 2 if one_number else image_size
+
+  @pydantic.field_validator('source_dir', 'data_dir')
+  @classmethod
+  def _on_this_machine(cls, path: str) -> str:
+    """A path from ~ on as the shell would have it."""
+    if '://' in path:
+      raise ValueError(f'is {path}, expected a directory on this machine, perhaps a mounted one')
+    return os.path.expanduser(path) if path.startswith('~') else path
 
   @pydantic.field_validator('name')
   @classmethod

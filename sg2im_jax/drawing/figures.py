@@ -79,8 +79,7 @@ def draw_figures(
   shown = described if has_variations else scenes
   check_graphs([scene.graph for scene in shown], model.vocabulary, f'split {split}')
   directory = pathlib.Path(output_dir)
-  with atomic_files.writing_to(directory):
-    directory.mkdir(parents=True, exist_ok=True)
+  atomic_files.check_writable(directory)
   for limit in model.limits:
     reporting.info(limit)
 
@@ -116,6 +115,7 @@ def draw_figures(
     variations=variations,
   )
   with atomic_files.writing_to(directory):
+    directory.mkdir(parents=True, exist_ok=True)
     atomic_files.write(
       directory / 'examples.png', sheets.png(examples_sheet(examples, painted_from))
     )

@@ -1,6 +1,7 @@
 """Scores a trained model: its layouts, its pictures, and the objects in them."""
 
 import json
+import math
 import os
 import pathlib
 from collections.abc import Mapping
@@ -66,6 +67,9 @@ def evaluate(
   settings, vocabulary = model.settings.with_data(data_dir, source_dir), model.vocabulary
   if protocol.stretch is None:
     protocol = protocol.replace(stretch=settings.sampling.stretch)
+  directory = output_dir or workdir
+  if directory is not None:  # before minutes of work
+    atomic_files.check_writable(pathlib.Path(directory))
   network = None if backbone == 'none' else backbones.load_backbone(backbone, backbone_weights)
   builder = preparation.prepare(settings.data)
 
@@ -168,9 +172,12 @@ def evaluate(
         of_real,
         of_attributes,
       )
-  directory = output_dir or workdir
   if directory is not None:
-    _write(pathlib.Path(directory), results, sampled.shown, scenes)
+    try:
+      _write(pathlib.Path(directory), results, sampled.shown, scenes)
+    except SettingsError:
+      reporting.info(report.markdown(results))  # so that they are not lost
+      raise
   return results
 
 
@@ -234,6 +241,15 @@ def _activations(pictures: Pictures) -> Activations:
   return pictures.activations
 
 
+def _without_nan(value: Any) -> Any:
+  """The same with None for numbers that are not finite, which JSON does not have."""
+  if isinstance(value, Mapping):
+    return {key: _without_nan(one) for key, one in value.items()}
+  if isinstance(value, list | tuple):
+    return [_without_nan(one) for one in value]
+  return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _write(directory: pathlib.Path, results: dict[str, Any], shown: np.ndarray, scenes: Scenes):
   """evaluation.json, evaluation.md and evaluation.png."""
   image = np.asarray(next(scenes.batches(len(shown))).image)
@@ -243,7 +259,9 @@ def _write(directory: pathlib.Path, results: dict[str, Any], shown: np.ndarray, 
   ]
   captions = [f'sample {number}' for number in range(1, shown.shape[1] + 1)]
   files = {
-    'evaluation.json': (json.dumps(results, indent=2) + '\n').encode(),
+    'evaluation.json': (
+      json.dumps(_without_nan(results), indent=2, allow_nan=False) + '\n'
+    ).encode(),
     'evaluation.md': report.markdown(results).encode(),
     'evaluation.png': sheets.png(sheets.table(rows, ['real image', *captions])),
   }

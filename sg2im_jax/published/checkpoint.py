@@ -8,7 +8,7 @@ import contextlib
 import os
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,7 +173,7 @@ def read(path: str | os.PathLike, align_corners: bool = True) -> PublishedCheckp
     settings = Settings.from_config(config)
     training = AdversarialTraining.build(settings, vocabulary)
     abstract = jax.eval_shape(training.init)
-  variables, faults = {}, []
+  variables, faults, not_finite = {}, [], []
   for network, table in array_table.tables(settings).items():
     arrays, name = states[network], _PUBLISHED_NETWORKS[network]
     dropped = [array for array in arrays if _takes_no_part(network, array)]
@@ -188,9 +188,17 @@ def read(path: str | os.PathLike, align_corners: bool = True) -> PublishedCheckp
     ]
     if not faults:
       variables[network] = array_table.to_flax(arrays, table)
+    not_finite += [
+      f'{name}_state: {array}' for array, values in arrays.items() if not np.isfinite(values).all()
+    ]
   if faults:
     raise UserError(
       f'{where}its arrays are not those of the model that it describes: {"; ".join(faults)}'
+    )
+  if not_finite:
+    raise UserError(
+      f'{where}has weights that are not finite, as after a training that diverged '
+      f'({_some(not_finite)}); take an earlier checkpoint of it'
     )
   counters = section('counters')
   if counters.get('t') is None:
@@ -212,13 +220,11 @@ def _load(path: str | os.PathLike) -> Any:
       'PyTorch is needed to read its checkpoints and is not installed; install it with '
       "pip install -e '.[convert]' (its build for CPUs is enough)"
     ) from error
-  # Histories of losses are defaultdicts of NumPy numbers. PyTorch's reader fills plain dicts only,
-  # and the numbers are not needed here.
+  # Histories of losses are defaultdicts of NumPy numbers, and arguments may be such numbers.
+  # PyTorch's reader fills plain dicts only.
   harmless = [(_plain_dict, 'collections.defaultdict'), (list, 'builtins.list')]
-  harmless += [
-    (_PassedOver, name)
-    for name in ('numpy.dtype', 'numpy.core.multiarray.scalar', 'numpy._core.multiarray.scalar')
-  ]
+  harmless.append((_NumberType, 'numpy.dtype'))
+  harmless += [(_number, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')]
   try:
     file = open(path, 'rb')
   except OSError as error:
@@ -226,6 +232,8 @@ def _load(path: str | os.PathLike) -> Any:
       f'{path}: cannot be read ({error.strerror}); expected a published checkpoint'
     ) from error
   with file, torch.serialization.safe_globals(harmless):
+    _refuse_other_files(file.read(200), path)
+    file.seek(0)
     try:
       return torch.load(file, map_location='cpu', weights_only=True)
     except (
@@ -254,14 +262,22 @@ def _plain_dict(*_) -> dict:
   return {}
 
 
-class _PassedOver:
-  """Stands for what a checkpoint holds and nobody asks for."""
+class _NumberType:
+  """Stands for a NumPy dtype: the code of a number, such as f8."""
 
-  def __init__(self, *_):
-    pass
+  def __init__(self, code: str, *_):
+    self.code = code
 
-  def __setstate__(self, _):
-    pass
+  def __setstate__(self, state: tuple):
+    self.code = f'{state[1]}{self.code}'  # the order of its bytes
+
+
+def _number(kind: _NumberType, content: bytes) -> Any:
+  """A NumPy number as Python has it; None for anything else."""
+  code = kind.code.lstrip('<>|=')
+  if code[:1] not in ('b', 'i', 'u', 'f') or not isinstance(content, bytes):
+    return None
+  return np.frombuffer(content, kind.code)[0].item()
 
 
 @contextlib.contextmanager
@@ -274,6 +290,18 @@ def _naming(path: str | os.PathLike):
     raise UserError(
       f'{path}: describes a model that cannot be built ({type(error).__name__}: {error})'
     ) from error
+
+
+def _refuse_other_files(beginning: bytes, path: str | os.PathLike):
+  """UserError for what is often saved in place of a checkpoint."""
+  if beginning.startswith(b'version https://git-lfs'):
+    raise UserError(
+      f'{path}: a Git LFS pointer, not the checkpoint itself; run git lfs pull where it came from'
+    )
+  if beginning.lstrip().lower().startswith((b'<!doctype', b'<html', b'<?xml')):
+    raise UserError(
+      f'{path}: a web page, not a checkpoint; open its address in a browser and download the file'
+    )
 
 
 def _state(state: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
@@ -386,14 +414,36 @@ def _faults(
   for array in array_table.arrays_of(table):
     shape = array_table.look_up(abstract, array).shape
     expected[array.published] = tuple(shape[array.axes.index(axis)] for axis in range(len(shape)))
+  prefix = _common_prefix(arrays, expected)
+  if prefix:
+    return [
+      f'all names begin with {describe(prefix)}, as of a model that was wrapped (DataParallel?) '
+      'before it was saved; save its inner model, or take that from the names'
+    ]
   faults = []
   for complaint, names in (
     ('missing', [name for name in expected if name not in arrays]),
     ('unexpected', [name for name in arrays if name not in expected]),
   ):
     if names:
-      faults.append(f'{complaint} {", ".join(names)}')
+      faults.append(f'{complaint} {_some(names)}')
   for name, shape in expected.items():
     if name in arrays and arrays[name].shape != shape:
       faults.append(f'{name} is {arrays[name].shape}, expected {shape}')
   return faults
+
+
+def _common_prefix(arrays: Mapping[str, Any], expected: Iterable[str]) -> str:
+  """What precedes the expected names in all arrays, such as "module."; '' if nothing does."""
+  for name in expected:
+    for array in arrays:
+      prefix = array.removesuffix(name)
+      if array.endswith(f'.{name}') and all(other.startswith(prefix) for other in arrays):
+        return prefix
+  return ''
+
+
+def _some(names: Sequence[str]) -> str:
+  """At most five of the names."""
+  more = f' and {len(names) - 5} more' if len(names) > 5 else ''
+  return ', '.join(names[:5]) + more

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterator
 
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
@@ -15,6 +16,22 @@ def write(path: pathlib.Path, content: bytes):
   temporary = path.with_name(path.name + WRITING)
   temporary.write_bytes(content)
   os.replace(temporary, path)
+
+
+def check_writable(directory: pathlib.Path):
+  """Tries to write to an output directory, before long work is done for it; leaves nothing there.
+
+  Raises:
+    SettingsError: of output_dir, if it cannot be written.
+  """
+  missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
+  with writing_to(directory):
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=directory, suffix=WRITING):
+      pass
+  for parent in missing:
+    with contextlib.suppress(OSError):  # another process has begun to write there
+      parent.rmdir()
 
 
 @contextlib.contextmanager

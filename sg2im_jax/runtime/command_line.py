@@ -61,3 +61,4 @@ def _set_up(options: Section):
   reporting.print_records()
   if isinstance(options, hosts.HostOptions):
     hosts.initialize(options)
+  compilation.check_platform()

@@ -2,8 +2,11 @@
 
 import os
 import pathlib
+import tempfile
 
 import jax
+
+from data_pipelines.scene_graphs.errors import UserError
 
 # On CPUs XLA computes convolutions with YNNPACK, whose gradients with respect to the kernel take up
 # to seven times as long as Eigen's. An empty list of YNNPACK's fusions makes XLA use Eigen.
@@ -22,9 +25,26 @@ def configure():
 
 def cache_directory() -> pathlib.Path:
   """The directory of what this project can compile, compute or download again."""
-  return (
-    pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'sg2im_jax'
-  )
+  try:
+    cache = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache')
+  except RuntimeError:  # a user without a home, as in a container
+    cache = pathlib.Path(tempfile.gettempdir())
+  return cache / 'sg2im_jax'
+
+
+def check_platform():
+  """Raises UserError if JAX_PLATFORMS names a platform that is not there."""
+  asked = os.environ.get('JAX_PLATFORMS')
+  if not asked:
+    return
+  try:
+    jax.devices()
+  except (AssertionError, RuntimeError) as error:  # JAX fails its own check, or says why
+    reason = f' ({" ".join(str(error).split())[:200]})' if str(error) else ''
+    raise UserError(
+      f'JAX_PLATFORMS={asked}, but JAX finds no such platform{reason}; unset it, or install JAX '
+      "for it, such as pip install -e '.[gpu]'"
+    ) from error
 
 
 def choose_cpu_library():

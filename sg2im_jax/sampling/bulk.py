@@ -10,7 +10,7 @@ import jax
 from data_pipelines.pipeline.parallel import ordered_map
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
-from sg2im_jax.runtime import hosts, reporting
+from sg2im_jax.runtime import atomic_files, hosts, reporting
 from sg2im_jax.sampling.graphs import check_graphs
 from sg2im_jax.sampling.output_directory import OutputDirectory, State
 from sg2im_jax.sampling.trained_model import TrainedModel
@@ -72,6 +72,7 @@ def sample_to_directory(
     drawings=pictures == 'all' or (pictures is None and are_few),
     facts={'seed': seed, 'step': model.step, 'stretch': stretch, 'model': model.fingerprint},
   )
+  atomic_files.check_writable(directory.directory)
   try:
     left = _incomplete(directory, graphs)
     sampled = model.sample_graphs(

@@ -71,6 +71,17 @@ class TrainedModel:
     settings = work_directory.load_settings(workdir)
     vocabulary = work_directory.load_vocabulary(workdir)
     checkpoint = checkpoints.load_generator(workdir, step)
+    not_finite = [
+      jax.tree_util.keystr(path, simple=True, separator='/')
+      for path, array in jax.tree_util.tree_leaves_with_path(checkpoint.tree)
+      if not np.isfinite(array).all()
+    ]
+    if not_finite:
+      raise UserError(
+        f'{workdir}: the weights of step {checkpoint.step} are not finite ({not_finite[0]} and '
+        f'{len(not_finite) - 1} more arrays), as after a training that diverged; take an older '
+        'checkpoint, or train again'
+      )
     return cls(
       settings=settings,
       vocabulary=vocabulary,

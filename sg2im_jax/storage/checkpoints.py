@@ -11,6 +11,8 @@ import contextlib
 import json
 import os
 import pathlib
+import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,6 +26,14 @@ from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.runtime import hosts, reporting
 
 Restored = TypeVar('Restored')
+
+_STATUSES_OF_DAMAGE = (
+  'DATA_LOSS',
+  'FAILED_PRECONDITION',
+  'INVALID_ARGUMENT',
+  'NOT_FOUND',
+  'OUT_OF_RANGE',
+)
 
 
 class Checkpoint(NamedTuple):
@@ -237,6 +247,11 @@ def _newest_readable(
     try:
       return Checkpoint(step, restore(step), tuple(damaged))
     except Exception as error:  # whatever orbax, tensorstore or the JSON reader raise
+      if not _is_damage(error):
+        raise UserError(
+          f'the checkpoint of step {step} in {workdir} cannot be read ({_brief(error)}); nothing '
+          'was changed: mend that and run the same command'
+        ) from error
       problem = f'the checkpoint of step {step} in {workdir} is damaged ({_brief(error)})'
       if step == found[0]:
         raise UserError(
@@ -246,6 +261,21 @@ def _newest_readable(
       reporting.warning(f'{problem}; going back to the one before it')
       damaged.append(step)
   raise AssertionError('found is empty')
+
+
+def _is_damage(error: BaseException) -> bool:
+  """Whether stored bytes are missing or cannot be decoded, in contrast to bytes that cannot be read
+  at the moment: for want of a permission, of memory, of a mount.
+  """
+  while isinstance(error, BaseExceptionGroup):
+    error = error.exceptions[0]
+  if isinstance(error, UnicodeEncodeError):  # a path, in a locale that cannot spell it
+    return False
+  if not isinstance(error, (ValueError, LookupError, EOFError, FileNotFoundError)):
+    return False
+  # tensorstore's errors are ValueErrors that begin with the name of a status.
+  status = re.match(r'[A-Z]+(_[A-Z]+)*(?=: )', str(error))
+  return status is None or status[0] in _STATUSES_OF_DAMAGE
 
 
 def _set_aside(directory: pathlib.Path, step: int):
@@ -294,7 +324,15 @@ def _metrics_readable(checkpoint: pathlib.Path) -> bool:
 
 
 def _directory(workdir: str | os.PathLike) -> pathlib.Path:
-  return pathlib.Path(os.path.abspath(workdir)) / 'checkpoints'  # orbax wants absolute paths
+  """Raises UserError if tensorstore, which knows UTF-8 alone, would take another path for it."""
+  path = os.path.abspath(workdir)  # as orbax wants it
+  if os.fsencode(path) != path.encode('utf-8', 'replace'):
+    raise UserError(
+      f'{workdir}: the path has letters beyond ASCII, which this locale does not spell in UTF-8, '
+      f'as checkpoints need, but in {sys.getfilesystemencoding()}; set PYTHONUTF8=1 or '
+      'LC_ALL=C.UTF-8, or choose another directory'
+    )
+  return pathlib.Path(path) / 'checkpoints'
 
 
 def _brief(error: BaseException) -> str:

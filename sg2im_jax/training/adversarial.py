@@ -31,6 +31,7 @@ from sg2im_jax.losses import (
 from sg2im_jax.models import pixels
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.settings import Settings
+from sg2im_jax.training import zero_boxes
 from sg2im_jax.training.optimizers import adam
 from sg2im_jax.training.state import Metrics, NetworkState, TrainState
 
@@ -42,11 +43,13 @@ class StepGradients(NamedTuple):
     gradients: of the parameters, by network.
     batch_stats: the new running statistics, by network.
     metrics: the loss terms, unweighted, by NETWORK/TERM; NETWORK/total is the weighted sum.
+    boxes: float32[B, O, 4] as predicted, of padding too.
   """
 
   gradients: dict[str, Any]
   batch_stats: dict[str, Any]
   metrics: Metrics
+  boxes: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -197,7 +200,7 @@ class AdversarialTraining:
         image_scores=judgements.get('image_discriminator'),
       )
       values = losses.evaluate_terms(GENERATOR_TERMS, forward)
-      return values['total'], (values, outputs.image, new_stats)
+      return values['total'], (values, outputs, new_stats)
 
     def discriminator_loss(params, batch_stats, judge, terms, fake_image):
       fake, batch_stats = judge(params, batch_stats, fake_image)
@@ -212,7 +215,7 @@ class AdversarialTraining:
       'image_discriminator': IMAGE_DISCRIMINATOR_TERMS,
     }
     gradients, values = {}, {}
-    gradients['generator'], (values['generator'], fake_image, new_stats) = jax.grad(
+    gradients['generator'], (values['generator'], outputs, new_stats) = jax.grad(
       generator_loss, has_aux=True
     )(state.generator.params)
     for name, judge in judges.items():
@@ -220,7 +223,7 @@ class AdversarialTraining:
       if network is not None:
         gradients[name], (values[name], new_stats[name]) = jax.grad(
           discriminator_loss, has_aux=True
-        )(network.params, new_stats[name], judge, terms_of[name], fake_image)
+        )(network.params, new_stats[name], judge, terms_of[name], outputs.image)
     if 'image_discriminator' in values:
       del values['image_discriminator']['total']  # its one term says the same
     metrics = {
@@ -228,7 +231,7 @@ class AdversarialTraining:
       for network, terms in values.items()
       for term, value in terms.items()
     }
-    return StepGradients(gradients, new_stats, metrics)
+    return StepGradients(gradients, new_stats, metrics, outputs.boxes)
 
   def train_step(
     self, state: TrainState, batch: SceneBatch, key: jax.Array, *, batch_norm_frozen: bool = False
@@ -246,7 +249,8 @@ class AdversarialTraining:
         `restart_generator_optimizer`.
 
     Returns:
-      The state after the step; the metrics of `gradients` and `skipped`, 1 if nothing was updated.
+      The state after the step; the metrics of `gradients`; `skipped`, 1 if nothing was updated;
+      and `zero_boxes`, see `zero_boxes.coordinates`.
     """
     noise = self.random_noise(batch, key)
     step = self.gradients(state, batch, noise, batch_norm_frozen=batch_norm_frozen)
@@ -263,7 +267,11 @@ class AdversarialTraining:
       )
 
     state = state.replace(step=state.step + 1, **{name: updated(name) for name in step.gradients})
-    return state, {**step.metrics, 'skipped': 1 - finite.astype(jnp.float32)}
+    return state, {
+      **step.metrics,
+      'skipped': 1 - finite.astype(jnp.float32),
+      'zero_boxes': zero_boxes.coordinates(step.boxes, batch.object_mask),
+    }
 
   def eval_step(
     self, variables: Any, batch: SceneBatch, key: jax.Array

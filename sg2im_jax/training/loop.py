@@ -25,6 +25,7 @@ from sg2im_jax.training.build import State, Training, build_training
 from sg2im_jax.training.log import Progress, TrainingLog
 from sg2im_jax.training.stop_request import StopRequest
 from sg2im_jax.training.validation import Validation
+from sg2im_jax.training.zero_boxes import ZeroBoxes
 
 _MOST_COUNTED = 3_000  # training scenes whose graphs are counted
 
@@ -170,7 +171,7 @@ def _loop(
     training, state, batch, mesh, batch_norm_frozen=first >= freeze_after
   )
   progress = Progress(settings.num_steps, settings.batch_size, first)
-  skipped = []
+  skipped, zero_coordinates, zero_boxes = [], [], ZeroBoxes()
   step = first
   for step in range(first + stride, settings.num_steps + 1, stride):
     if step - stride == freeze_after:
@@ -180,13 +181,17 @@ def _loop(
           train_steps = dispatch.compile_steps(training, state, batch, mesh, batch_norm_frozen=True)
     state, metrics = train_steps(state, batch)
     skipped.append(metrics['skipped'])
+    if 'zero_boxes' in metrics:
+      zero_coordinates.append(metrics.pop('zero_boxes'))
     if step < settings.num_steps:
       with progress.waiting_for_input():  # while the devices compute
         batch = next(batches)
     if due(settings.log_every):
       values = {name: float(value) for name, value in jax.device_get(metrics).items()}
       values['skipped'] = float(sum(jax.device_get(skipped)))
-      skipped = []
+      if settings.losses.bbox_weight:  # else boxes mean nothing
+        zero_boxes.note(jax.device_get(zero_coordinates))
+      skipped, zero_coordinates = [], []
       log.write(step, 'train', values)
       reporting.info(progress.line(step, values))
       writer.check()

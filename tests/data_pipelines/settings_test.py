@@ -68,12 +68,29 @@ def test_missing_and_unknown_settings():
   ('size', 'problem'),
   [
     ((1, 2, 3), 'is (1, 2, 3), expected 2 values'),
-    ((64,), 'is (64,), expected more values'),
-    (64, 'is 64, expected a tuple'),
+    (('64',), "is '64', expected a whole number"),
+    ('64', "is '64', expected a tuple"),
   ],
 )
 def test_image_size_is_height_and_width(size, problem):
   assert faults(image_size=size) == {'data.image_size': problem}
+
+
+@pytest.mark.parametrize('size', [64, (64,), [64]])
+def test_one_number_is_the_side_of_a_square(size):
+  values = debug.get_config().data.to_dict() | {'image_size': size}
+  assert DataSettings.from_values(values, 'data', data_sets.OPTIONS).image_size == (64, 64)
+
+
+def test_directories_are_on_this_machine(monkeypatch):
+  monkeypatch.setenv('HOME', '/home/of/somebody')
+  values = debug.get_config().data.to_dict() | {'data_dir': '~/prepared'}
+  settings = DataSettings.from_values(values, 'data', data_sets.OPTIONS)
+  assert settings.data_dir == '/home/of/somebody/prepared'
+  assert faults(data_dir='gs://bucket/data') == {
+    'data.data_dir': 'is gs://bucket/data, expected a directory on this machine, perhaps a mounted '
+    'one'
+  }
 
 
 def test_names_of_data_sets():

@@ -10,7 +10,10 @@ from sg2im_jax.runtime import command_line, reporting
 class Options(Section):
   """The flags of the command."""
 
-  ending: str = Field(description='How the command ends: user_error, settings_error, or a report.')
+  ending: str = Field(
+    'done', description='How the command ends: user_error, settings_error, path, or a report.'
+  )
+  path: str = Field('', description='What ending=path reports.')
 
 
 def main(options: Options):
@@ -18,7 +21,7 @@ def main(options: Options):
     raise UserError('a.json: empty;\n  name an object')
   if options.ending == 'settings_error':
     raise SettingsError(Fault('ending', 'is wrong', 'done'))
-  reporting.info(options.ending)
+  reporting.info(options.path if options.ending == 'path' else options.ending)
   reporting.warning('and a warning')
 
 

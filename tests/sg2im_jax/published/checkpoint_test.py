@@ -343,6 +343,41 @@ def test_what_does_not_fit_is_named(tmp_path, change, message):
   assert '\n' not in str(error.value)
 
 
+def test_weights_that_are_not_finite_are_named(tmp_path):
+  checkpoint = checkpoint_of('coco')
+  for name in ('box_net.2.weight', 'box_net.0.bias'):
+    checkpoint['model_state'][name].view(-1)[3] = float('nan')
+  with pytest.raises(
+    UserError, match=r'not finite, .*model_state: box_net.0.bias, model_state: box_net.2.weight\)'
+  ):
+    read(checkpoint, tmp_path)
+
+
+def test_a_prefix_of_all_names_is_said_once(tmp_path):
+  checkpoint = checkpoint_of('coco')
+  state = checkpoint['model_state']
+  checkpoint['model_state'] = {f'net.model.{name}': array for name, array in state.items()}
+  with pytest.raises(UserError, match='model_state: all names begin with "net.model."') as error:
+    read(checkpoint, tmp_path)
+  assert len(str(error.value)) < 400
+
+
+def test_at_most_five_names_are_listed(tmp_path):
+  checkpoint = checkpoint_of('coco')
+  checkpoint['model_state'] = dict(list(checkpoint['model_state'].items())[:-9])
+  with pytest.raises(UserError, match=r'model_state: missing (\S+, ){4}\S+ and \d+ more'):
+    read(checkpoint, tmp_path)
+
+
+@pytest.mark.parametrize('value', [np.int64(5), np.float32(0.25), np.dtype('>i4').type(5)])
+def test_arguments_may_be_numbers_of_numpy(tmp_path, value):
+  checkpoint = checkpoint_of('coco')
+  name = 'num_iterations' if value == 5 else 'l1_pixel_loss_weight'
+  checkpoint['args'][name] = value
+  settings = read(checkpoint, tmp_path).settings
+  assert (settings.num_steps if value == 5 else settings.losses.l1_pixel_weight) == value
+
+
 def test_several_faults_are_named_at_once(tmp_path):
   checkpoint = checkpoint_of('coco')
   del checkpoint['model_state']['box_net.0.weight'], checkpoint['model_state']['box_net.0.bias']
@@ -359,6 +394,20 @@ def test_several_faults_are_named_at_once(tmp_path):
 def test_other_checkpoints(tmp_path, checkpoint):
   with pytest.raises(UserError, match='no checkpoint of the published code'):
     read(checkpoint, tmp_path)
+
+
+@pytest.mark.parametrize(
+  ('content', 'expected'),
+  [
+    (b'version https://git-lfs.github.com/spec/v1\noid sha256:1\n', 'a Git LFS pointer, .* pull'),
+    (b'\n<!DOCTYPE html><html></html>', 'a web page, not a checkpoint'),
+  ],
+)
+def test_what_is_often_saved_in_place_of_a_checkpoint(tmp_path, content, expected):
+  path = tmp_path / 'model.pt'
+  path.write_bytes(content)
+  with pytest.raises(UserError, match=expected):
+    published_checkpoint.read(path)
 
 
 def test_files_that_are_not_there(tmp_path):

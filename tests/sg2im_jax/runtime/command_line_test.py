@@ -25,6 +25,30 @@ def test_a_setting_is_named_by_its_flag():
   assert result.stderr == 'error: --ending is wrong; set --ending=done\n'
 
 
+def test_an_address_is_no_path():
+  result = run('--path=gs://bucket/run')
+  assert result.returncode == 2
+  assert result.stderr.startswith('error: --path=gs://bucket/run: files are read and written on th')
+
+
+def test_paths_begin_at_home_as_in_a_shell(monkeypatch):
+  monkeypatch.setenv('HOME', '/home/of/somebody')
+  assert run('--ending=path', '--path=~/run').stdout == '/home/of/somebody/run\n'
+
+
+def test_output_that_the_terminal_cannot_print_is_replaced(monkeypatch):
+  monkeypatch.setenv('PYTHONIOENCODING', 'ascii')
+  result = run('--ending=path', '--path=Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}')
+  assert (result.returncode, result.stdout) == (0, 'Zo?\n')
+
+
+def test_a_platform_that_is_not_there_is_one_line(monkeypatch):
+  monkeypatch.setenv('JAX_PLATFORMS', 'abacus')
+  result = run('--ending=done')
+  assert result.returncode == 2 and result.stderr.count('\n') == 1
+  assert result.stderr.startswith('error: JAX_PLATFORMS=abacus, but JAX finds no such platform')
+
+
 def test_refuses_what_is_no_flag():
   result = run('config=configs/coco64.py')
   assert result.returncode == 2

@@ -222,6 +222,48 @@ def test_damaged_generator_when_sampling(workdir, reported):
     restore(workdir)
 
 
+@pytest.mark.parametrize(
+  'error',
+  [
+    PermissionError(13, 'Permission denied'),
+    ValueError('PERMISSION_DENIED: Error reading local file "d/1": Permission denied'),
+    ValueError('UNAVAILABLE: Error reading "d/1"'),
+    OSError(24, 'Too many open files'),
+    RuntimeError("Unable to initialize backend 'cuda'"),
+    UnicodeEncodeError('latin-1', '\N{SNOWMAN}', 0, 1, 'ordinal not in range'),
+    MemoryError(),
+  ],
+)
+def test_what_cannot_be_read_now_is_not_called_damaged(workdir, error, monkeypatch, reported):
+  def fail(_):
+    raise error
+
+  monkeypatch.setattr(checkpoints, '_check_readable', fail)
+  with unchanged(workdir):
+    for load in (restore, checkpoints.load_generator):
+      with pytest.raises(UserError, match='step 2 in .* cannot be read .*; nothing was changed'):
+        load(workdir)
+  assert not reported()
+
+
+def test_a_path_that_the_locale_spells_otherwise(workdir, tmp_path, monkeypatch):
+  monkeypatch.setattr(checkpoints.os, 'fsencode', lambda path: path.encode('latin-1'))
+  assert checkpoints.steps(workdir) == [1, 2]
+  with pytest.raises(UserError, match='letters beyond ASCII, .* set PYTHONUTF8=1'):
+    checkpoints.steps(tmp_path / 'Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}')
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+  settings = Settings.from_config(debug.get_config())
+  work_directory.save(tmp_path, settings, VOCABULARY)
+  state = make_state(1)
+  params = state.generator.params
+  params['dense']['kernel'] = params['dense']['kernel'].at[1].set(jnp.nan)
+  save(tmp_path, [state])
+  with pytest.raises(UserError, match='the weights of step 1 are not finite .params/dense/kernel'):
+    TrainedModel.load(tmp_path)
+
+
 def test_unfinished_save_is_no_checkpoint(workdir):
   (workdir / 'checkpoints/2').rename(workdir / 'checkpoints/2.orbax-checkpoint-tmp')
   assert checkpoints.steps(workdir) == [1]
