@@ -47,8 +47,8 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
   """Pictures of meadows, shores, snow and roads with exact boxes, masks and relations."""
 
   # To be raised whenever a picture changes, so that old records are not used.
-  VERSION = tfds.core.Version('2.2.0')
-  RELEASE_NOTES = {'2.2.0': 'One picture in five has weather: fog, rain or snowfall.'}
+  VERSION = tfds.core.Version('2.3.0')
+  RELEASE_NOTES = {'2.3.0': 'One picture in five has weather: fog, rain or snowfall.'}
   builder_config: StorybookConfig  # pyright: ignore[reportIncompatibleMethodOverride]
 
   def _info(self) -> tfds.core.DatasetInfo:

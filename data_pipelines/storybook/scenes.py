@@ -11,7 +11,7 @@ from data_pipelines.storybook.grounds import Ground, Landscape, random_landscape
 from data_pipelines.storybook.placing import Thing, place_things, wishes
 from data_pipelines.storybook.relations import Layers, relations_of
 from data_pipelines.storybook.things import BEHIND_MOUNTAINS, KINDS
-from data_pipelines.storybook.weather import paint_weather, random_weather
+from data_pipelines.storybook.weather import paint_weather, random_weather, weathered_ground
 
 MAX_OBJECTS = 9
 COMPOSITION_SIZE = 64  # visibility is decided at this size, so every size shows the same objects
@@ -59,14 +59,14 @@ def draw_scene(seed: int, index: int, size: int = 64) -> StorybookScene:
       break
   masks = _silhouettes(layers, size)
   weather_rng = np.random.default_rng((seed, index, WEATHER))
-  weather = random_weather(weather_rng)
+  weather, night = random_weather(weather_rng), landscape.time_of_day == 'night'
   return StorybookScene(
     image=paint_weather(
       weather_rng,
-      _paint(layers, size),
+      _paint([_weathered(layer, weather, night) for layer in layers], size),
       weather,
       landscape.horizon,
-      night=landscape.time_of_day == 'night',
+      night,
     ),
     names=tuple(layer.name for layer in layers),
     masks=masks,
@@ -75,6 +75,10 @@ def draw_scene(seed: int, index: int, size: int = 64) -> StorybookScene:
     attributes=tuple(layer.attributes if isinstance(layer, Thing) else () for layer in layers),
     attributes_of_image=(landscape.time_of_day, weather),
   )
+
+
+def _weathered(layer: Ground | Thing, weather: str, night: bool) -> Ground | Thing:
+  return weathered_ground(layer, weather, night) if isinstance(layer, Ground) else layer
 
 
 def tight_box(mask: np.ndarray) -> np.ndarray:
