@@ -130,11 +130,18 @@ class Vocabulary:
           f'vocabulary: "{key}" is {describe(names)}; expected a list of names that begins with '
           f'"{first}"'
         )
-    return cls(
-      tuple(values['object_idx_to_name']),
-      tuple(values['pred_idx_to_name']),
-      tuple(values.get('attribute_idx_to_name', ())),
-    )
+    lists = [
+      values['object_idx_to_name'],
+      values['pred_idx_to_name'],
+      values.get('attribute_idx_to_name', ()),
+    ]
+    for names in lists:
+      if isinstance(names, str) or not isinstance(names, Sequence):
+        raise UserError(f'vocabulary: found {describe(names)}, expected a list of names')
+      for index, name in enumerate(names):
+        if not isinstance(name, str):
+          raise UserError(f'vocabulary: name {index} is {describe(name)}, expected text')
+    return cls(*map(tuple, lists))
 
 
 def _look_up(name: str, ids: Mapping[str, int], complaint: str) -> int:

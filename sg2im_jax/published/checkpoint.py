@@ -287,9 +287,8 @@ def _naming(path: str | os.PathLike):
   except UserError as error:
     raise UserError(f'{path}: {error}') from error
   except Exception as error:  # sizes that no layer can have
-    raise UserError(
-      f'{path}: describes a model that cannot be built ({type(error).__name__}: {error})'
-    ) from error
+    reason = ' '.join(f'{type(error).__name__}: {error}'.split())
+    raise UserError(f'{path}: describes a model that cannot be built ({reason[:200]})') from error
 
 
 def _refuse_other_files(beginning: bytes, path: str | os.PathLike):
@@ -427,10 +426,12 @@ def _faults(
   ):
     if names:
       faults.append(f'{complaint} {_some(names)}')
-  for name, shape in expected.items():
-    if name in arrays and arrays[name].shape != shape:
-      faults.append(f'{name} is {arrays[name].shape}, expected {shape}')
-  return faults
+  shapes = [
+    f'{name} is {arrays[name].shape}, expected {shape}'
+    for name, shape in expected.items()
+    if name in arrays and arrays[name].shape != shape
+  ]
+  return faults + ([_some(shapes, '; ')] if shapes else [])
 
 
 def _common_prefix(arrays: Mapping[str, Any], expected: Iterable[str]) -> str:
@@ -443,7 +444,7 @@ def _common_prefix(arrays: Mapping[str, Any], expected: Iterable[str]) -> str:
   return ''
 
 
-def _some(names: Sequence[str]) -> str:
-  """At most five of the names."""
-  more = f' and {len(names) - 5} more' if len(names) > 5 else ''
-  return ', '.join(names[:5]) + more
+def _some(texts: Sequence[str], between: str = ', ') -> str:
+  """At most five of them."""
+  more = f' and {len(texts) - 5} more' if len(texts) > 5 else ''
+  return between.join(texts[:5]) + more

@@ -4,10 +4,8 @@ Either the file is refused in one line, or what was changed is named and counted
 scenes are those of the sound file.
 """
 
-import copy
 import functools
 import json
-import os
 import pathlib
 import shutil
 import tempfile
@@ -28,48 +26,7 @@ from data_pipelines.visual_genome import annotations as visual_genome_annotation
 from tests.data_pipelines import conftest
 from tests.data_pipelines.coco import panoptic_test
 from tests.data_pipelines.visual_genome import visual_genome_test
-
-# More of them for a longer search: HYPOTHESIS_EXAMPLES=100000 python -m pytest ...
-NUM_EXAMPLES = int(os.environ.get('HYPOTHESIS_EXAMPLES', '60'))
-MUTATED = hypothesis.settings(
-  max_examples=NUM_EXAMPLES, suppress_health_check=list(hypothesis.HealthCheck)
-)
-REMOVED = object()
-VALUES = st.one_of(
-  st.sampled_from([REMOVED, None, True, '', 'text', [], {}, [None], [[]], {'size': None}, -1, 0]),
-  st.sampled_from([1e9, -1e300, 10**12, float('nan'), float('inf'), '__image__', 'NONE', '../x']),
-  st.integers(-3, 300),
-  st.floats(-100, 100),
-  st.lists(st.integers(-5, 70), max_size=8),
-  st.text(max_size=5),
-)
-
-
-def places(document: Any, path: tuple = ()) -> list[tuple]:
-  """The keys that lead to every value of a document but itself."""
-  items = (
-    document.items()
-    if isinstance(document, dict)
-    else enumerate(document)
-    if isinstance(document, list)
-    else ()
-  )
-  found = []
-  for key, value in items:
-    found += [(*path, key), *places(value, (*path, key))]
-  return found
-
-
-def changed(document: Any, path: tuple, value: Any) -> Any:
-  """The document with another value at a place."""
-  document = copy.deepcopy(document)
-  *parents, last = path
-  holder = functools.reduce(lambda one, key: one[key], parents, document)
-  if value is REMOVED:
-    del holder[last]
-  else:
-    holder[last] = value
-  return document
+from tests.mutations import SEARCH, draw_changed
 
 
 @pytest.fixture(scope='module')
@@ -83,8 +40,8 @@ def folder():
 
 def mutate(data: st.DataObject, path: pathlib.Path, sound: Any) -> tuple:
   """Writes a document with one changed value; returns the place."""
-  place = data.draw(st.sampled_from(places(sound)))
-  path.write_text(json.dumps(changed(sound, place, data.draw(VALUES))))
+  document, place = draw_changed(data, sound)
+  path.write_text(json.dumps(document))
   return place
 
 
@@ -135,7 +92,7 @@ def read_coco(root: pathlib.Path) -> tuple[dict, dict]:
 
 
 @pytest.mark.parametrize('kind', ['instances', 'stuff'])
-@MUTATED
+@SEARCH
 @hypothesis.given(data=st.data())
 def test_coco(folder, kind, data):
   documents = sound_coco()
@@ -178,7 +135,7 @@ def read_panoptic(root: pathlib.Path) -> tuple[dict, dict]:
   }, dict(annotations.faults)
 
 
-@MUTATED
+@SEARCH
 @hypothesis.given(data=st.data())
 def test_panoptic(folder, data):
   sound = sound_panoptic()
@@ -227,7 +184,7 @@ def read_visual_genome(root: pathlib.Path) -> tuple[dict, dict]:
 @pytest.mark.parametrize(
   'file', [*visual_genome_annotations.ANNOTATIONS, visual_genome_annotations.SPLIT_FILES[0]]
 )
-@MUTATED
+@SEARCH
 @hypothesis.given(data=st.data())
 def test_visual_genome(folder, file, data):
   sound = sound_visual_genome()
@@ -248,7 +205,7 @@ def test_visual_genome(folder, file, data):
     assert len(differing) <= 2
 
 
-@MUTATED
+@SEARCH
 @hypothesis.given(data=st.data())
 def test_own_scenes(folder, data):
   sound = {
@@ -268,15 +225,14 @@ def test_own_scenes(folder, data):
   other = {'file': 'b.png', 'objects': [{'name': 'cat', 'box': [0, 0, 10, 10]}]}
   for name in ('a.png', 'b.png'):
     visual_genome_test.PIL.Image.new('RGB', (60, 40)).save(folder / name)
-  path = data.draw(st.sampled_from(places(sound)))
-  line = json.dumps(changed(sound, path, data.draw(VALUES)))
+  line = json.dumps(draw_changed(data, sound)[0])
   reading = scenes_file.read(Source(folder), f'{json.dumps(other)}\n{line}\n'.encode())
   assert reading.scenes[0].file == 'b.png'
   assert len(reading.scenes) + len(reading.faults) == 2
   assert all('\n' not in fault for faults in reading.faults.values() for fault in faults)
 
 
-@MUTATED
+@SEARCH
 @hypothesis.given(data=st.data())
 def test_scene_graphs(data):
   sound = [
@@ -288,9 +244,8 @@ def test_scene_graphs(data):
     },
     {'objects': ['sky'], 'relationships': []},
   ]
-  path = data.draw(st.sampled_from(places(sound)))
   try:
-    graphs = parse_scene_graphs(json.dumps(changed(sound, path, data.draw(VALUES))), 'g')
+    graphs = parse_scene_graphs(json.dumps(draw_changed(data, sound)[0]), 'g')
   except UserError as error:
     one_line(error)
     return

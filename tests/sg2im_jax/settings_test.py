@@ -1,9 +1,12 @@
+import hypothesis
 import pydantic
 import pytest
+from hypothesis import strategies as st
 
 from data_pipelines.configs import debug
 from data_pipelines.scene_graphs.errors import SettingsError
 from sg2im_jax.settings import Settings
+from tests.mutations import SEARCH, draw_changed
 from tests.small_scenes import tiny_config
 
 
@@ -55,6 +58,21 @@ def test_one_fault(key, value, message):
     Settings.from_config(config)
   (fault,) = error.value.faults
   assert fault.setting == key
+
+
+@SEARCH
+@hypothesis.given(data=st.data())
+def test_one_changed_value_is_a_setting_or_a_fault(data):
+  values, path = draw_changed(data, debug.get_config().to_dict())
+  try:
+    settings = Settings.from_config(values)
+  except SettingsError as error:
+    assert '\n' not in str(error)
+    assert any(
+      fault.setting.startswith(str(path[0])) or path[0] not in values for fault in error.faults
+    )
+  else:
+    assert Settings.from_config(settings.model_dump()) == settings
 
 
 def test_all_faults_are_told_at_once():

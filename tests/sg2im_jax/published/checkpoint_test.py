@@ -6,14 +6,17 @@ import os
 import pickle
 import sys
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
 
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.published import array_table
 from sg2im_jax.published import checkpoint as published_checkpoint
+from tests.mutations import SEARCH, draw_changed
 from tests.published_files import (
   GOLDEN,
   PUBLISHED_FILES,
@@ -341,6 +344,21 @@ def test_what_does_not_fit_is_named(tmp_path, change, message):
   with pytest.raises(UserError, match=message) as error:
     read(checkpoint, tmp_path)
   assert '\n' not in str(error.value)
+
+
+@SEARCH
+@hypothesis.given(data=st.data())
+def test_one_changed_value_is_read_or_refused(tmp_path_factory, data):
+  checkpoint, _ = draw_changed(data, checkpoint_of('coco'))
+  path = tmp_path_factory.getbasetemp() / 'changed.pt'
+  torch.save(checkpoint, path)
+  try:
+    found = published_checkpoint.read(path)
+  except UserError as error:
+    assert '\n' not in str(error) and len(str(error)) < 2000
+  else:
+    leaves = jax.tree.leaves(found.variables)
+    assert all(np.isfinite(leaf).all() for leaf in leaves)
 
 
 def test_weights_that_are_not_finite_are_named(tmp_path):
