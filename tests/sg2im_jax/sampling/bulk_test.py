@@ -270,7 +270,7 @@ def test_a_work_directory_without_checkpoint_is_refused(tmp_path):
 
 def test_an_output_directory_that_cannot_be_written_is_refused(workdir, tmp_path):
   (tmp_path / 'file').write_text('')
-  with pytest.raises(UserError, match='cannot write to'):
+  with pytest.raises(UserError, match='output_dir is .*file, which cannot be written'):
     _sample(workdir, _graph_file(tmp_path, SKY), tmp_path / 'file')
 
 
