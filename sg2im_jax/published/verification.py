@@ -448,7 +448,7 @@ def _compare_step(
   )
   on_cpu = jax.default_device(jax.local_devices(backend='cpu')[0])  # TPUs have no float64
   with jax.enable_x64(dtype == 'float64'), on_cpu:
-    gradients, statistics, terms, _ = jax.device_get(
+    gradients, statistics, terms = jax.device_get(
       jax.jit(training.gradients)(cast(state), cast(recording.batch), cast(recording.noise))
     )
   for name in recorded_losses:

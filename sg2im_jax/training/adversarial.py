@@ -42,14 +42,13 @@ class StepGradients(NamedTuple):
   Attributes:
     gradients: of the parameters, by network.
     batch_stats: the new running statistics, by network.
-    metrics: the loss terms, unweighted, by NETWORK/TERM; NETWORK/total is the weighted sum.
-    boxes: float32[B, O, 4] as predicted, of padding too.
+    metrics: the loss terms, unweighted, by NETWORK/TERM; NETWORK/total is the weighted sum. And
+      `zero_boxes`, see `zero_boxes.coordinates`.
   """
 
   gradients: dict[str, Any]
   batch_stats: dict[str, Any]
   metrics: Metrics
-  boxes: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -231,7 +230,8 @@ class AdversarialTraining:
       for network, terms in values.items()
       for term, value in terms.items()
     }
-    return StepGradients(gradients, new_stats, metrics, outputs.boxes)
+    metrics['zero_boxes'] = zero_boxes.coordinates(outputs.boxes, batch.object_mask)
+    return StepGradients(gradients, new_stats, metrics)
 
   def train_step(
     self, state: TrainState, batch: SceneBatch, key: jax.Array, *, batch_norm_frozen: bool = False
@@ -249,8 +249,7 @@ class AdversarialTraining:
         `restart_generator_optimizer`.
 
     Returns:
-      The state after the step; the metrics of `gradients`; `skipped`, 1 if nothing was updated;
-      and `zero_boxes`, see `zero_boxes.coordinates`.
+      The state after the step; the metrics of `gradients` and `skipped`, 1 if nothing was updated.
     """
     noise = self.random_noise(batch, key)
     step = self.gradients(state, batch, noise, batch_norm_frozen=batch_norm_frozen)
@@ -267,11 +266,7 @@ class AdversarialTraining:
       )
 
     state = state.replace(step=state.step + 1, **{name: updated(name) for name in step.gradients})
-    return state, {
-      **step.metrics,
-      'skipped': 1 - finite.astype(jnp.float32),
-      'zero_boxes': zero_boxes.coordinates(step.boxes, batch.object_mask),
-    }
+    return state, {**step.metrics, 'skipped': 1 - finite.astype(jnp.float32)}
 
   def eval_step(
     self, variables: Any, batch: SceneBatch, key: jax.Array
