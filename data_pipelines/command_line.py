@@ -210,7 +210,7 @@ def _local_path(name: str, value: str) -> str:
       f'--{name}={value}: files are read and written on this machine alone; give a path here, '
       'where such storage may be mounted'
     )
-  return os.path.expanduser(value) if value.startswith('~') else value
+  return os.path.expanduser(value)
 
 
 def _help(options_class: type[Section], doc: str | None, positional: str | None) -> str:

@@ -142,9 +142,9 @@ def read(
     ):
       try:
         image = image_list.find(annotation, file_faults)
-        annotated.add(identifier(annotation, 'image_id'))
         if image is None:
           continue
+        annotated.add(image.image_id)
         box = passing_box(annotation, image, categories, options, file_faults)
         if box is not None:
           image.objects.append(
@@ -235,7 +235,8 @@ class ImageList:
           annotation_files.positive_number(entry, 'height'),
         )
       except EntryFault as fault:
-        faults.add(BAD_IMAGES, f'image {image_id}: {fault}' if image_id else f'an image: {fault}')
+        name = 'an image' if image_id is None else f'image {image_id}'
+        faults.add(BAD_IMAGES, f'{name}: {fault}')
         image = None
       if image_id is not None:
         is_wanted = image_ids is None or image_id in image_ids

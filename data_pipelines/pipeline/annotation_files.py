@@ -67,12 +67,7 @@ def read_json(
   Raises:
     UserError: it cannot be read, is in another encoding, or is not whole.
   """
-  where = source.directory / path
-  try:
-    with source.open(path) as file:
-      content = file.read()
-  except Exception as error:  # OSError, or what zipfile and zlib raise for a damaged archive
-    raise UserError(f'{where}: cannot be read ({error}); download or unzip it again') from None
+  where, content = source.directory / path, read_bytes(source, path)
   refuse_utf_16(content, str(where))
   try:
     text = content.removeprefix(codecs.BOM_UTF8).decode()
@@ -87,6 +82,19 @@ def read_json(
     raise UserError(
       f'{where}: not whole JSON ({error}); expected {expected}, so the file may have been cut off: '
       'download or unzip it again'
+    ) from None
+
+
+def read_bytes(source: Source, path: str) -> bytes:
+  """The content of a file; UserError if it cannot be read."""
+  try:
+    with source.open(path) as file:
+      return file.read()
+  except UserError:  # of a whole archive, which says so
+    raise
+  except Exception as error:  # OSError, or what zipfile and zlib raise for a damaged member
+    raise UserError(
+      f'{source.directory / path}: cannot be read ({error}); download it again'
     ) from None
 
 

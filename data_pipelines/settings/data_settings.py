@@ -75,7 +75,7 @@ class DataSettings(VisitSettings):
     """A path from ~ on as the shell would have it."""
     if '://' in path:
       raise ValueError(f'is {path}, expected a directory on this machine, perhaps a mounted one')
-    return os.path.expanduser(path) if path.startswith('~') else path
+    return os.path.expanduser(path)
 
   @pydantic.field_validator('name')
   @classmethod

@@ -8,8 +8,6 @@ import collections
 import dataclasses
 import functools
 import sys
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -525,7 +523,7 @@ def _read_aliases(source: Source, file: str) -> dict[str, str]:
   """From every name of a line to the first one; of two lines with a name, the later one counts."""
   aliases = {}
   for number, line in enumerate(
-    _read_bytes(source, file).removeprefix(b'\xef\xbb\xbf').splitlines(), 1
+    annotation_files.read_bytes(source, file).removeprefix(b'\xef\xbb\xbf').splitlines(), 1
   ):
     try:
       text = line.decode()
@@ -550,16 +548,6 @@ def _read_json(
   source: Source, file: str, object_hook: Callable[[dict], Any] | None = _needed
 ) -> Any:
   return annotation_files.read_json(source, file, 'Visual Genome 1.4', object_hook)
-
-
-def _read_bytes(source: Source, file: str) -> bytes:
-  try:
-    with source.open(file) as opened:
-      return opened.read()
-  except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-    raise UserError(
-      f'{source.directory / file}: cannot be read ({error}); download it again'
-    ) from None
 
 
 def _repeated(ids: Iterable[Id]) -> list[Id]:

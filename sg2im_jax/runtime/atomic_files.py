@@ -4,7 +4,7 @@ import contextlib
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 
@@ -24,14 +24,26 @@ def check_writable(directory: pathlib.Path):
   Raises:
     SettingsError: of output_dir, if it cannot be written.
   """
-  missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
-  with writing_to(directory):
-    directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=directory, suffix=WRITING):
-      pass
-  for parent in missing:
-    with contextlib.suppress(OSError):  # another process has begun to write there
-      parent.rmdir()
+  missing = missing_directories(directory)
+  try:
+    with writing_to(directory):
+      directory.mkdir(parents=True, exist_ok=True)
+      with tempfile.NamedTemporaryFile(dir=directory, suffix=WRITING):
+        pass
+  finally:
+    remove_unused(missing)
+
+
+def missing_directories(directory: pathlib.Path) -> list[pathlib.Path]:
+  """A directory and its parents, those that do not exist, the innermost first."""
+  return [parent for parent in (directory, *directory.parents) if not parent.exists()]
+
+
+def remove_unused(directories: Iterable[pathlib.Path]):
+  """Removes directories, the innermost first, as far as nothing has been written there."""
+  for directory in directories:
+    with contextlib.suppress(OSError):  # in use, or not there
+      directory.rmdir()
 
 
 @contextlib.contextmanager

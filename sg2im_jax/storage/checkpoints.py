@@ -267,8 +267,7 @@ def _is_damage(error: BaseException) -> bool:
   """Whether stored bytes are missing or cannot be decoded, in contrast to bytes that cannot be read
   at the moment: for want of a permission, of memory, of a mount.
   """
-  while isinstance(error, BaseExceptionGroup):
-    error = error.exceptions[0]
+  error = _first(error)
   if isinstance(error, UnicodeEncodeError):  # a path, in a locale that cannot spell it
     return False
   if not isinstance(error, (ValueError, LookupError, EOFError, FileNotFoundError)):
@@ -335,8 +334,14 @@ def _directory(workdir: str | os.PathLike) -> pathlib.Path:
   return pathlib.Path(path) / 'checkpoints'
 
 
-def _brief(error: BaseException) -> str:
+def _first(error: BaseException) -> BaseException:
+  """The error itself, or the first one of a group."""
   while isinstance(error, BaseExceptionGroup):
     error = error.exceptions[0]
+  return error
+
+
+def _brief(error: BaseException) -> str:
+  error = _first(error)
   text = f'{type(error).__name__}: {error}'.split('\n')[0].split(' [tensorstore_spec')[0]
   return text if len(text) < 200 else f'{text[:60]} ... {text[-120:]}'

@@ -138,7 +138,7 @@ def locked(workdir: str | os.PathLike) -> Iterator[None]:
   """
   directory = pathlib.Path(workdir)
   path = directory / _LOCK
-  missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
+  missing = atomic_files.missing_directories(directory)
   lock = filelock.FileLock(path)
   try:
     directory.mkdir(parents=True, exist_ok=True)
@@ -158,9 +158,7 @@ def locked(workdir: str | os.PathLike) -> Iterator[None]:
   finally:
     path.unlink(missing_ok=True)  # while it is held: another process sees that its file is gone
     lock.release()
-    for parent in missing:
-      with contextlib.suppress(OSError):  # in use
-        parent.rmdir()
+    atomic_files.remove_unused(missing)
 
 
 def write_json(path: pathlib.Path, value: Any, indent: int | None = 2):

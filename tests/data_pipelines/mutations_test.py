@@ -49,6 +49,12 @@ def one_line(error: UserError):
   assert '\n' not in str(error) and len(str(error)) < 2000
 
 
+def keys_of_differences(found: dict, expected: dict) -> set:
+  """The keys of what one of them lacks or has otherwise."""
+  keys = found.keys() | expected.keys()
+  return {key for key in keys if found.get(key) != expected.get(key)}
+
+
 def image_of(place: tuple, document: Any, images: str = 'images') -> Any:
   """The id of the image that a place belongs to; None if it is of all of them."""
   if len(place) < 2 or place[0] not in (images, 'annotations'):
@@ -110,7 +116,7 @@ def test_coco(folder, kind, data):
   if place[0] == 'categories':  # a name may change, or an id that then nothing has
     assert found.keys() <= expected.keys()
     return
-  differing = {key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)}
+  differing = keys_of_differences(found, expected)
   if faults:
     assert differing <= {image_id, *(set(found) - set(expected))} or image_id is None
   else:  # the value is as good as the old one
@@ -147,7 +153,7 @@ def test_panoptic(folder, data):
   except UserError as error:
     one_line(error)
     return
-  differing = {key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)}
+  differing = keys_of_differences(found, expected)
   if place[0] != 'categories':
     assert len(differing) <= (1 if faults else 2)
 
@@ -198,7 +204,7 @@ def test_visual_genome(folder, file, data):
   except UserError as error:
     one_line(error)
     return
-  differing = {key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)}
+  differing = keys_of_differences(found, expected)
   if file == visual_genome_annotations.SPLIT_FILES[0] and len(place) == 1:
     assert found.keys() <= expected.keys()
   else:
