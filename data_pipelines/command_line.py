@@ -24,7 +24,9 @@ from data_pipelines.settings.section import Section
 
 Options = TypeVar('Options', bound=Section)
 
-REPEATED = 'repeated'  # in a field's metadata: the flag is given once for each value
+# In a field's metadata: the flag is given once for each value; it is prose, where other texts are
+# names and paths.
+REPEATED, PROSE = 'repeated', 'prose'
 _HELP_FLAGS = {'--help', '-help', '-h', '--h', '--helpfull', '--helpshort'}
 _WIDTH = 100  # columns of --help
 
@@ -185,9 +187,9 @@ def _kind(field: pydantic.fields.FieldInfo) -> tuple[Any, list[Any]]:
 def _value(options_class: type[Section], name: str) -> Any:
   """What the command line says for a field, in the field's type."""
   value = flags.FLAGS[name].value
-  kind, _ = _kind(options_class.model_fields[name])
+  kind, constraints = _kind(options_class.model_fields[name])
   if isinstance(value, str):
-    return _local_path(name, value)
+    return value if PROSE in constraints else _local_path(name, value)
   if not isinstance(value, list):
     return value
   if typing.get_args(kind)[0] is int:

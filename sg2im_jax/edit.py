@@ -40,9 +40,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
+from data_pipelines import atomic_files
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.settings.section import NonNegativeInt, Section, Seed
-from sg2im_jax.runtime import atomic_files, command_line, reporting
+from sg2im_jax.runtime import command_line, reporting
 
 if TYPE_CHECKING:
   from sg2im_jax.sampling.placed_scene import PlacedScene

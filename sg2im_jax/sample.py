@@ -37,10 +37,11 @@ one makes the overviews when all are done.
 """
 
 import json
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from data_pipelines.command_line import PROSE
 from data_pipelines.language.parser import parse_text
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.scene_graphs.graph import SceneGraph, load_scene_graphs
@@ -58,7 +59,7 @@ class SampleOptions(hosts.HostOptions):
   scene_graphs: str | None = Field(
     None, description='JSON file with one scene graph or a list of them.'
   )
-  text: str | None = Field(
+  text: Annotated[str | None, PROSE] = Field(
     None,
     description='A scene in English, such as "a red boat in the sea, sky above"; in place of '
     '--scene_graphs.',

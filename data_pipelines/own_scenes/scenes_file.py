@@ -43,10 +43,11 @@ import numpy as np
 import PIL.Image
 
 from data_pipelines.pipeline import masks
-from data_pipelines.pipeline.annotation_files import RESERVED_NAMES, is_number, refuse_utf_16
+from data_pipelines.pipeline.annotation_files import RESERVED_NAMES, is_number
 from data_pipelines.pipeline.images import EXIF_ORIENTATION, UPRIGHT
 from data_pipelines.pipeline.parallel import ordered_map
 from data_pipelines.pipeline.source import Source
+from data_pipelines.scene_graphs import text_files
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.graph import describe
 
@@ -152,7 +153,7 @@ def read_content(source: Source) -> bytes:
       'JSON '
       'object a line'
     ) from None
-  refuse_utf_16(content, str(source.directory / FILE_NAME))
+  text_files.refuse_utf_16(content, str(source.directory / FILE_NAME))
   return content
 
 

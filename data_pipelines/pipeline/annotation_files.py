@@ -1,6 +1,5 @@
 """What readers of annotation files share: JSON text, checked fields of entries, counted faults."""
 
-import codecs
 import collections
 import json
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -9,12 +8,12 @@ from typing import Any
 from absl import logging
 
 from data_pipelines.pipeline.source import Source
+from data_pipelines.scene_graphs import text_files
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, IN_IMAGE_PREDICATE, describe
 from data_pipelines.scene_graphs.vocabulary import UNUSED_NAME
 
 RESERVED_NAMES = (IMAGE_OBJECT, IN_IMAGE_PREDICATE, UNUSED_NAME)  # have a meaning in vocabularies
-_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MOST_NAMED = 5  # faults of a kind that are named; the others are counted
 
 Id = int | str
@@ -68,13 +67,7 @@ def read_json(
     UserError: it cannot be read, is in another encoding, or is not whole.
   """
   where, content = source.directory / path, read_bytes(source, path)
-  refuse_utf_16(content, str(where))
-  try:
-    text = content.removeprefix(codecs.BOM_UTF8).decode()
-  except UnicodeDecodeError as error:
-    raise UserError(
-      f'{where}: not UTF-8 (byte {error.start}); expected {expected}: save it as UTF-8'
-    ) from None
+  text = text_files.decode(content, str(where), expected)
   del content  # beside the text it would take another gigabyte
   try:
     return json.loads(text, object_hook=object_hook)
@@ -96,12 +89,6 @@ def read_bytes(source: Source, path: str) -> bytes:
     raise UserError(
       f'{source.directory / path}: cannot be read ({error}); download it again'
     ) from None
-
-
-def refuse_utf_16(content: bytes, where: str):
-  """UserError for text whose mark says UTF-16, which some editors write."""
-  if content.startswith(_UTF_16_MARKS):
-    raise UserError(f'{where}: found UTF-16, not UTF-8; save it as UTF-8')
 
 
 def entries(value: Any, where: str, kind: str, faults: Faults) -> Iterator[dict]:

@@ -2,8 +2,8 @@
 
 import pathlib
 
+from data_pipelines import atomic_files
 from data_pipelines.pipeline.prepared import SplitVisits
-from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.scene_graphs.graph import to_json
 
 
@@ -14,7 +14,8 @@ def write_graphs(
 
   Args:
     visits: to the scenes.
-    output: path of the JSON file; the ids go to the same path with the ending .ids.txt.
+    output: path of the JSON file, whose directory is made if it is missing; the ids go to the same
+      path with the ending .ids.txt.
     num_graphs: how many, from the start of the split; None for all.
 
   Returns:
@@ -25,17 +26,11 @@ def write_graphs(
   """
   path = pathlib.Path(output)
   ids_path = path.with_suffix('.ids.txt')
+  atomic_files.check_writable(path.parent, 'output')
   scenes = [(scene.image_id, scene.graph) for scene in visits.scenes(num_graphs)]
   ids = ''.join(f'{image_id}\n' for image_id, _ in scenes)
-  try:
-    path.write_text(to_json([graph for _, graph in scenes]), encoding='utf-8', newline='\n')
-    ids_path.write_text(ids, encoding='utf-8', newline='\n')
-  except OSError as error:
-    raise SettingsError(
-      Fault(
-        'output',
-        f'is {output}, which cannot be written ({error.strerror}); expected a file in an existing '
-        'directory, such as graphs.json',
-      )
-    ) from error
+  with atomic_files.writing_to(path, 'output'):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_files.write(path, to_json([graph for _, graph in scenes]).encode())
+    atomic_files.write(ids_path, ids.encode())
   return len(scenes), ids_path

@@ -13,6 +13,7 @@ that it skips.
 
 import dataclasses
 import os
+import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
+from data_pipelines import atomic_files
 from data_pipelines.pipeline import records, relation_ops
 from data_pipelines.pipeline.tensorflow_quietly import tf
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
@@ -64,6 +66,8 @@ def prepare_records(
     builder = make_builder(settings)
   finally:
     logging.set_verbosity(verbosity)
+  if not builder.data_path.exists():
+    atomic_files.check_writable(pathlib.Path(settings.data_dir), 'data.data_dir')
   try:
     # Writes to a directory of another name and renames it at the end: no half-written records.
     builder.download_and_prepare(

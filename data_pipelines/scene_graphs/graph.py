@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from data_pipelines.scene_graphs import text_files
 from data_pipelines.scene_graphs.errors import UserError
 
 EXAMPLE = '{"objects": ["sky", "grass"], "relationships": [[0, "above", 1]]}'
@@ -71,16 +72,14 @@ class SceneGraph:
 def load_scene_graphs(path: str | pathlib.Path) -> list[SceneGraph]:
   """Reads a JSON file with one graph or a list of graphs."""
   try:
-    text = pathlib.Path(path).read_text(encoding='utf-8-sig')
-  except UnicodeDecodeError as error:
-    raise UserError(
-      f'{path}: not a text file in UTF-8 (byte {error.start}); expected JSON like {EXAMPLE}'
-    ) from None
+    content = pathlib.Path(path).read_bytes()
   except OSError as error:
     raise UserError(
       f'{path}: cannot be read ({error.strerror}); expected a JSON file with scene graphs'
     ) from None
-  return parse_scene_graphs(text, str(path))
+  return parse_scene_graphs(
+    text_files.decode(content, str(path), f'JSON like {EXAMPLE}'), str(path)
+  )
 
 
 def parse_scene_graphs(text: str, source: str) -> list[SceneGraph]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
+from data_pipelines import atomic_files
 from data_pipelines.drawing import sheets
 from data_pipelines.drawing.graphs import draw_graph
 from data_pipelines.drawing.layouts import draw_layout
@@ -17,7 +18,7 @@ from sg2im_jax.drawing.examples import Example, load_scenes, sample_examples
 from sg2im_jax.drawing.page import page
 from sg2im_jax.drawing.progressions import Progression, growth, sample_stages
 from sg2im_jax.drawing.variations import NUM_SCENES, Variation, Variations, sample_variations
-from sg2im_jax.runtime import atomic_files, reporting
+from sg2im_jax.runtime import reporting
 from sg2im_jax.sampling.graphs import check_graphs
 from sg2im_jax.sampling.trained_model import TrainedModel
 

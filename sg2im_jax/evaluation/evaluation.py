@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_pipelines import preparation
+from data_pipelines import atomic_files, preparation
 from data_pipelines.drawing import sheets
 from data_pipelines.pipeline import input_pipeline, prepared
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
@@ -24,7 +24,7 @@ from sg2im_jax.metrics import image_metrics, layout_metrics
 from sg2im_jax.metrics.image_metrics import IMAGE_METRICS, ScoredPictures
 from sg2im_jax.metrics.layout_metrics import ScoredBoxes
 from sg2im_jax.metrics.metric import score_all
-from sg2im_jax.runtime import atomic_files, reporting
+from sg2im_jax.runtime import reporting
 from sg2im_jax.sampling.trained_model import TrainedModel
 
 _SHEET_SIDE = 128  # pixels

@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
+from data_pipelines import atomic_files
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from data_pipelines.settings.data_settings import DataSettings
@@ -22,7 +23,7 @@ from sg2im_jax.evaluation.classification import Crops
 from sg2im_jax.evaluation.protocol import Protocol
 from sg2im_jax.metrics import layout_metrics
 from sg2im_jax.metrics.layout_metrics import ScoredBoxes
-from sg2im_jax.runtime import atomic_files, compilation, reporting
+from sg2im_jax.runtime import compilation, reporting
 from sg2im_jax.sampling.graphs import one_ahead
 from sg2im_jax.sampling.sampler import SampledBatch
 from sg2im_jax.sampling.trained_model import TrainedModel

@@ -7,10 +7,11 @@ from typing import Literal
 
 import jax
 
+from data_pipelines import atomic_files
 from data_pipelines.pipeline.parallel import ordered_map
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
-from sg2im_jax.runtime import atomic_files, hosts, reporting
+from sg2im_jax.runtime import hosts, reporting
 from sg2im_jax.sampling.graphs import check_graphs
 from sg2im_jax.sampling.output_directory import OutputDirectory, State
 from sg2im_jax.sampling.trained_model import TrainedModel

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from data_pipelines import atomic_files
 from data_pipelines.drawing import layouts, sheets
 from data_pipelines.drawing.graphs import draw_graph
 from data_pipelines.scene_graphs.graph import SceneGraph
-from sg2im_jax.runtime import atomic_files
 from sg2im_jax.sampling.graphs import GraphSamples
 
 _OVERVIEW_ROWS = 20

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_pipelines.scene_graphs import graph as scene_graph
+from data_pipelines.scene_graphs import text_files
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
 
@@ -72,10 +73,13 @@ class PlacedScene:
 def read_json(path: str | pathlib.Path, example: str) -> Any:
   """The value in a JSON file; UserError if there is none."""
   try:
-    return json.loads(pathlib.Path(path).read_text(encoding='utf-8-sig'))
+    content = pathlib.Path(path).read_bytes()
   except OSError as error:
     raise UserError(f'{path}: cannot be read ({error.strerror}); expected a JSON file') from None
-  except ValueError as error:  # not UTF-8, not JSON
+  text = text_files.decode(content, str(path), f'something like {example}')
+  try:
+    return json.loads(text)
+  except (ValueError, RecursionError) as error:  # no JSON; nested too deep
     raise UserError(f'{path}: not JSON ({error}); expected something like {example}') from None
 
 

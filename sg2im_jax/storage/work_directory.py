@@ -16,11 +16,11 @@ from typing import Any
 
 import filelock
 
+from data_pipelines import atomic_files
 from data_pipelines.configs import of_workdir
 from data_pipelines.scene_graphs.completion import GraphStatistics
 from data_pipelines.scene_graphs.errors import SettingsError, UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
-from sg2im_jax.runtime import atomic_files
 from sg2im_jax.settings import Settings
 
 # A run may be continued with other settings than these: the arrays of a checkpoint have their

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from flax.metrics.tensorboard import SummaryWriter
 
+from data_pipelines import atomic_files
 from data_pipelines.command_line import duration
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax import losses, token_losses
-from sg2im_jax.runtime import atomic_files, hosts
+from sg2im_jax.runtime import hosts
 
 _LABELS = {**losses.PROGRESS_LABELS, **token_losses.PROGRESS_LABELS}
 

@@ -58,9 +58,10 @@ def test_graphs_without_relations(coco_root, tmp_path):
 
 
 def test_a_file_that_cannot_be_written(coco_root, tmp_path):
-  with pytest.raises(SettingsError, match='output is .*, which cannot be written'):
+  (tmp_path / 'file').touch()
+  with pytest.raises(SettingsError, match='output is .*file, which cannot be written'):
     write_graphs(
-      make_visits(coco_root / 'prepared', 'none'), str(tmp_path / 'nowhere' / 'graphs.json')
+      make_visits(coco_root / 'prepared', 'none'), str(tmp_path / 'file' / 'graphs.json')
     )
 
 

@@ -511,5 +511,5 @@ def test_names_what_is_unknown(builder, settings):
 def test_reports_a_directory_that_cannot_be_written(settings, tmp_path):
   (tmp_path / 'file').touch()
   settings = settings.replace(data_dir=str(tmp_path / 'file'))
-  with pytest.raises(UserError, match='data.data_dir is .* cannot be prepared'):
+  with pytest.raises(UserError, match='data.data_dir is .*file, which cannot be written'):
     preparation.prepare(settings)

@@ -112,5 +112,8 @@ def test_names_a_file_that_cannot_be_read(tmp_path):
   with pytest.raises(UserError, match='nothing.json: cannot be read'):
     load_scene_graphs(tmp_path / 'nothing.json')
   (tmp_path / 'image.json').write_bytes(b'\xff\xd8\xff')
-  with pytest.raises(UserError, match='image.json: not a text file in UTF-8'):
+  with pytest.raises(UserError, match='image.json: not UTF-8 '):
     load_scene_graphs(tmp_path / 'image.json')
+  (tmp_path / 'wide.json').write_text('{"objects": ["sky"], "relationships": []}', 'utf-16')
+  with pytest.raises(UserError, match='wide.json: found UTF-16, not UTF-8; save it as UTF-8'):
+    load_scene_graphs(tmp_path / 'wide.json')

@@ -36,6 +36,11 @@ def test_paths_begin_at_home_as_in_a_shell(monkeypatch):
   assert run('--ending=path', '--path=~/run').stdout == '/home/of/somebody/run\n'
 
 
+def test_prose_stays_as_it_is():
+  text = '~ a boat, as on http://boats.example'
+  assert run('--ending=text', f'--text={text}').stdout == f'{text}\n'
+
+
 def test_output_that_the_terminal_cannot_print_is_replaced(monkeypatch):
   monkeypatch.setenv('PYTHONIOENCODING', 'ascii')
   result = run('--ending=path', '--path=Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}')

@@ -18,15 +18,15 @@ def write(path: pathlib.Path, content: bytes):
   os.replace(temporary, path)
 
 
-def check_writable(directory: pathlib.Path):
+def check_writable(directory: pathlib.Path, setting: str = 'output_dir'):
   """Tries to write to an output directory, before long work is done for it; leaves nothing there.
 
   Raises:
-    SettingsError: of output_dir, if it cannot be written.
+    SettingsError: of `setting`, if it cannot be written.
   """
   missing = missing_directories(directory)
   try:
-    with writing_to(directory):
+    with writing_to(directory, setting):
       directory.mkdir(parents=True, exist_ok=True)
       with tempfile.NamedTemporaryFile(dir=directory, suffix=WRITING):
         pass
@@ -47,12 +47,12 @@ def remove_unused(directories: Iterable[pathlib.Path]):
 
 
 @contextlib.contextmanager
-def writing_to(directory: pathlib.Path) -> Iterator[None]:
-  """Turns an OSError of writing to an output directory into the SettingsError of output_dir."""
+def writing_to(directory: pathlib.Path, setting: str = 'output_dir') -> Iterator[None]:
+  """Turns an OSError of writing to an output directory into the SettingsError of `setting`."""
   try:
     yield
   except OSError as error:
     problem = f'is {directory}, which cannot be written ({error.strerror or error})'
     raise SettingsError(
-      Fault('output_dir', f'{problem}; free space or choose another directory')
+      Fault(setting, f'{problem}; free space or choose another directory')
     ) from error
