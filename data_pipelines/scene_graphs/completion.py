@@ -9,7 +9,7 @@ a naive Bayes model (Maron, 1961) whose parts are shares of the training scenes.
 class are a pair, too. What a graph says of the whole scene, such as night, is evidence like a class
 of it. The next object is drawn by the odds P(c) / (1 - P(c)), so that what hardly any such scene
 lacks comes first. Objects are drawn one after the other, each given those before; a new object
-gets the relation that is most often there between its class and one of the graph's.
+gets a relation with one of them, drawn by how often the scenes with both classes have it.
 """
 
 import collections
@@ -100,12 +100,12 @@ class GraphStatistics:
     """
     if not self.num_scenes:
       raise UserError('the training data has no scenes to complete graphs from')
-    rng = np.random.default_rng(seed)
+    rng, of_relations = (np.random.default_rng((seed, number)) for number in range(2))
     added = []
     for _ in range(num_objects):
       name = self._draw_class(graph, rng)
       place = len(graph.objects)
-      relationship = self._best_relation(graph.objects, name)
+      relationship = self._draw_relation(graph.objects, name, of_relations)
       graph = dataclasses.replace(
         graph,
         objects=(*graph.objects, name),
@@ -174,16 +174,23 @@ class GraphStatistics:
     likely = self.likelihoods(graph.objects, graph.scene)
     return list(likely)[rng.choice(len(likely), p=list(likely.values()))]
 
-  def _best_relation(self, objects: Sequence[str], name: str) -> tuple[int, str, int] | None:
-    """Of a new object with one of these: the most common one, by the scenes with both classes."""
-    place, best, best_share = len(objects), None, _LEAST_SHARE
+  def _draw_relation(
+    self, objects: Sequence[str], name: str, rng: np.random.Generator
+  ) -> tuple[int, str, int] | None:
+    """Of a new object with one of these, by how often the scenes with both classes have it; None
+    where no relation is common.
+    """
+    place, found, shares = len(objects), [], []
     for index, other in enumerate(objects):
       for (subject, predicate, object_), count in self.relations.items():
         share = count / self._pair(name, other)
-        if share <= best_share:
+        if share < _LEAST_SHARE:
           continue
         if (subject, object_) == (name, other):
-          best, best_share = (place, predicate, index), share
+          found.append((place, predicate, index))
         elif (subject, object_) == (other, name):
-          best, best_share = (index, predicate, place), share
-    return best
+          found.append((index, predicate, place))
+        else:
+          continue
+        shares.append(share)
+    return found[rng.choice(len(found), p=np.divide(shares, sum(shares)))] if found else None
