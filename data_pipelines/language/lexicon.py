@@ -55,22 +55,51 @@ PREDICATE_SYNONYMS = (
   'on, on top of, upon, onto, standing on, in',
   'in, on, inside, within',
 )
+POSSESSIVES = (('its', 'it'), ('his', 'him'), ('her', 'her'), ('their', 'them'))
 # A relation told from the other end.
 CONVERSES = {
   'surrounded by': 'surrounding',
   'covered by': 'above',
   'followed by': 'in front of',
 }
+# Phrases that say a predicate and the pronoun after it.
+WITH_PRONOUNS = {
+  'side by side': ('next to', 'each other'),
+  'in the background': ('behind', 'it'),
+  'in background': ('behind', 'it'),
+  'in the distance': ('behind', 'it'),
+  'in the foreground': ('in front of', 'it'),
+  'in front': ('in front of', 'it'),
+  'on top': ('above', 'it'),
+} | {
+  f'{at} {whose} {side}{word}': (f'{side} of', pronoun)
+  for side in ('left', 'right')
+  for word in ('', ' side')
+  for at, whose, pronoun in (
+    ('on', 'the', 'it'),
+    *(('on', *pair) for pair in POSSESSIVES),
+    *(('to', *pair) for pair in POSSESSIVES),
+  )
+}
+
+
+def _facing(side: str) -> str:
+  """The attribute of things that face a side, and its synonyms."""
+  looking = 'facing faces face looking looks look heading heads turned'.split()
+  moving = 'driving drives walking walks running runs swimming swims sailing sails'.split()
+  phrases = [f'{verb} {to}{side}' for verb in looking for to in ('', 'the ', 'to ')]
+  phrases += [f'{verb} {to} the {side}' for verb in looking + moving for to in ('to', 'towards')]
+  return ', '.join((f'{side}-facing', f'{side} facing', *phrases))
+
+
 ATTRIBUTE_SYNONYMS = (
   'large, big, huge, tall, giant, enormous',
   'small, little, tiny, short, mini',
   'grey, gray, silver',
   'yellow, golden, gold',
   'purple, violet, lilac',
-  'left-facing, facing left, facing the left, looking left, looking to the left, looking to left'
-  ', turned left, turned to the left, heading left, left facing',
-  'right-facing, facing right, facing the right, looking right, looking to the right'
-  ', looking to right, turned right, turned to the right, heading right, right facing',
+  _facing('left'),
+  _facing('right'),
   'autumn, autumnal, fall, in autumn',
   'blossoming, blooming, flowering, in blossom, in bloom, in full bloom, in full blossom, cherry',
   'fruiting, apple, fruit, with apples, with fruit, with fruits, full of apples',
@@ -87,7 +116,8 @@ ATTRIBUTE_SYNONYMS = (
   'clear, sunny, cloudless, in fine weather, in good weather',
   'foggy, misty, hazy, fog, mist, haze, in fog, in the fog, in mist, in the mist',
   'rainy, raining, rain, rains, stormy, in rain, in the rain, with rain, pouring',
-  'snowing, snows, snowfall, snowstorm, blizzard, in falling snow, in a snowstorm',
+  'snowing, snows, snowfall, snowstorm, blizzard, in falling snow, in a snowstorm'
+  ', snow is falling, snow falls, falling snow',
 )
 # Attributes that are the whole image's, whatever they stand beside.
 OF_IMAGE = ('day', 'evening', 'night', 'clear', 'foggy', 'rainy', 'snowing')
@@ -97,6 +127,18 @@ MASSES = ('sky', 'night sky', 'sea', 'grass', 'sand', 'snow', 'road', 'water', '
 SKY_THINGS = (
   *('sun', 'moon', 'star', 'cloud', 'clouds', 'rainbow', 'bird', 'kite', 'balloon'),
   *('airplane', 'plane', 'helicopter'),
+)
+# Attributes of which a thing has one: two things with two of them have one each.
+EXCLUSIVE = (
+  ('large', 'small'),
+  ('left-facing', 'right-facing'),
+  tuple('red orange yellow green blue purple pink brown tan beige white grey gray black'.split()),
+)
+# What "he" and "she" may be.
+ANIMATES = (
+  *('person', 'man', 'woman', 'boy', 'girl', 'child', 'kid', 'lady', 'guy', 'people', 'snowman'),
+  *('dog', 'cat', 'sheep', 'cow', 'horse', 'duck', 'bird', 'fish', 'bear', 'elephant', 'giraffe'),
+  *('zebra', 'player', 'skier', 'surfer'),
 )
 # Verbs before a preposition, which say no more than it does unless a predicate has them.
 _VERBS = (
@@ -129,11 +171,13 @@ class Match(NamedTuple):
     name: of it.
     length: words that it takes.
     is_converse: whether subject and object change places.
+    pronoun: the object that it says with it; empty if it says none.
   """
 
   name: str
   length: int
   is_converse: bool = False
+  pronoun: str = ''
 
 
 class Lexicon:
@@ -160,6 +204,11 @@ class Lexicon:
       for phrase, meaning in CONVERSES.items()
       if _words(meaning) in self._predicates
     }
+    self._with_pronouns = {
+      _words(phrase): (self._predicates[_words(meaning)], pronoun)
+      for phrase, (meaning, pronoun) in WITH_PRONOUNS.items()
+      if _words(meaning) in self._predicates
+    }
     names = {name.strip().lower(): name for name in reversed(vocabulary.attribute_names)}
     self._attributes = _phrases(names, ATTRIBUTE_SYNONYMS)
 
@@ -179,16 +228,25 @@ class Lexicon:
     if not words:
       return None
     verb = _verb(words[0])
-    as_written = [words, (verb, *words[1:])] if verb else [words]
-    for written in as_written:
-      for length in range(min(len(words), _longest(self._predicates)), 0, -1):
-        phrase = tuple(written[:length])
-        if phrase in self._converses:
-          return Match(self._converses[phrase], length, True)
-        if phrase in self._predicates:
-          return Match(self._predicates[phrase], length)
-    if verb and (found := self.predicate(words[1:])):
-      return found._replace(length=found.length + 1)
+    found = self._predicate_as_written(words)
+    if verb is None:
+      return found
+    found = found or self._predicate_as_written((verb, *words[1:]))
+    after = self.predicate(words[1:])
+    if after and (found is None or after.length >= found.length):  # "standing in front of"
+      return after._replace(length=after.length + 1)
+    return found
+
+  def _predicate_as_written(self, words: Sequence[str]) -> Match | None:
+    for length in range(min(len(words), _longest(self._predicates)), 0, -1):
+      phrase = tuple(words[:length])
+      if phrase in self._converses:
+        return Match(self._converses[phrase], length, True)
+      if phrase in self._with_pronouns:
+        name, pronoun = self._with_pronouns[phrase]
+        return Match(name, length, pronoun=pronoun)
+      if phrase in self._predicates:
+        return Match(self._predicates[phrase], length)
     return None
 
   def attribute(self, words: Sequence[str]) -> Match | None:
