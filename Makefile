@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= configs/storybook.py
 WORKDIR ?= runs/storybook
+STUDIO ?= examples/storybook_model
 
-.PHONY: quickstart storybook-long test check lint clean
+.PHONY: quickstart storybook-long studio test check lint clean
 
 quickstart: .venv/installed  ## install, train on the embedded data set, draw the example graphs
 	$(BIN)/python -m sg2im_jax.train --config=$(CONFIG) --workdir=$(WORKDIR)
@@ -14,6 +15,9 @@ quickstart: .venv/installed  ## install, train on the embedded data set, draw th
 
 storybook-long: .venv/installed  ## the same, trained for longer; continues where it was stopped
 	$(MAKE) quickstart CONFIG=configs/storybook_long.py WORKDIR=runs/storybook_long
+
+studio: .venv/installed-studio  ## install, open the studio with the model that the repository ships
+	$(BIN)/python -m sg2im_jax.studio --workdir=$(STUDIO)
 
 test: .venv/installed-dev  ## install and run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -29,6 +33,10 @@ lint: .venv/installed-dev  ## check the style and the types
 .venv/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-studio: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[studio]'
 	touch $@
 
 .venv/installed-dev: .venv/installed

@@ -1,0 +1,144 @@
+// Scenes in and out: graphs as JSON, pictures, and addresses that open a scene.
+
+import * as api from './api.js';
+import { byId, colourOf, element, pictureUrl } from './dom.js';
+import * as scenes from './scene.js';
+
+const SIDE = 512;
+const MILLISECONDS = 800;
+
+/** The text of an address' fragment: what was asked for, so that the same pixels come. */
+export async function toFragment(scene, fingerprint) {
+  const { objects, relations, drawn, nextKey } = scene;
+  const kept = {
+    fingerprint,
+    nextKey,
+    chosen: drawn?.chosen ?? 0,
+    asked: drawn?.asked ?? null,
+    keys: drawn?.keys ?? [],
+    relations,
+    objects: objects.map(({ key, name, attributes, pinned, free, x, y }) => (
+      { key, name, attributes, pinned, free, x, y })),
+    scene: scene.scene,
+    seed: scene.seed,
+  };
+  const stream = new Blob([JSON.stringify(kept)]).stream();
+  const packed = await bytesOf(stream.pipeThrough(new CompressionStream('deflate-raw')));
+  let letters = '';
+  for (const byte of packed) letters += String.fromCharCode(byte);
+  return btoa(letters).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+}
+
+/** What `toFragment` packed: {fingerprint, asked, chosen, keys} and the scene without tokens. */
+export async function fromFragment(text) {
+  const letters = atob(text.replaceAll('-', '+').replaceAll('_', '/'));
+  const packed = Uint8Array.from(letters, (letter) => letter.charCodeAt(0));
+  const stream = new Blob([packed]).stream();
+  const bytes = await bytesOf(stream.pipeThrough(new DecompressionStream('deflate-raw')));
+  const { fingerprint, asked, chosen, keys, ...kept } = JSON.parse(new TextDecoder().decode(bytes));
+  const objects = kept.objects.map((one) => ({ ...one, box: null, latent: null, mask: null }));
+  return { fingerprint, asked, chosen, keys, scene: { ...scenes.EMPTY, ...kept, objects } };
+}
+
+const bytesOf = async (stream) => new Uint8Array(await new Response(stream).arrayBuffer());
+
+export class Files {
+  #studio;
+  #photo;
+
+  constructor(studio, photo) {
+    this.#studio = studio;
+    this.#photo = photo;
+    byId('files').addEventListener('click', (event) => {
+      const { save } = event.target.dataset;
+      if (!save) return;
+      byId('files').open = false;
+      studio.attempt(() => this.#do(save));
+    });
+    byId('share').addEventListener('click', () => studio.attempt(async () => {
+      await studio.writeAddress();
+      await navigator.clipboard.writeText(location.href);
+      studio.tell(['The address is copied. It opens this scene where the studio has the same model.']);
+    }));
+  }
+
+  async #do(what) {
+    const { scene } = this.#studio;
+    const drawn = scenes.drawing(scene);
+    const graph = () => `${JSON.stringify(scenes.toGraph(scene), null, 1)}\n`;
+    if (['picture', 'sheet', 'story'].includes(what) && !drawn) throw new Error('nothing is drawn yet');
+    if (what === 'picture') await savePicture([drawn.picture], 1, 'picture.png');
+    if (what === 'sheet') {
+      const pictures = scene.drawn.samples.map((one) => one.picture);
+      await savePicture(pictures, Math.ceil(Math.sqrt(pictures.length)), 'sheet.png', scene);
+    }
+    if (what === 'story') {
+      const pictures = this.#studio.pictures.slice(-64);
+      save(await api.animation(pictures, MILLISECONDS), 'story.webp');
+    }
+    if (what === 'graph') save(new Blob([graph()], { type: 'application/json' }), 'graph.json');
+    if (what === 'copy') {
+      await navigator.clipboard.writeText(graph());
+      this.#studio.tell(['The graph is copied.']);
+    }
+    if (what === 'paste') this.#open(await navigator.clipboard.readText());
+    if (what === 'open') choose('.json,application/json', async (file) => this.#open(await file.text()));
+    if (what === 'photo') choose('image/*', (file) => this.#photo.open(file));
+  }
+
+  #open(text) {
+    this.#studio.attempt(async () => {
+      let graph;
+      try {
+        graph = JSON.parse(text);
+      } catch {
+        throw new Error('this is not JSON; expected a scene graph');
+      }
+      this.#studio.change('open a graph', scenes.fromGraph(Array.isArray(graph) ? graph[0] : graph));
+    });
+  }
+}
+
+function choose(accept, use) {
+  const input = element('input', { type: 'file', accept });
+  input.addEventListener('change', () => input.files[0] && use(input.files[0]));
+  input.click();
+}
+
+function save(blob, name) {
+  const link = element('a', { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/** Pictures side by side, larger; with the layout of a scene after them. */
+async function savePicture(pictures, columns, name, scene = null) {
+  const count = pictures.length + (scene ? 1 : 0);
+  const side = count > 1 ? SIDE / 2 : SIDE;
+  const wide = scene ? columns + 1 : columns;
+  const rows = Math.ceil(count / wide);
+  const canvas = element('canvas', { width: wide * side, height: rows * side });
+  const context = canvas.getContext('2d');
+  context.fillStyle = '#fff';
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingQuality = 'high';
+  const place = (index) => [(index % wide) * side, Math.floor(index / wide) * side];
+  for (const [index, picture] of pictures.entries()) {
+    const image = element('img', { src: pictureUrl(picture) });
+    await image.decode();
+    context.drawImage(image, ...place(index), side, side);
+  }
+  if (scene) drawLayout(context, scene, place(count - 1), side);
+  save(await new Promise((done) => canvas.toBlob(done)), name);
+}
+
+function drawLayout(context, scene, [left, top], side) {
+  context.font = '12px sans-serif';
+  context.lineWidth = 2;
+  scene.objects.forEach(({ box, name }, index) => {
+    const [x0, y0, x1, y1] = box.map((value) => value * side);
+    context.strokeStyle = context.fillStyle = colourOf(index);
+    context.strokeRect(left + x0, top + y0, x1 - x0, y1 - y0);
+    context.fillText(name, left + x0 + 4, top + Math.min(y0 + 14, side - 4));
+  });
+}

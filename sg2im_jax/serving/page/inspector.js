@@ -1,0 +1,146 @@
+// What can be done with the selected object; adding objects by name and from the palette.
+
+import * as api from './api.js';
+import { byId, element } from './dom.js';
+import { toggled } from './picture-view.js';
+import * as scenes from './scene.js';
+
+export class Inspector {
+  #studio;
+
+  constructor(studio) {
+    this.#studio = studio;
+    const { objects } = studio.model;
+    byId('object-names').replaceChildren(...objects.map((name) => element('option', { value: name })));
+    byId('add').addEventListener('submit', (event) => {
+      event.preventDefault();
+      const typed = byId('add-name').value.trim();
+      if (!typed) return;
+      const name = this.#named(typed);
+      if (name) {
+        byId('add-name').value = '';
+        this.#add(name);
+      }
+    });
+    byId('palette-open').addEventListener('click', () => this.#openPalette());
+    byId('palette-search').addEventListener('input', () => this.#showKinds());
+  }
+
+  show(scene) {
+    const object = scenes.find(scene, this.#studio.selected);
+    const focused = byId('inspector').contains(document.activeElement)
+      && document.activeElement.dataset.name;
+    byId('inspector').replaceChildren(...(object ? this.#of(scene, object) : [
+      element('p', {}, 'Select an object to rename it, to say what it is like, or to draw it anew. '
+        + 'Drag from the dot of one object to another one to relate them.')]));
+    if (focused) byId('inspector').querySelector(`[data-name="${focused}"]`)?.focus();
+  }
+
+  #of(scene, object) {
+    const studio = this.#studio;
+    const { key, name } = object;
+    const change = (label, changed) => studio.change(label, changed);
+    const button = (text, onclick, title) => element(
+      'button', { onclick, title, 'data-name': text }, text);
+    const others = scene.objects.filter((one) => one.key !== key && one.latent);
+    return [
+      element('form', {
+        class: 'name',
+        onsubmit: (event) => {
+          event.preventDefault();
+          const wanted = this.#named(event.target.elements.renamed.value.trim());
+          if (wanted && wanted !== name) {
+            change(`${name} to ${wanted}`, scenes.rename(studio.scene, key, wanted));
+          }
+        },
+      },
+      element('label', { class: 'hidden', for: 'renamed' }, 'Name of the selected object'),
+      element('input', { id: 'renamed', name: 'renamed', list: 'object-names', value: name,
+        autocomplete: 'off', 'data-name': 'renamed' }),
+      element('button', {}, 'Rename')),
+      studio.model.is_token_model ? button('New look',
+        () => change(`new look of ${name}`, scenes.roll(studio.scene, key)),
+        'another appearance in the same place') : null,
+      button('Duplicate', () => change(`another ${name}`, scenes.duplicate(studio.scene, key))),
+      button(object.free ? 'Keep it' : 'Let it vary', () => studio.setFree(key, !object.free),
+        'whether it is drawn anew at each change'),
+      button('Delete', () => studio.remove(key)),
+      others.length ? this.#lookOf(object, others) : null,
+      element('div', { class: 'chips', role: 'group', 'aria-label': `What ${name} is like` },
+        ...studio.model.attributes.filter((one) => !studio.model.scene_attributes.includes(one))
+          .map((one) => element('button', {
+            class: 'chip',
+            'data-name': one,
+            'aria-pressed': String(object.attributes.includes(one)),
+            onclick: () => change(`${one} ${name}`,
+              scenes.describe(studio.scene, key, toggled(object.attributes, one))),
+          }, one))),
+    ].filter(Boolean);
+  }
+
+  #lookOf(object, others) {
+    const { scene } = this.#studio;
+    return element('select', {
+      'aria-label': `Give ${object.name} the look of another object`,
+      onchange: (event) => {
+        const other = Number(event.target.value);
+        this.#studio.change(`look of ${scenes.find(scene, other).name}`,
+          scenes.lookLike(this.#studio.scene, object.key, other));
+      },
+    },
+    element('option', { value: '' }, 'Look of …'),
+    ...others.map((one) => element(
+      'option', { value: one.key }, `${scenes.numberOf(scene, one.key) + 1} ${one.name}`)));
+  }
+
+  #add(name) {
+    const studio = this.#studio;
+    if (studio.scene.objects.length >= studio.model.max_objects) {
+      return studio.fail(`a scene has at most ${studio.model.max_objects} objects`);
+    }
+    const added = scenes.add(studio.scene, name);
+    studio.selected = added.objects.at(-1).key;
+    return studio.change(`add ${name}`, added);
+  }
+
+  /** The name that the model knows, or null, which is told with the nearest names. */
+  #named(typed) {
+    const { objects } = this.#studio.model;
+    const lower = typed.toLowerCase();
+    const known = objects.find((name) => name.toLowerCase() === lower)
+      ?? objects.find((name) => `${name}s` === lower);
+    if (known) return known;
+    const starting = objects.filter((name) => name.startsWith(lower));
+    if (starting.length === 1) return starting[0];
+    const near = [...starting, ...nearest(lower, objects)].slice(0, 4);
+    this.#studio.fail(`the model does not know "${typed}"; it knows ${near.join(', ')} …`);
+    return null;
+  }
+
+  #openPalette() {
+    byId('palette-search').value = '';
+    this.#showKinds();
+    byId('palette').showModal();
+  }
+
+  #showKinds() {
+    const wanted = byId('palette-search').value.trim().toLowerCase();
+    byId('kinds').replaceChildren(...this.#studio.model.objects.flatMap((name, index) => (
+      name.includes(wanted) ? [element('button', {
+        onclick: () => { byId('palette').close(); this.#add(name); },
+      },
+      element('img', { src: api.exampleUrl(index), alt: '', loading: 'lazy', width: 64, height: 64 }),
+      element('span', {}, name))] : [])));
+  }
+}
+
+/** Names by how many pairs of neighbouring letters they share with a word. */
+function nearest(word, names) {
+  const pairs = (text) => new Set([...` ${text}`].map((_, index) => ` ${text} `.slice(index, index + 2)));
+  const own = pairs(word);
+  const score = (name) => {
+    const others = pairs(name);
+    return [...own].filter((pair) => others.has(pair)).length / Math.max(own.size, others.size);
+  };
+  return [...names].sort((one, other) => score(other) - score(one));
+}

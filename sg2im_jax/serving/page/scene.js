@@ -1,0 +1,256 @@
+// A scene, and what can be done to it: pure functions from a scene to the scene after.
+//
+// A scene is what the three views show. An object has tokens: `box`, and `latent` and `mask`, its
+// look. null is open: the model samples it, around all that is there. So a change sets to null what
+// it leaves open, and everything else stays as it is.
+//
+//   objects    [{key, name, attributes, box, latent, mask, pinned, free, x, y}]
+//                pinned: the box was set by hand; free: open again at each change
+//                x, y: of the node in the graph
+//   relations  [{subject, predicate, other}], of keys
+//   scene      attributes of the whole picture
+//   imageLatent, seed
+//   drawn      {asked, samples, chosen, keys}: the request, and what came of it
+
+export const EMPTY = {
+  objects: [], relations: [], scene: [], imageLatent: null, seed: 0, drawn: null, nextKey: 1,
+};
+
+const OPEN = { box: null, latent: null, mask: null, pinned: false };
+const OPEN_LOOK = { latent: null, mask: null };
+
+export const find = (scene, key) => scene.objects.find((object) => object.key === key);
+export const numberOf = (scene, key) => scene.objects.findIndex((object) => object.key === key);
+
+const withObject = (scene, key, values) => ({
+  ...scene,
+  objects: scene.objects.map((one) => (one.key === key ? { ...one, ...values } : one)),
+});
+
+/** A place of the graph where no node is. */
+function freePlace(scene) {
+  for (let number = scene.objects.length; ; number++) {
+    const place = { x: 90 + (number % 4) * 130, y: 50 + Math.floor(number / 4) * 80 };
+    const near = (one) => Math.abs(one.x - place.x) < 60 && Math.abs(one.y - place.y) < 30;
+    if (!scene.objects.some(near)) return place;
+  }
+}
+
+/** One more object, with open tokens; its key is that of the last object. */
+export function add(scene, name, values = {}) {
+  const object = {
+    key: scene.nextKey, name, attributes: [], ...OPEN, free: false, ...freePlace(scene), ...values,
+  };
+  return { ...scene, nextKey: scene.nextKey + 1, objects: [...scene.objects, object] };
+}
+
+export const remove = (scene, key) => ({
+  ...scene,
+  objects: scene.objects.filter((one) => one.key !== key),
+  relations: scene.relations.filter((one) => one.subject !== key && one.other !== key),
+});
+
+export const rename = (scene, key, name) =>
+  withObject(scene, key, { name, attributes: [], ...OPEN_LOOK });
+
+/** A second one beside it, with its relations and a look of its own. */
+export function duplicate(scene, key) {
+  const of = find(scene, key);
+  const copied = add(scene, of.name, { attributes: of.attributes, x: of.x + 40, y: of.y + 55 });
+  const copy = copied.objects.at(-1).key;
+  const relations = copied.relations
+    .filter((one) => one.subject === key)
+    .map((one) => ({ ...one, subject: copy }));
+  return { ...copied, relations: [...copied.relations, ...relations] };
+}
+
+export const describe = (scene, key, attributes) =>
+  withObject(scene, key, { attributes, ...OPEN_LOOK });
+
+/** Other attributes of the whole picture: all looks are open, boxes stay. */
+export const describeWhole = (scene, attributes) => ({
+  ...scene,
+  scene: attributes,
+  imageLatent: null,
+  objects: scene.objects.map((one) => ({ ...one, ...OPEN_LOOK })),
+});
+
+/** The subject finds another place, unless it is pinned. */
+const placeAgain = (scene, key) =>
+  withObject(scene, key, find(scene, key).pinned ? {} : { box: null });
+
+export function relate(scene, subject, predicate, other) {
+  const relations = scene.relations.filter((one) => !isBetween(one, subject, other));
+  return placeAgain({ ...scene, relations: [...relations, { subject, predicate, other }] }, subject);
+}
+
+const isBetween = (one, subject, other) =>
+  (one.subject === subject && one.other === other)
+  || (one.subject === other && one.other === subject);
+
+export function setPredicate(scene, index, predicate, { place = true } = {}) {
+  const relations = scene.relations.map((one, i) => (i === index ? { ...one, predicate } : one));
+  const changed = { ...scene, relations };
+  return place ? placeAgain(changed, relations[index].subject) : changed;
+}
+
+export const unrelate = (scene, index) => ({
+  ...scene, relations: scene.relations.filter((_, i) => i !== index),
+});
+
+export const move = (scene, key, box) => withObject(scene, key, { box, pinned: true });
+export const release = (scene, key) => withObject(scene, key, { box: null, pinned: false });
+export const setFree = (scene, key, free) => withObject(scene, key, { free });
+export const placeNode = (scene, key, x, y) => withObject(scene, key, { x, y });
+
+/** Another look of one object, in its place. */
+export const roll = (scene, key) =>
+  ({ ...withObject(scene, key, OPEN_LOOK), seed: scene.seed + 1 });
+
+export const lookLike = (scene, key, other) =>
+  withObject(scene, key, { latent: find(scene, other).latent, mask: null });
+
+export const wear = (scene, key, latent) => withObject(scene, key, { latent, mask: null });
+
+/** Everything open but pinned boxes. */
+export const drawAnew = (scene, seed = scene.seed + 1) => ({
+  ...scene,
+  seed,
+  imageLatent: null,
+  objects: scene.objects.map((one) => (
+    { ...one, ...OPEN_LOOK, box: one.pinned ? one.box : null })),
+});
+
+/** Objects that are free are open again. */
+const withFreeOpen = (scene) => ({
+  ...scene,
+  objects: scene.objects.map((one) => (
+    one.free ? { ...one, ...OPEN_LOOK, box: one.pinned ? one.box : null } : one)),
+});
+
+/** The graph as `sample` reads it. */
+export function toGraph(scene) {
+  const numbers = new Map(scene.objects.map((one, index) => [one.key, index]));
+  const graph = {
+    objects: scene.objects.map((one) => one.name),
+    relationships: scene.relations.map(
+      (one) => [numbers.get(one.subject), one.predicate, numbers.get(one.other)]),
+  };
+  if (scene.objects.some((one) => one.attributes.length)) {
+    graph.attributes = scene.objects.map((one) => one.attributes);
+  }
+  if (scene.scene.length) graph.scene = scene.scene;
+  return graph;
+}
+
+/** A scene of a graph; what it has in common with `before`, from the first object on, stays. */
+export function fromGraph(graph, before = EMPTY) {
+  if (!Array.isArray(graph?.objects) || !Array.isArray(graph?.relationships)) {
+    throw new Error('this is no scene graph: it needs "objects" and "relationships"');
+  }
+  const same = (graph.scene ?? []).join() === before.scene.join();
+  let scene = {
+    ...EMPTY, seed: before.seed, nextKey: before.nextKey, scene: graph.scene ?? [],
+    imageLatent: same ? before.imageLatent : null,
+  };
+  let keeps = same;
+  graph.objects.forEach((name, index) => {
+    const attributes = graph.attributes?.[index] ?? [];
+    const old = before.objects[index];
+    keeps &&= old?.name === name && old.attributes.join() === attributes.join();
+    scene = keeps
+      ? { ...scene, objects: [...scene.objects, old] }
+      : add(scene, name, { attributes });
+  });
+  const key = (index) => scene.objects[index]?.key;
+  const relations = graph.relationships.map(([subject, predicate, other]) => (
+    { subject: key(subject), predicate, other: key(other) }));
+  if (relations.some((one) => one.subject === undefined || one.other === undefined)) {
+    throw new Error('a relation names an object that is not there');
+  }
+  scene = { ...scene, relations };
+  const known = new Set(before.relations.map((one) => JSON.stringify(one)));
+  for (const one of relations) {
+    if (!known.has(JSON.stringify(one))) scene = placeAgain(scene, one.subject);
+  }
+  return before.objects.length ? scene : tidy(scene);
+}
+
+/** Nodes in rows: what stands on nothing at the bottom, what relates to it above. */
+export function tidy(scene) {
+  const depth = new Map(scene.objects.map((one) => [one.key, 0]));
+  for (let round = 0; round < scene.objects.length; round++) {
+    for (const { subject, other } of scene.relations) {
+      const wanted = depth.get(other) + 1;
+      if (depth.get(subject) < wanted && wanted < 4) depth.set(subject, wanted);
+    }
+  }
+  const rows = [];
+  for (const one of scene.objects) (rows[depth.get(one.key)] ??= []).push(one);
+  const filled = rows.filter(Boolean).flatMap((row) => {
+    const parts = [];
+    for (let start = 0; start < row.length; start += 5) parts.push(row.slice(start, start + 5));
+    return parts;
+  });
+  const places = new Map();
+  filled.reverse().forEach((row, line) => row.forEach((one, column) => {
+    const shift = (line % 2) * 24;
+    places.set(one.key, {
+      x: 320 + (column - (row.length - 1) / 2) * (row.length > 4 ? 120 : 140) + shift,
+      y: 40 + line * 85,
+    });
+  }));
+  return { ...scene, objects: scene.objects.map((one) => ({ ...one, ...places.get(one.key) })) };
+}
+
+/** What the server is asked for. */
+export function toRequest(scene, samples) {
+  const { objects, imageLatent, seed } = withFreeOpen(scene);
+  const open = imageLatent === null
+    || objects.some((one) => one.box === null || one.latent === null || one.mask === null);
+  return {
+    graph: toGraph(scene),
+    seed,
+    samples: open ? samples : 1,
+    boxes: objects.map((one) => one.box),
+    latents: objects.map((one) => one.latent),
+    masks: objects.map((one) => one.mask),
+    image_latents: imageLatent,
+  };
+}
+
+/** The scene with what was drawn: `keys` are those of the objects when it was asked for. */
+export function withDrawings(scene, asked, answer, keys, chosen = 0) {
+  return choose({ ...scene, drawn: { asked, samples: answer.samples, chosen, keys } }, chosen);
+}
+
+/** Another one of the drawings. */
+export function choose(scene, chosen) {
+  const { samples, keys } = scene.drawn;
+  const sample = samples[chosen];
+  const objects = scene.objects.map((one) => {
+    const index = keys.indexOf(one.key);
+    return index < 0 ? one : {
+      ...one,
+      box: sample.boxes[index],
+      latent: sample.latents?.[index] ?? null,
+      mask: sample.masks?.[index] ?? null,
+    };
+  });
+  return { ...scene, objects, imageLatent: sample.image_latents, drawn: { ...scene.drawn, chosen } };
+}
+
+/** What was drawn, or undefined. */
+export const drawing = (scene) => scene.drawn?.samples[scene.drawn.chosen];
+
+/** Of each relation, {kept, found} in the drawing; undefined where it was not drawn yet. */
+export function verdicts(scene) {
+  const drawn = drawing(scene);
+  if (!drawn) return scene.relations.map(() => undefined);
+  const { keys, asked } = scene.drawn;
+  const text = ([subject, predicate, other]) => `${keys[subject]} ${predicate} ${keys[other]}`;
+  const found = new Map(
+    asked.graph.relationships.map((one, index) => [text(one), drawn.relations[index]]));
+  return scene.relations.map(
+    (one) => found.get(`${one.subject} ${one.predicate} ${one.other}`));
+}

@@ -1,0 +1,280 @@
+// The studio: one scene in three views. A change makes the next scene, and asks for its picture.
+
+import * as api from './api.js';
+import { byId, element } from './dom.js';
+import { Files, fromFragment, toFragment } from './files.js';
+import { GraphView } from './graph-view.js';
+import { Inspector } from './inspector.js';
+import { LayoutView } from './layout-view.js';
+import { Photo } from './photo.js';
+import { PictureView } from './picture-view.js';
+import * as scenes from './scene.js';
+import { Store } from './store.js';
+
+const SAMPLES = 4;
+const NOTICEABLE = 150; // milliseconds after which it is shown that something is being drawn
+const STORY_PAUSE = 1600;
+const COMPLETED = 3; // objects that "Complete" adds
+
+class Studio {
+  selected = null; // key of an object
+  pointed = null;
+  moved = null; // key of the object whose box was moved last
+  failure = '';
+  told = [];
+  #store = new Store(scenes.EMPTY);
+  #asked = 0;
+  #inFlight = 0;
+  #previewed = null;
+  #story = null;
+
+  constructor(model, examples) {
+    this.model = model;
+    this.views = [
+      new GraphView(this), new LayoutView(this), new PictureView(this), new Inspector(this)];
+    this.files = new Files(this, new Photo(this));
+    this.#store.listen(() => this.#show());
+    this.#wire(examples);
+    const [height, width] = model.image_size;
+    byId('model').textContent = [
+      `${model.name}, step ${model.step}, ${width} × ${height} pixels, ${model.fingerprint}.`,
+      ...model.limits].join(' ');
+    this.#show();
+  }
+
+  get scene() {
+    return this.#previewed ?? this.#store.scene;
+  }
+
+  /** The pictures of all steps up to now, each once. */
+  get pictures() {
+    const all = this.#store.past.map((scene) => scenes.drawing(scene)?.picture).filter(Boolean);
+    return all.filter((picture, index) => picture !== all[index - 1]);
+  }
+
+  /** Makes a scene the next step, and draws it unless `paint` is false. */
+  change(label, scene, { paint = true, moved = null } = {}) {
+    this.failure = '';
+    this.told = [];
+    this.moved = moved;
+    this.#store.commit(scene, label);
+    return paint ? this.#paint() : this.writeAddress();
+  }
+
+  /** Changes what is not worth a step, such as the place of a node. */
+  amend(scene) {
+    this.#store.amend(scene);
+  }
+
+  /** Shows a scene while something is dragged, and its picture as fast as pictures come. */
+  preview(scene) {
+    this.#previewed = scene;
+    this.#show();
+    if (this.#inFlight) return;
+    const asked = scenes.toRequest(scene, 1);
+    const keys = scene.objects.map((one) => one.key);
+    this.#count(api.generate(asked)).then((answer) => {
+      if (this.#previewed) {
+        const drawn = scenes.withDrawings(scene, asked, answer, keys).drawn;
+        this.#previewed = { ...this.#previewed, drawn };
+        this.#show();
+      }
+    }).catch(() => {});
+  }
+
+  endPreview() {
+    this.#previewed = null;
+  }
+
+  select(key) {
+    if (this.selected === key) return;
+    this.selected = key;
+    this.#show();
+  }
+
+  point(key) {
+    if (this.pointed === key) return;
+    this.pointed = key;
+    this.views[2].showPointed(this.scene);
+  }
+
+  remove(key) {
+    const { name } = scenes.find(this.scene, key);
+    if (this.selected === key) this.selected = null;
+    this.change(`delete ${name}`, scenes.remove(this.scene, key));
+  }
+
+  setFree(key, free) {
+    const { name } = scenes.find(this.scene, key);
+    this.change(free ? `let ${name} vary` : `keep ${name}`,
+      scenes.setFree(this.scene, key, free), { paint: false });
+  }
+
+  fail(text) {
+    this.failure = text;
+    this.#show();
+  }
+
+  tell(lines) {
+    this.told = lines;
+    this.#show();
+  }
+
+  /** What an action gives; what it throws is told, and gives undefined. */
+  async attempt(action) {
+    try {
+      return await action();
+    } catch (error) {
+      this.fail(error.message);
+      return undefined;
+    }
+  }
+
+  /** The address of this scene, in the window's location. */
+  async writeAddress() {
+    const { scene } = this.#store;
+    const fragment = scene.objects.length ? await toFragment(scene, this.model.fingerprint) : '';
+    if (scene === this.#store.scene) history.replaceState(null, '', `#${fragment}`);
+  }
+
+  /** The scene of the window's address. */
+  async readAddress() {
+    const text = location.hash.slice(1);
+    if (!text) return;
+    await this.attempt(async () => {
+      let opened;
+      try {
+        opened = await fromFragment(text);
+      } catch {
+        throw new Error('this address holds no scene; it may have been cut off');
+      }
+      const { fingerprint, asked, chosen, keys, scene } = opened;
+      if (fingerprint !== this.model.fingerprint || !asked) {
+        this.change('an address', scene);
+        this.tell(['This address was made with another model: its pictures are others here.']);
+        return;
+      }
+      this.#store.commit(scene, 'an address');
+      const answer = await this.#count(api.generate(asked));
+      this.#store.amend(scenes.withDrawings(this.#store.scene, asked, answer, keys, chosen));
+    });
+  }
+
+  async #paint() {
+    const { scene } = this.#store;
+    if (!scene.objects.length) {
+      this.#store.amend({ ...scene, drawn: null });
+      return this.writeAddress();
+    }
+    const number = ++this.#asked;
+    const asked = scenes.toRequest(scene, SAMPLES);
+    const keys = scene.objects.map((one) => one.key);
+    const answer = await this.attempt(() => this.#count(api.generate(asked)));
+    if (!answer || number !== this.#asked) return undefined; // a newer change is being drawn
+    this.#store.amend(scenes.withDrawings(this.#store.scene, asked, answer, keys));
+    return this.writeAddress();
+  }
+
+  /** Shows that something is being drawn, if it takes long. */
+  async #count(promise) {
+    this.#inFlight++;
+    const timer = setTimeout(() => { byId('busy').hidden = false; }, NOTICEABLE);
+    document.body.setAttribute('aria-busy', 'true');
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+      if (!--this.#inFlight) {
+        byId('busy').hidden = true;
+        document.body.removeAttribute('aria-busy');
+      }
+    }
+  }
+
+  #show() {
+    const { scene } = this;
+    for (const view of this.views) view.show(scene);
+    const { canUndo, canRedo, undoLabel, redoLabel } = this.#store;
+    Object.assign(byId('undo'), { disabled: !canUndo, title: `Undo ${undoLabel} (Ctrl+Z)` });
+    Object.assign(byId('redo'), { disabled: !canRedo, title: `Redo ${redoLabel} (Ctrl+Shift+Z)` });
+    byId('complete').disabled = !this.model.can_complete || !scene.objects.length;
+  }
+
+  #wire(examples) {
+    const step = (name) => {
+      this.#asked++; // what is being drawn belongs to another step
+      this.moved = null;
+      this.#store[name]();
+      this.writeAddress();
+      const open = this.scene.objects.length && !scenes.drawing(this.scene);
+      if (open) this.#paint();
+    };
+    byId('undo').addEventListener('click', () => step('undo'));
+    byId('redo').addEventListener('click', () => step('redo'));
+    document.addEventListener('keydown', (event) => {
+      const typing = event.target.matches?.('input, select, textarea');
+      if (typing || !(event.ctrlKey || event.metaKey)) return;
+      const name = { z: event.shiftKey ? 'redo' : 'undo', y: 'redo' }[event.key.toLowerCase()];
+      if (name) { event.preventDefault(); step(name); }
+    });
+    byId('clear').addEventListener('click', () => this.change('a new scene', scenes.EMPTY));
+    byId('complete').addEventListener('click', () => this.attempt(() => this.#complete()));
+    byId('say').addEventListener('submit', (event) => {
+      event.preventDefault();
+      const text = byId('text').value.trim();
+      if (text) this.attempt(() => this.#say(text));
+    });
+    byId('examples').append(...examples.map(({ name }, index) => (
+      element('option', { value: index }, name))));
+    byId('examples').addEventListener('change', (event) => {
+      if (event.target.value !== '') this.#play(examples[event.target.value]);
+      event.target.value = '';
+    });
+    for (const button of document.querySelectorAll('[data-close]')) {
+      button.addEventListener('click', () => button.closest('dialog').close());
+    }
+    window.addEventListener('hashchange', () => this.readAddress());
+  }
+
+  async #say(text) {
+    const { graph, not_understood: rest } = await api.parse(text);
+    await this.change(text, scenes.fromGraph(graph));
+    this.tell(rest);
+  }
+
+  async #complete() {
+    const { scene } = this;
+    const { graph, added } = await api.complete(scenes.toGraph(scene), COMPLETED, scene.seed);
+    await this.change('complete', scenes.fromGraph(graph, scene));
+    const names = added.map(({ name, relationship }) => {
+      if (!relationship) return name;
+      const [subject, predicate, other] = relationship;
+      return `${name} (${graph.objects[subject]} ${predicate} ${graph.objects[other]})`;
+    });
+    this.tell([`Added ${names.join(', ')}.`]);
+  }
+
+  /** An example; of several graphs, one after the other, as a story. */
+  async #play({ graphs }) {
+    clearTimeout(this.#story);
+    const next = async (number, before) => {
+      const scene = scenes.tidy(scenes.fromGraph(graphs[number], before));
+      await this.change(`example, step ${number + 1}`, scene);
+      const last = this.#store.scene;
+      if (number + 1 === graphs.length) return;
+      this.tell([`Step ${number + 1} of ${graphs.length}`]);
+      this.#story = setTimeout(() => {
+        if (this.#store.scene === last) next(number + 1, last); // unless somebody has changed it
+      }, STORY_PAUSE);
+    };
+    await next(0, scenes.EMPTY);
+  }
+}
+
+const [model, examples] = await Promise.all([api.model(), api.examples()]).catch((error) => {
+  byId('empty').textContent = error.message;
+  throw error;
+});
+const studio = new Studio(model, examples);
+await studio.readAddress();
+document.body.dataset.ready = '';

@@ -1,0 +1,403 @@
+"""The studio's page, driven in a headless Chromium, with the model that the repository ships."""
+
+import base64
+import contextlib
+import importlib.resources
+import io
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import environment
+from tests.training_runs import ROOT
+
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
+DRIVER = shutil.which('chromedriver')
+pytestmark = [
+  pytest.mark.slow,
+  pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason='chromium and chromedriver are not installed'
+  ),
+]
+SHEEP = ('sky', 'grass', 'sheep', 'sheep', 'tree', 'sea', 'boat')
+RELATIONS = ((2, 'standing on', 1), (3, 'standing on', 1), (6, 'in', 5), (4, 'behind', 3))
+SECONDS = 120  # that anything may take on a busy machine
+
+
+@pytest.fixture(scope='module')
+def address():
+  with contextlib.closing(socket.socket()) as free:
+    free.bind(('127.0.0.1', 0))
+    port = free.getsockname()[1]
+  process = subprocess.Popen(
+    [sys.executable, '-m', 'sg2im_jax.studio', '--nobrowser', f'--port={port}'],
+    cwd=ROOT,
+    env=environment.with_devices(1),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+  assert process.stdout is not None
+  lines = []
+  for line in process.stdout:
+    lines.append(line)
+    if 'http://' in line:
+      break
+  else:
+    pytest.fail(f'the studio ended: {"".join(lines)}')
+  yield f'http://127.0.0.1:{port}/'
+  process.terminate()
+  process.wait(30)
+
+
+class Page:
+  """A browser that shows the studio."""
+
+  def __init__(self, address, width=1440, height=1000, *, phone=False):
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM or ''
+    for argument in ('--headless=new', '--no-sandbox', '--disable-gpu', '--no-first-run'):
+      options.add_argument(argument)
+    for argument in ('--disable-background-networking', '--disable-component-update'):
+      options.add_argument(argument)
+    options.add_argument(f'--window-size={width},{height}')
+    options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
+    service = webdriver.ChromeService(DRIVER)
+    self.driver = webdriver.Chrome(options=options, service=service)
+    self.driver.set_script_timeout(SECONDS)
+    if phone:
+      screen = {'width': width, 'height': height, 'deviceScaleFactor': 2, 'mobile': True}
+      self.driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', screen)
+      self.driver.execute_cdp_cmd('Emulation.setTouchEmulationEnabled', {'enabled': True})
+    self.open(address)
+
+  def open(self, address):
+    self.driver.get(address)
+    self.wait("return 'ready' in document.body.dataset")
+    self.idle()
+
+  def run(self, script, *arguments):
+    return self.driver.execute_script(script, *arguments)
+
+  def wait(self, script, *arguments):
+    """Until a script returns something true, which is returned."""
+    end = time.monotonic() + SECONDS
+    while not (found := self.run(script, *arguments)):
+      assert time.monotonic() < end, f'{script}: {self.text("#notices")}'
+      time.sleep(0.02)
+    return found
+
+  def idle(self):
+    """Until nothing is being drawn."""
+    self.wait("return !document.body.hasAttribute('aria-busy')")
+
+  def find(self, selector):
+    from selenium.webdriver.common.by import By
+
+    return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+  def one(self, selector):
+    return self.find(selector)[0]
+
+  def text(self, selector):
+    return self.run('return document.querySelector(arguments[0]).textContent', selector)
+
+  def type(self, *keys):
+    from selenium.webdriver import ActionChains
+
+    ActionChains(self.driver).send_keys(*keys).perform()
+
+  def drag(self, start, end):
+    """With the mouse from one place of the window to another, in a few steps."""
+    from selenium.webdriver.common.actions.action_builder import ActionBuilder
+
+    actions = ActionBuilder(self.driver, duration=30)
+    pointing = actions.pointer_action
+    pointing.move_to_location(*map(round, start)).pointer_down()
+    for place in np.linspace(start, end, 4)[1:].round().astype(int).tolist():
+      pointing.move_to_location(*place)
+    pointing.pointer_up()
+    actions.perform()
+
+  def swipe(self, start, end):
+    """Likewise with a finger."""
+    for kind, place in (('Start', start), ('Move', np.add(start, end) / 2), ('Move', end)):
+      self.touch(kind, [{'x': float(place[0]), 'y': float(place[1])}])
+    self.touch('End', [])
+
+  def touch(self, kind, points):
+    event = {'type': f'touch{kind}', 'touchPoints': points}
+    self.driver.execute_cdp_cmd('Input.dispatchTouchEvent', event)
+
+  def place(self, selector, number=0, x=0.5, y=0.5):
+    """A place in an element, in the window's pixels."""
+    return self.run(
+      'const element = document.querySelectorAll(arguments[0])[arguments[1]];'
+      "element.scrollIntoView({block: 'nearest'});"
+      'const box = element.getBoundingClientRect();'
+      'return [box.x + box.width * arguments[2], box.y + box.height * arguments[3]];',
+      selector,
+      number,
+      x,
+      y,
+    )
+
+  def pixels(self):
+    """float[H, W, 3] of the picture; None where there is none."""
+    source = self.run("return document.querySelector('#picture:not([hidden])')?.src")
+    if not source:
+      return None
+    content = base64.b64decode(source.split(',')[1])
+    return np.asarray(Image.open(io.BytesIO(content)).convert('RGB'), float)
+
+  def names(self):
+    return [label.rsplit(',', 1)[0] for label in self.labels('#nodes .node')]
+
+  def labels(self, selector):
+    return self.run(
+      'return [...document.querySelectorAll(arguments[0])]'
+      ".map((node) => node.getAttribute('aria-label'))",
+      selector,
+    )
+
+  def box(self, name):
+    """x0, y0, x1, y1 of the first object of that name in the layout, the picture being [0, 1]."""
+    x, y, width, height = self.run(
+      "const boxes = [...document.querySelectorAll('#layout .box')];"
+      "const named = boxes.find((one) => one.querySelector('text').textContent === arguments[0]);"
+      "const frame = named.querySelector('.frame');"
+      "return ['x', 'y', 'width', 'height'].map((side) => Number(frame.getAttribute(side)) / 100);",
+      name,
+    )
+    return np.array([x, y, x + width, y + height])
+
+  def add(self, name):
+    self.run("document.getElementById('add-name').focus()")
+    self.type(name, '\ue007')
+    self.idle()
+
+  def complaints(self):
+    """What the browser logged: errors of scripts, and what the security policy has blocked."""
+    return [entry['message'] for entry in self.driver.get_log('browser')]
+
+
+@pytest.fixture
+def open_page(address):
+  with contextlib.ExitStack() as stack:
+
+    def opened(**options):
+      page = Page(address, **options)
+      stack.callback(page.driver.quit)
+      return page
+
+    yield opened
+
+
+def draw_sheep(page):
+  """The sheep scene by keyboard: names are typed, relations chosen in the form."""
+  for name in SHEEP:
+    page.add(name)
+  for subject, predicate, other in RELATIONS:
+    page.run(
+      'const choose = (id, value) => { const select = document.getElementById(id);'
+      "select.value = value; select.dispatchEvent(new Event('change')); };"
+      "choose('subject', arguments[0]); choose('other', arguments[1]);",
+      str(subject + 1),
+      str(other + 1),
+    )
+    page.wait(
+      "const select = document.getElementById('predicate');"
+      'select.value = arguments[0]; return select.value === arguments[0];',
+      predicate,
+    )
+    page.run("document.querySelector('#relate button').focus()")
+    page.type('\ue007')
+    page.idle()
+
+
+def test_a_scene_from_nothing_by_mouse(open_page):
+  page = open_page()
+  assert page.pixels() is None
+  before = None
+  for name in ('sky', 'grass', 'sheep', 'sea', 'boat'):
+    page.one('#add-name').send_keys(name)
+    page.one('#add button').click()
+    page.idle()
+    assert before is None or not np.array_equal(page.pixels(), before)
+    before = page.pixels()
+  assert page.names() == ['sky', 'grass', 'sheep', 'sea', 'boat']
+  for subject, predicate, other in ((2, 'standing on', 1), (4, 'in', 3)):
+    page.drag(page.place('.node .handle', subject), page.place('.node > rect', other))
+    page.wait("return !document.getElementById('menu').hidden")
+    names = [entry.text.split('\n')[0] for entry in page.find('#menu button')]
+    assert names[0].startswith(predicate)  # the most common one comes first
+    page.find('#menu button')[0].click()
+    page.idle()
+  assert page.labels('.edge')[0].startswith('sheep standing on grass')
+  assert not np.array_equal(page.pixels(), before)
+  page.one('#palette-open').click()
+  page.wait(
+    "return [...document.querySelectorAll('#kinds img')].slice(0, 3).every("
+    '(one) => one.complete && one.naturalWidth)'
+  )
+  page.find('#kinds button')[5].click()
+  page.idle()
+  assert len(page.names()) == 6
+  assert page.complaints() == []
+
+
+def test_a_moved_boat_changes_nothing_else_and_its_link_opens_it(open_page):
+  page = open_page()
+  draw_sheep(page)
+  assert page.names() == list(SHEEP)
+  before, old_box = page.pixels(), page.box('boat')
+  layout = page.place('#layout', x=0, y=0), page.place('#layout', x=1, y=1)
+  size = np.subtract(layout[1], layout[0])
+
+  def at(box):
+    return np.array(layout[0]) + size * (box[:2] + box[2:]) / 2
+
+  target = np.array([0.5, 0.78])
+  page.drag(at(old_box), np.array(layout[0]) + size * target)
+  page.idle()
+  after, new_box = page.pixels(), page.box('boat')
+  assert np.abs((new_box[:2] + new_box[2:]) / 2 - target).max() < 0.2
+  outside = np.ones(before.shape[:2], bool)
+  for box in (old_box, new_box):
+    x0, y0, x1, y1 = (np.array(box) * before.shape[0]).round().astype(int)
+    outside[max(0, y0 - 1) : y1 + 1, max(0, x0 - 1) : x1 + 1] = False
+  difference = np.abs(after - before).max(-1)
+  assert np.median(difference[outside]) <= 2
+  assert np.median(difference[~outside]) > np.median(difference[outside])
+  assert 'pinned' in next(label for label in page.labels('.box') if label.startswith('boat'))
+
+  link = page.run('return location.href')
+  page.driver.get('about:blank')
+  page.open(link)
+  assert np.array_equal(page.pixels(), after)
+
+
+def test_undo_and_redo(open_page):
+  page = open_page()
+  pictures = [None]
+  for name in ('sky', 'grass', 'sheep'):
+    page.add(name)
+    pictures.append(page.pixels())
+  page.one('#nodes .node').click()
+  page.run('document.activeElement.blur()')
+  for expected in reversed(pictures[:-1]):
+    page.one('#undo').click()
+    found = page.pixels()
+    assert found is expected is None or np.array_equal(found, expected)
+  assert page.names() == [] and not page.one('#undo').is_enabled()
+  for expected in pictures[1:]:
+    page.one('#redo').click()
+    assert np.array_equal(page.pixels(), expected)
+
+
+def test_keyboard_alone(open_page):
+  page = open_page()
+  draw_sheep(page)
+  assert [label.split(',')[0] for label in page.labels('.edge')] == [
+    'sheep standing on grass',
+    'sheep standing on grass',
+    'boat in sea',
+    'tree behind sheep',
+  ]
+  boat, picture = page.box('boat'), page.pixels()
+  page.run(
+    "[...document.querySelectorAll('#layout .box')]"
+    ".find((one) => one.querySelector('text').textContent === 'boat').focus()"
+  )
+  page.type('\ue012' if boat[0] > 0.2 else '\ue014')  # an arrow key
+  page.idle()
+  assert abs(page.box('boat')[0] - boat[0]) == pytest.approx(1 / 64, abs=1e-3)
+  assert not np.array_equal(page.pixels(), picture)
+  page.run("document.querySelector('#nodes .node').focus()")
+  page.type('\ue017')  # Delete
+  page.idle()
+  assert page.names() == list(SHEEP[1:])
+
+
+def test_words_examples_and_completion(open_page):
+  page = open_page()
+  page.one('#text').send_keys('a red boat in the sea at night, and a dragon')
+  page.one('#say button').click()
+  page.wait("return document.querySelectorAll('.node').length === 2")
+  page.idle()
+  assert 'dragon' in page.text('#notices')
+  assert page.names() == ['red boat', 'sea']
+  page.one('#complete').click()
+  page.wait("return document.querySelectorAll('.node').length === 5")
+  page.idle()
+  assert 'Added' in page.text('#notices')
+  page.run(
+    "const select = document.getElementById('examples'); select.selectedIndex = 1;"
+    "select.dispatchEvent(new Event('change'));"
+  )
+  page.wait("return document.querySelectorAll('.node').length === 7")
+  page.idle()
+  assert page.names() == list(SHEEP)
+  assert page.complaints() == []
+
+
+def test_the_exported_graph_is_that_of_sample(open_page, tmp_path):
+  from data_pipelines.scene_graphs.graph import parse_scene_graphs
+
+  page = open_page()
+  draw_sheep(page)
+  folder = {'behavior': 'allow', 'downloadPath': str(tmp_path)}
+  page.driver.execute_cdp_cmd('Browser.setDownloadBehavior', folder)
+  page.one('#files summary').click()
+  page.one('[data-save=graph]').click()
+  end = time.monotonic() + SECONDS
+  while not (tmp_path / 'graph.json').exists():
+    assert time.monotonic() < end
+    time.sleep(0.05)
+  (graph,) = parse_scene_graphs((tmp_path / 'graph.json').read_text(), 'graph.json')
+  assert graph.objects == SHEEP
+  assert sorted(graph.relationships) == sorted(RELATIONS)
+
+
+def test_a_phone_by_touch(open_page):
+  page = open_page(width=390, height=844, phone=True)
+  page.one('#text').send_keys('a boat in the sea, sky above')
+  page.one('#say button').click()
+  page.wait("return document.querySelectorAll('.box').length === 3")
+  page.idle()
+  assert page.run('return document.documentElement.scrollWidth') <= 390
+  box, before = page.box('boat'), page.pixels()
+  start = page.place('#layout', x=(box[0] + box[2]) / 2, y=(box[1] + box[3]) / 2)
+  page.swipe(start, np.add(start, [-60 if box[0] > 0.3 else 60, 0]))
+  page.idle()
+  assert abs(page.box('boat')[0] - box[0]) > 0.05
+  assert not np.array_equal(page.pixels(), before)
+
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_accessible(open_page, scheme):
+  page = open_page()
+  features = [{'name': 'prefers-color-scheme', 'value': scheme}]
+  page.driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': features})
+  draw_sheep(page)
+  page.find('.node')[2].click()
+  axe = importlib.resources.files('axe_core_python').joinpath('axe.min.js').read_text()
+  page.run(axe)
+  found = page.driver.execute_async_script(
+    'const done = arguments[arguments.length - 1]; axe.run().then(done);'
+  )
+  faults = {
+    fault['id']: [node['html'][:120] for node in fault['nodes']]
+    for fault in found['violations']
+    if fault['impact'] in ('serious', 'critical')
+  }
+  assert faults == {}, json.dumps(faults, indent=1)
