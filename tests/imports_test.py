@@ -14,8 +14,10 @@ from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from tests.training_runs import ENVIRONMENT, ROOT, write_untrained
 
 PACKAGES = ('sg2im_jax', 'data_pipelines')
+STUDIO, WEB = 'sg2im_jax.studio', ('fastapi', 'starlette', 'uvicorn')
 COMMANDS = {
   *(f'sg2im_jax.{name}' for name in ('train', 'sample', 'edit', 'evaluate', 'figures', 'convert')),
+  STUDIO,
   *(f'data_pipelines.{name}' for name in ('prepare', 'browse', 'export')),
 }
 
@@ -144,6 +146,11 @@ def test_circles_are_found():
 def test_only_readers_of_weights_import_torch():
   found = importers('torch', of='sg2im_jax')
   assert found.keys() == {'sg2im_jax.published.checkpoint', 'sg2im_jax.evaluation.backbones'}
+
+
+def test_only_the_studio_imports_a_web_framework():
+  found = {module for package in PACKAGES for module in importers(*WEB, of=package)}
+  assert found and all(is_under(module, 'sg2im_jax.serving') for module in found - {STUDIO})
 
 
 def loaded_by(name: str, *arguments) -> set[str]:

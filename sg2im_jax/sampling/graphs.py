@@ -99,15 +99,21 @@ def bucket(graph: SceneGraph) -> tuple[int, int, int]:
 
 
 def encode_graph(
-  graph: SceneGraph, vocabulary: Vocabulary, where: str, pins: Pins | None = None
+  graph: SceneGraph,
+  vocabulary: Vocabulary,
+  where: str,
+  pins: Pins | None = None,
+  *,
+  slots: tuple[int, int, int] | None = None,
 ) -> tuple[SceneBatch, dict[str, np.ndarray]]:
-  """A graph as a `SceneBatch` without the batch axis, padded to its bucket; and what is given.
+  """A graph as a `SceneBatch` without the batch axis, padded; and what is given.
 
   Args:
     graph: of any size.
     vocabulary: the model's names.
     where: what error messages begin with, such as "sheep.json: graph 0".
     pins: boxes, masks and latents that go with it.
+    slots: O, T and A to pad to; None for those of its bucket.
 
   Returns:
     The batch, and by the names of the pins bool[O], of which slots they are given.
@@ -116,7 +122,7 @@ def encode_graph(
     UserError: a name is not in the vocabulary (tells which, where, and the nearest known names), or
       pins have another shape.
   """
-  max_objects, max_triples, max_attributes = bucket(graph)
+  max_objects, max_triples, max_attributes = slots or bucket(graph)
   batch = SceneBatch(
     **pad_scene_graph(
       graph, vocabulary, max_objects, max_triples, where, max_attributes=max_attributes
@@ -233,11 +239,11 @@ def sample_graphs(
     for row, (index, sample) in enumerate(rows):
       samples.append(jax.tree.map(lambda array, row=row: array[row], sampled))
       if sample + 1 == samples_per_graph:
-        yield _samples_of_graph(index, graphs[index], samples, pins.get(index, Pins()))
+        yield samples_of_graph(index, graphs[index], samples, pins.get(index, Pins()))
         samples.clear()
 
 
-def _samples_of_graph(
+def samples_of_graph(
   index: int, graph: SceneGraph, samples: Sequence[SampledBatch], pins: Pins
 ) -> GraphSamples:
   """The samples of a graph, one row of a batch each, without `__image__` and padding."""

@@ -42,7 +42,12 @@ class Sampler:
   """A trained generator, compiled once for each shape of a batch."""
 
   def __init__(
-    self, generator: Generator | TokenGenerator, variables: Any, mesh: Mesh | None = None
+    self,
+    generator: Generator | TokenGenerator,
+    variables: Any,
+    mesh: Mesh | None = None,
+    *,
+    round_masks: bool = False,
   ):
     """Copies the variables to every device.
 
@@ -50,18 +55,20 @@ class Sampler:
       generator: the network.
       variables: its {'params': ..., 'batch_stats': ...}.
       mesh: over whose axis "data" batches are sharded; by default all devices of this process.
+      round_masks: predicted masks are used as eight bits hold them, so that whoever saves masks in
+        eight bits gets the same pictures of them again.
     """
     self.mesh = sharding.make_mesh(jax.local_devices()) if mesh is None else mesh
     self._variables = jax.device_put(variables, sharding.replicated(self.mesh))
-    apply = functools.partial(generator.apply, train=False)
+    apply = functools.partial(generator.apply, train=False, round_masks=round_masks)
 
     def random_noise(seed, graph_index, sample_index, object_slots):
       key = jax.random.fold_in(jax.random.key(seed), graph_index)
       return generator.random_noise(jax.random.fold_in(key, sample_index), object_slots)
 
-    def sample(variables, batch, seed, graph_indices, sample_indices, given, stretch):
-      noise = jax.vmap(random_noise, (None, 0, 0, None))(
-        seed, graph_indices, sample_indices, batch.object_mask.shape[1]
+    def sample(variables, batch, seeds, graph_indices, sample_indices, given, stretch):
+      noise = jax.vmap(random_noise, (0, 0, 0, None))(
+        seeds, graph_indices, sample_indices, batch.object_mask.shape[1]
       )
       uses: dict[str, Any] = {'use_boxes': False, 'use_masks': False}
       uses |= {f'use_{name}': which for name, which in given.items()}
@@ -93,7 +100,7 @@ class Sampler:
   def sample(
     self,
     batch: SceneBatch,
-    seed: int,
+    seed: int | np.ndarray,
     graph_indices: np.ndarray,
     sample_indices: np.ndarray,
     *,
@@ -105,21 +112,22 @@ class Sampler:
     Args:
       batch: B graphs, with the boxes, masks and latents that are to be used; B is a multiple of the
         number of devices.
-      seed: the same seed gives the same samples.
+      seed: the same seed gives the same samples; int32[B] for one of each row.
       graph_indices: int32[B], of each row's graph in its file.
       sample_indices: int32[B], number of the row among the samples of its graph.
       stretch: see `pixels.denormalize`.
       given: of `boxes`, `masks` and `latents`, bool[B, O]: of which objects the batch's are used;
         all others are predicted.
     """
-    batch, graph_indices, sample_indices, given = jax.device_put(
-      (batch, graph_indices, sample_indices, dict(given or {})),
+    seeds = np.broadcast_to(np.asarray(seed, np.int32), np.shape(graph_indices))
+    batch, seeds, graph_indices, sample_indices, given = jax.device_put(
+      (batch, seeds, graph_indices, sample_indices, dict(given or {})),
       sharding.batch_sharding(self.mesh),
     )
     sampled = self._sample(
       self._variables,
       batch,
-      seed,
+      seeds,
       graph_indices,
       sample_indices,
       given,

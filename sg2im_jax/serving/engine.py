@@ -1,0 +1,412 @@
+"""The engine of the studio: one thread owns a model and computes what requests ask for, in batches.
+
+Every graph is padded to one of a few sizes, with arrays for all that may be given (boxes, masks,
+latents) and flags that tell what is. So a handful of programs serves every request, and requests
+that wait at the same time share a batch, whatever their graphs, seeds and pins.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import IMAGE_OBJECT, SceneGraph
+from data_pipelines.scene_graphs.vocabulary import UNUSED_NAME
+from sg2im_jax.runtime import reporting
+from sg2im_jax.sampling.graphs import (
+  Pins,
+  encode_graph,
+  one_ahead,
+  samples_of_graph,
+)
+from sg2im_jax.sampling.sampler import SampledBatch, Sampler
+from sg2im_jax.sampling.trained_model import TrainedModel
+from sg2im_jax.scene_batch import SceneBatch
+
+# Of objects (with `__image__`), triples and attributes; larger graphs take 2 or 4 times as many.
+_SLOTS = (16, 32, 8)
+_SCALES = (1, 2, 4)
+MAX_OBJECTS = _SCALES[-1] * _SLOTS[0] - 1
+MAX_RELATIONSHIPS = _SCALES[-1] * _SLOTS[1] - MAX_OBJECTS - 1
+MAX_ATTRIBUTES = _SCALES[-1] * _SLOTS[2]  # of an object
+MAX_SAMPLES = 16  # of a request
+_BATCH_ROWS = (1, 4, MAX_SAMPLES)
+_MAX_WAITING = 32  # requests
+_GATHERING = 0.004  # seconds in which requests may join a batch
+_COMPANIONS = 2  # of a class in its example picture
+_EXAMPLES_AT_ONCE = 4  # requests wait for so many example pictures at most
+_MARGIN = 0.15  # around the object of an example picture, as a share of its box
+_SMALLEST_CROP = 24  # pixels
+
+
+class Busy(Exception):
+  """As many requests wait as may."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Row:
+  """One sample that is asked for.
+
+  Attributes:
+    batch: its graph without the batch axis.
+    given: by the names of the pins, bool[O].
+    seed: of its noise.
+    sample: its number among the samples of its graph.
+  """
+
+  batch: SceneBatch
+  given: dict[str, np.ndarray]
+  seed: int
+  sample: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Sampling:
+  """A request for samples.
+
+  Attributes:
+    graph: whose names the model knows.
+    pins: what is given.
+    rows: S, all of one scale.
+    scale: of its slots, in `_SCALES`.
+    future: of `GraphSamples`.
+  """
+
+  graph: SceneGraph
+  pins: Pins
+  rows: Sequence[_Row]
+  scale: int
+  future: concurrent.futures.Future
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Encoding:
+  """A request for the latents of a picture's objects.
+
+  Attributes:
+    batch: a picture and its boxes, B = 1.
+    count: N + 1, boxes with that of the whole image.
+    future: of float32[N + 1, L].
+  """
+
+  batch: SceneBatch
+  count: int
+  future: concurrent.futures.Future
+
+
+class Engine:
+  """Computes for many requests at a time; a context that ends the thread.
+
+  Attributes:
+    model: the model.
+    objects: names of the object classes that graphs may have.
+  """
+
+  def __init__(self, model: TrainedModel):
+    """Compiles the programs, which is reported, and starts the thread."""
+    self.model = model
+    # Masks are sent in eight bits; what comes back is to give the same picture.
+    self._sampler = Sampler(model.generator, model.variables, round_masks=True)
+    names = model.vocabulary.object_names
+    self.objects = tuple(name for name in names if name not in (IMAGE_OBJECT, UNUSED_NAME))
+    self._changed = threading.Condition()
+    self._waiting: collections.deque[_Sampling | _Encoding] = collections.deque()
+    self._closing = False
+    self._examples = [concurrent.futures.Future() for _ in self.objects]
+    self._examples_left = collections.deque(range(len(self.objects)))
+    self._seconds = self._compile()
+    self._thread = threading.Thread(target=self._work, name='engine', daemon=True)
+    self._thread.start()
+
+  def __enter__(self) -> 'Engine':
+    return self
+
+  def __exit__(self, *exception):
+    self.close()
+
+  def close(self):
+    """Ends the thread after what it computes now; what waits is cancelled."""
+    with self._changed:
+      self._closing = True
+      self._changed.notify()
+    self._thread.join()
+    for future in (*(job.future for job in self._waiting), *self._examples):
+      future.cancel()
+
+  def check(self, graph: SceneGraph) -> SceneGraph:
+    """The graph as the model understands it.
+
+    Raises:
+      UserError: it is larger than the programs can be, or names what the model does not know.
+    """
+    (graph,) = self.model.understood([graph])
+    for count, most, noun in (
+      (len(graph.objects), MAX_OBJECTS, 'objects'),
+      (len(graph.relationships), MAX_RELATIONSHIPS, 'relationships'),
+      (max(map(len, (graph.scene, *graph.attributes))), MAX_ATTRIBUTES, 'attributes of one thing'),
+    ):
+      if count > most:
+        raise UserError(f'the graph has {count} {noun}; expected {most} or fewer')
+    encode_graph(graph, self.model.vocabulary, 'graph')
+    return graph
+
+  def sample(
+    self, graph: SceneGraph, *, samples: int, seed: int, pins: Pins | None = None
+  ) -> concurrent.futures.Future:
+    """The future of `GraphSamples`: those of `TrainedModel.sample`, up to rounding, also
+    of masks to eight bits.
+
+    Args:
+      graph: from `check`.
+      samples: S, from 1 to MAX_SAMPLES.
+      seed: the same seed gives the same pixels.
+      pins: what is given; masks have the model's size.
+
+    Raises:
+      UserError: pins have another shape, or the model can be given none of the kind.
+      Busy: too many requests wait.
+    """
+    return self._submit(self._sampling(graph, samples, seed, pins or Pins()))
+
+  def encode(
+    self, picture: UInt8[np.ndarray, 'H W 3'], boxes: Float[np.ndarray, 'N 4']
+  ) -> concurrent.futures.Future:
+    """The future of float32[N + 1, L]: appearances of the whole picture, then of its objects.
+
+    Args:
+      picture: of the model's image size.
+      boxes: float32[N, 4] x0, y0, x1, y1 in [0, 1] of the objects; at most MAX_OBJECTS.
+
+    Raises:
+      UserError: this is not a token model.
+      Busy: too many requests wait.
+    """
+    if self.model.settings.tokens is None:
+      raise UserError('this model has no appearances of objects: it is not a token model')
+    count = len(boxes) + 1
+    slots = next(_SLOTS[0] * scale for scale in _SCALES if _SLOTS[0] * scale >= count)
+    padded = np.zeros((1, slots, 4), np.float32)
+    padded[0, 0] = 0, 0, 1, 1
+    padded[0, 1:count] = boxes
+    batch = SceneBatch(
+      object_class=np.zeros((1, slots), np.int32),
+      object_mask=np.arange(slots)[None] < count,
+      triples=np.zeros((1, 1, 3), np.int32),
+      triple_mask=np.zeros((1, 1), bool),
+      boxes=padded,
+      image=picture[None],
+    )
+    return self._submit(_Encoding(batch, count, concurrent.futures.Future()))
+
+  def example(self, index: int) -> concurrent.futures.Future:
+    """The future of uint8[h, w, 3]: a picture of the class `objects[index]`. They are sampled while
+    no request waits; do not cancel the future, which all who ask share."""
+    return self._examples[index]
+
+  def _submit(self, job: _Sampling | _Encoding) -> concurrent.futures.Future:
+    with self._changed:
+      if self._closing or len(self._waiting) >= _MAX_WAITING:
+        raise Busy
+      self._waiting.append(job)
+      self._changed.notify()
+    return job.future
+
+  def _sampling(self, graph: SceneGraph, samples: int, seed: int, pins: Pins) -> _Sampling:
+    settings = self.model.settings
+    if settings.tokens is None and pins.latents is not None:
+      raise UserError('this model has no appearances of objects: it is not a token model')
+    mask_size = settings.model.mask_size
+    if pins.masks is not None and not mask_size:
+      raise UserError('this model has no masks: its layouts are boxes')
+    needed = (
+      len(graph.objects) + 1,
+      len(graph.objects) + len(graph.relationships),
+      max(map(len, (graph.scene, *graph.attributes))),
+    )
+    scale = next(
+      scale
+      for scale in _SCALES
+      if all(count <= scale * slots for count, slots in zip(needed, _SLOTS))
+    )
+    objects, triples, attributes = (scale * slots for slots in _SLOTS)
+    has_attributes = bool(self.model.vocabulary.attribute_names)
+    batch, given = encode_graph(
+      graph,
+      self.model.vocabulary,
+      'graph',
+      pins,
+      slots=(objects, triples, attributes if has_attributes else 0),
+    )
+    shapes: dict[str, tuple[int, ...]] = {'boxes': (4,)}
+    if mask_size:
+      shapes['masks'] = (mask_size, mask_size)
+    if settings.tokens is not None:
+      shapes['latents'] = (settings.tokens.latent_dim,)
+    missing = {name: shape for name, shape in shapes.items() if name not in given}
+    batch = batch.replace(
+      **{name: np.zeros((objects, *shape), np.float32) for name, shape in missing.items()}
+    )
+    given |= {name: np.zeros(objects, bool) for name in missing}
+    rows = [_Row(batch, given, seed, sample) for sample in range(samples)]
+    return _Sampling(graph, pins, rows, scale, concurrent.futures.Future())
+
+  def _compile(self) -> dict[int, float]:
+    """Compiles the programs of small graphs; returns the seconds that each number of rows takes."""
+    sizes = sorted({self._sampler.batch_size(rows) for rows in _BATCH_ROWS})
+    seconds = {}
+    for size in sizes:
+      start = time.monotonic()
+      rows = self._sampling(SceneGraph(self.objects[:1], ()), size, 0, Pins()).rows
+      jax.block_until_ready(self._dispatch(rows, size))
+      compiled = time.monotonic()
+      jax.block_until_ready(self._dispatch(rows, size))
+      seconds[size] = time.monotonic() - compiled
+      reporting.info(
+        f'compiled batches of {size} in {compiled - start:.1f} s; one takes '
+        f'{1000 * seconds[size]:.0f} ms'
+      )
+    return seconds
+
+  def _work(self):
+    while (jobs := self._next()) is not None:
+      running = [job for job in jobs if job.future.set_running_or_notify_cancel()]
+      try:
+        for job in running:
+          if isinstance(job, _Encoding):
+            job.future.set_result(self.model.encode_batch(job.batch)[0, : job.count])
+        self._sample([job for job in running if isinstance(job, _Sampling)])
+      except Exception as error:
+        reporting.warning(f'a batch failed: {" ".join(str(error).split())[:300]}')
+        for job in running:
+          if not job.future.done():
+            job.future.set_exception(error)
+
+  def _next(self) -> Sequence[_Sampling | _Encoding] | None:
+    """What to compute at once, when there is something; None to end."""
+    with self._changed:
+      while not self._closing and not self._waiting and not self._examples_left:
+        self._changed.wait()
+      if self._closing:
+        return None
+      if not self._waiting:
+        count = min(_EXAMPLES_AT_ONCE, len(self._examples_left))
+        return [self._example_job(self._examples_left.popleft()) for _ in range(count)]
+      first = self._waiting.popleft()
+      jobs = [first]
+      deadline = time.monotonic() + _GATHERING
+      while isinstance(first, _Sampling):
+        count = sum(len(job.rows) for job in jobs if isinstance(job, _Sampling))
+        fits = next((job for job in self._waiting if _joins(job, first, count)), None)
+        if fits is not None:
+          self._waiting.remove(fits)
+          jobs.append(fits)
+        elif count == MAX_SAMPLES or not self._changed.wait(deadline - time.monotonic()):
+          break
+      return jobs
+
+  def _example_job(self, index: int) -> _Sampling:
+    """A request for the example picture of a class, in common company."""
+    graph, statistics = SceneGraph((self.objects[index],), ()), self.model.statistics
+    if statistics is not None and statistics.num_scenes:
+      graph, _ = statistics.complete(graph, _COMPANIONS, seed=index)
+    job = self._sampling(graph, 1, index, Pins())
+
+    def crop(done: concurrent.futures.Future):
+      if error := done.exception():
+        self._examples[index].set_exception(error)
+      else:
+        samples = done.result()
+        self._examples[index].set_result(_around(samples.pictures[0], samples.boxes[0, 0]))
+
+    job.future.add_done_callback(crop)
+    return job
+
+  def _sample(self, jobs: Sequence[_Sampling]):
+    """Computes the samples of requests of one scale."""
+    rows = [row for job in jobs for row in job.rows]
+    left = collections.deque(jobs)
+    found: list[SampledBatch] = []
+    for count, batch in one_ahead(self._dispatched(rows)):
+      batch = jax.tree.map(np.asarray, batch)
+      found += [jax.tree.map(lambda array, i=index: array[i], batch) for index in range(count)]
+      while left and len(left[0].rows) <= len(found):
+        job = left.popleft()
+        own, found = found[: len(job.rows)], found[len(job.rows) :]
+        job.future.set_result(samples_of_graph(0, job.graph, own, job.pins))
+
+  def _dispatched(self, rows: Sequence[_Row]) -> Iterator[tuple[int, SampledBatch]]:
+    """Batches of the rows, and how many of the rows are in each."""
+    start = 0
+    for size in _plan(len(rows), tuple(self._seconds.items())):
+      part = rows[start : start + size]
+      start += size
+      yield len(part), self._dispatch(part, size)
+
+  def _dispatch(self, rows: Sequence[_Row], size: int) -> SampledBatch:
+    padded = [*rows, *[rows[-1]] * (size - len(rows))]
+    batch, given = jax.tree.map(
+      lambda *arrays: np.stack(arrays), *((row.batch, row.given) for row in padded)
+    )
+    return self._sampler.sample(
+      batch,
+      np.array([row.seed for row in padded], np.int32),
+      np.zeros(size, np.int32),
+      np.array([row.sample for row in padded], np.int32),
+      stretch=self.model.settings.sampling.stretch,
+      given=given,
+    )
+
+
+def _joins(job: _Sampling | _Encoding, first: _Sampling, count: int) -> bool:
+  """Whether a request fits into the batch of another one, which has `count` rows by now."""
+  if not isinstance(job, _Sampling):
+    return False
+  return job.scale == first.scale and count + len(job.rows) <= MAX_SAMPLES
+
+
+@functools.cache
+def _plan(count: int, seconds: tuple[tuple[int, float], ...]) -> tuple[int, ...]:
+  """Sizes of batches that hold `count` rows and take the least time together.
+
+  Args:
+    count: of rows.
+    seconds: of a batch of each size.
+  """
+  plans: Any = [(0.0, ())]  # seconds and sizes for 0, 1, ... rows
+  for rows in range(1, count + 1):
+    plans.append(
+      min(
+        (plans[max(rows - size, 0)][0] + cost, (*plans[max(rows - size, 0)][1], size))
+        for size, cost in seconds
+      )
+    )
+  return tuple(sorted(plans[-1][1], reverse=True))
+
+
+def _around(picture: UInt8[np.ndarray, 'H W 3'], box: Float[np.ndarray, '4']) -> Any:
+  """uint8[h, w, 3]: a square of the picture around a box, as far as the picture reaches."""
+  height, width = picture.shape[:2]
+  scaled = np.clip(np.nan_to_num(box), 0, 1) * (width, height, width, height)
+  low, high = np.minimum(scaled[:2], scaled[2:]), np.maximum(scaled[:2], scaled[2:])
+  side = max(float((high - low).max()) * (1 + 2 * _MARGIN), _SMALLEST_CROP)
+  sides = np.minimum(side, (width, height))
+  start = np.clip((low + high - sides) / 2, 0, np.array((width, height)) - sides)
+  (x0, y0), (x1, y1) = np.floor(start).astype(int), np.ceil(start + sides).astype(int)
+  return picture[y0:y1, x0:x1]
+
+
+def resized(picture: UInt8[np.ndarray, 'h w 3'], size: tuple[int, int]) -> np.ndarray:
+  """uint8[H, W, 3]: a picture at another size, as `TrainedModel.encode` resizes."""
+  height, width = size
+  image = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
+  return np.asarray(image)
