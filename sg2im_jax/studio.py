@@ -51,7 +51,6 @@ def studio(options: StudioOptions):
 def _serve(options: StudioOptions, listening: socket.socket):
   import uvicorn  # after the options are checked, as all that takes time
 
-  from data_pipelines.language.parser import parse_text
   from sg2im_jax.sampling.trained_model import TrainedModel
   from sg2im_jax.serving.api import make_app
   from sg2im_jax.serving.engine import Engine
@@ -65,7 +64,6 @@ def _serve(options: StudioOptions, listening: socket.socket):
   hosts = [f'{host}:{port}' for host in dict.fromkeys((*_LOOPBACK, name))]
   reporting.info('compiling the programs, which takes a minute when it is done for the first time')
   with Engine(model) as engine:
-    parse_text(engine.objects[0], model.vocabulary)  # the first text loads its dictionaries
     config = uvicorn.Config(
       make_app(engine, hosts),
       http=Protocol,

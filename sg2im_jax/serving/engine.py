@@ -164,7 +164,7 @@ class Engine:
     self, graph: SceneGraph, *, samples: int, seed: int, pins: Pins | None = None
   ) -> concurrent.futures.Future:
     """The future of `GraphSamples`: those of `TrainedModel.sample`, up to rounding, also
-    of masks to eight bits.
+    of masks to eight bits. Box and mask of `__image__` are predicted, whatever is given.
 
     Args:
       graph: from `check`.
@@ -257,6 +257,8 @@ class Engine:
       **{name: np.zeros((objects, *shape), np.float32) for name, shape in missing.items()}
     )
     given |= {name: np.zeros(objects, bool) for name in missing}
+    for name in given.keys() & {'boxes', 'masks'}:
+      given[name][0] = False  # what is predicted of `__image__` is not sent, and cannot come back
     rows = [_Row(batch, given, seed, sample) for sample in range(samples)]
     return _Sampling(graph, pins, rows, scale, concurrent.futures.Future())
 
