@@ -1,4 +1,4 @@
-"""The studio's server under load: many connections that ask for pictures, one request after another.
+"""The studio's server under load: many connections, each of which asks for pictures all the time.
 
   python -m sg2im_jax.studio --workdir=runs/storybook --nobrowser
   python -m benchmarks.studio --connections=200 --seconds=30
@@ -85,9 +85,8 @@ async def _measure(options: StudioOptions):
   ):
     before = _memory(process)
     answers, deadline = Answers(), time.monotonic() + seconds
-    async with asyncio.TaskGroup() as group:
-      for number in range(connections):
-        group.create_task(_ask(options, number, deadline, requests, answers))
+    asking = [_ask(options, number, deadline, requests, answers) for number in range(connections)]
+    await asyncio.gather(*asking)
     print(_TABLE.row(_cells(connections, answers, before, _memory(process))), flush=True)
 
 

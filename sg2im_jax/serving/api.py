@@ -285,18 +285,36 @@ def make_app(engine: Engine, hosts: Sequence[str]) -> FastAPI:
     redirect_slashes=False,
     separate_input_output_schemas=False,
   )
-  app.add_middleware(Guard, hosts=hosts)
   _add_error_handlers(app)
   _add_page(app)
   _add_knowledge(app, engine)
   _add_pictures(app, engine)
-  described = app.openapi()
+  described = app.openapi()  # is kept by the app
   for operations in described['paths'].values():
     for operation in operations.values():
       operation['responses'].pop('422', None)  # such a request is answered by 400
+  schemas = described['components']['schemas']
   for name in ('HTTPValidationError', 'ValidationError'):
-    described['components']['schemas'].pop(name, None)
+    schemas.pop(name, None)
+  _describe_names(schemas['Graph']['properties'], engine)
+  posts = [path for path, operations in described['paths'].items() if 'post' in operations]
+  app.add_middleware(Guard, hosts=hosts, posts=posts)
   return app
+
+
+def _describe_names(graph: dict[str, Any], engine: Engine):
+  """Adds the names that the model knows to the JSON schema of graphs."""
+  graph['objects']['items']['enum'] = list(engine.objects)
+  graph['relationships']['items']['prefixItems'][1]['enum'] = _predicates(engine)
+  attributes = list(engine.model.vocabulary.attribute_names)
+  if attributes:
+    graph['attributes']['items']['items']['enum'] = graph['scene']['items']['enum'] = attributes
+
+
+def _predicates(engine: Engine) -> list[str]:
+  """Names of the predicates that graphs may have."""
+  names = engine.model.vocabulary.predicate_names
+  return [name for name in names if name not in (IN_IMAGE_PREDICATE, UNUSED_NAME)]
 
 
 def _add_error_handlers(app: FastAPI):
@@ -355,9 +373,7 @@ def _add_knowledge(app: FastAPI, engine: Engine):
   """What the model knows: names, relations, texts, completions, examples."""
   model, settings, vocabulary = engine.model, engine.model.settings, engine.model.vocabulary
   statistics = model.statistics
-  predicates = [
-    name for name in vocabulary.predicate_names if name not in (IN_IMAGE_PREDICATE, UNUSED_NAME)
-  ]
+  predicates = _predicates(engine)
   of_scenes = {} if statistics is None else statistics.scene
   described = Model(
     name=settings.data.name,

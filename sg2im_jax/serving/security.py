@@ -54,14 +54,15 @@ class Guard:
   the headers above; an answer that takes too long is a refusal.
   """
 
-  def __init__(self, app: ASGIApp, hosts: Sequence[str]):
+  def __init__(self, app: ASGIApp, *, hosts: Sequence[str], posts: Sequence[str]):
     """Wraps an app.
 
     Args:
-      app: whose requests have a body of strict JSON if they are POST.
+      app: reads bodies of strict JSON.
       hosts: allowed in the header Host, such as "localhost:8300".
+      posts: paths to which such bodies are sent; others get none.
     """
-    self._app, self._hosts = app, {host.lower() for host in hosts}
+    self._app, self._hosts, self._posts = app, {host.lower() for host in hosts}, set(posts)
     self._held = 0  # bytes of bodies
 
   async def __call__(self, scope: Scope, receive: Receive, send: Send):
@@ -86,7 +87,7 @@ class Guard:
       headers = Headers(scope=scope)
       self._check_origin(headers)
       with self._holding() as held:
-        if scope['method'] == 'POST':
+        if scope['method'] == 'POST' and scope['path'] in self._posts:
           _check_content(headers)
           body = await self._body(receive, held)
           _check_json(body)

@@ -16,11 +16,11 @@ from tests.small_scenes import VOCABULARY, tiny_token_config
 from tests.training_runs import start, write_untrained
 
 pytest.importorskip('fastapi')
-from fastapi.testclient import TestClient  # noqa: E402 - after the check
+from fastapi.testclient import TestClient
 
-from sg2im_jax.serving import security  # noqa: E402
-from sg2im_jax.serving.api import make_app  # noqa: E402
-from sg2im_jax.serving.engine import Busy, Engine  # noqa: E402
+from sg2im_jax.serving import security
+from sg2im_jax.serving.api import make_app
+from sg2im_jax.serving.engine import Busy, Engine
 
 pytestmark = pytest.mark.slow
 
@@ -212,6 +212,7 @@ def test_bodies_are_limited(client, monkeypatch):
 def test_methods_and_paths(client):
   answer = client.put('/api/generate')
   assert 'does not know PUT' in refused(answer, 405) and answer.headers['allow'] == 'POST'
+  assert 'does not know POST' in refused(client.post('/api/health', content=b'['), 405)
   refused(client.get('/api/generate/'), 404)
   refused(client.get('/api/objects/4.png'), 404)
   refused(client.get('/api/objects/x.png'))
@@ -246,7 +247,7 @@ def test_time_limits(monkeypatch):
     async def send(message):
       sent.append(message)
 
-    guard = security.Guard(app, [HOST])
+    guard = security.Guard(app, hosts=[HOST], posts=['/'])
     await guard({'type': 'http', 'method': 'POST', 'headers': headers, 'path': '/'}, receive, send)
     return sent[0]['status'], json.loads(sent[1]['body'])['error']
 
