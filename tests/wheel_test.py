@@ -44,6 +44,7 @@ def test_it_has_two_packages_and_commands(installed):
   }
   assert (installed / 'sg2im_jax/py.typed').exists()
   assert (installed / 'sg2im_jax/drawing/page.html').exists()
+  assert (installed / 'sg2im_jax/serving/page/index.html').exists()
   configs = {path.name for path in (ROOT / 'configs').glob('*.py')}
   assert {path.name for path in (installed / 'data_pipelines/configs').glob('*.py')} == configs
 

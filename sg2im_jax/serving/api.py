@@ -9,7 +9,6 @@ success is {"error": "one line"}.
 import asyncio
 import base64
 import collections
-import concurrent.futures
 import importlib.resources
 import io
 import json
@@ -477,7 +476,7 @@ def _add_pictures(app: FastAPI, engine: Engine):
     """Pictures of a graph."""
     graph = engine.check(request.graph.parsed())
     pins = _pins(engine, graph, request)
-    samples = await _result(
+    samples = await asyncio.wrap_future(
       engine.sample(graph, samples=request.samples, seed=request.seed, pins=pins)
     )
     return Generated(
@@ -495,7 +494,7 @@ def _add_pictures(app: FastAPI, engine: Engine):
     picture = await in_thread(
       lambda: resized(_picture(data, 'picture', _MAX_PIXELS), settings.data.image_size)
     )
-    latents = await _result(engine.encode(picture, boxes))
+    latents = await asyncio.wrap_future(engine.encode(picture, boxes))
     image_latents, *of_objects = map(_encoded, latents)
     return Encoded(picture=_text(_png(picture)), latents=of_objects, image_latents=image_latents)
 
@@ -509,15 +508,6 @@ def _add_pictures(app: FastAPI, engine: Engine):
     frames = [_decoded(one, f'picture {index}') for index, one in enumerate(request.pictures)]
     animated = await in_thread(_animation, frames, request.milliseconds)
     return Response(animated, media_type='image/webp')
-
-
-async def _result(future: concurrent.futures.Future) -> Any:
-  """What the engine computes; given up with the request."""
-  try:
-    return await asyncio.wrap_future(future)
-  except asyncio.CancelledError:
-    future.cancel()
-    raise
 
 
 def _pins(engine: Engine, graph: SceneGraph, request: GenerateRequest) -> Pins:

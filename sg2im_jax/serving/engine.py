@@ -126,7 +126,9 @@ class Engine:
     self._closing = False
     self._examples = [concurrent.futures.Future() for _ in self.objects]
     self._examples_left = collections.deque(range(len(self.objects)))
-    self._seconds = self._compile()
+    self._seconds: dict[int, dict[int, float]] = {}  # of a batch, by scale and rows
+    self._compiling: threading.Thread | None = None
+    self._compile(_SCALES[0])
     self._thread = threading.Thread(target=self._work, name='engine', daemon=True)
     self._thread.start()
 
@@ -142,6 +144,8 @@ class Engine:
       self._closing = True
       self._changed.notify()
     self._thread.join()
+    if compiling := self._compiling:
+      compiling.join()
     for future in (*(job.future for job in self._waiting), *self._examples):
       future.cancel()
 
@@ -217,6 +221,8 @@ class Engine:
 
   def _submit(self, job: _Sampling | _Encoding) -> concurrent.futures.Future:
     with self._changed:
+      for given_up in [job for job in self._waiting if job.future.cancelled()]:
+        self._waiting.remove(given_up)
       if self._closing or len(self._waiting) >= _MAX_WAITING:
         raise Busy
       self._waiting.append(job)
@@ -264,13 +270,15 @@ class Engine:
     rows = [_Row(batch, given, seed, sample) for sample in range(samples)]
     return _Sampling(graph, pins, rows, scale, concurrent.futures.Future())
 
-  def _compile(self) -> dict[int, float]:
-    """Compiles the programs of small graphs; returns the seconds that each number of rows takes."""
-    sizes = sorted({self._sampler.batch_size(rows) for rows in _BATCH_ROWS})
+  def _compile(self, scale: int):
+    """Compiles the programs of graphs of a scale, and sees how long they take."""
     seconds = {}
-    for size in sizes:
+    objects = scale * _SLOTS[0] - 1
+    for size in sorted({self._sampler.batch_size(rows) for rows in _BATCH_ROWS}):
+      if self._closing:
+        return
       start = time.monotonic()
-      rows = self._sampling(SceneGraph(self.objects[:1], ()), size, 0, Pins()).rows
+      rows = self._sampling(SceneGraph(self.objects[:1] * objects, ()), size, 0, Pins()).rows
       jax.block_until_ready(self._dispatch(rows, size))
       compiled = time.monotonic()
       for _ in range(_TIMED):
@@ -278,10 +286,13 @@ class Engine:
         jax.block_until_ready(self._dispatch(rows, size))
         seconds[size] = min(seconds.get(size, math.inf), time.monotonic() - began)
       reporting.info(
-        f'compiled batches of {size} in {compiled - start:.1f} s; one takes '
-        f'{1000 * seconds[size]:.0f} ms'
+        f'compiled batches of {size} for graphs of up to {objects} objects in '
+        f'{compiled - start:.1f} s; one takes {1000 * seconds[size]:.0f} ms'
       )
-    return seconds
+    with self._changed:
+      self._seconds[scale] = seconds
+      self._compiling = None
+      self._changed.notify()
 
   def _work(self):
     while (jobs := self._next()) is not None:
@@ -300,14 +311,15 @@ class Engine:
   def _next(self) -> Sequence[_Sampling | _Encoding] | None:
     """What to compute at once, when there is something; None to end."""
     with self._changed:
-      while not self._closing and not self._waiting and not self._examples_left:
+      while not self._closing and not self._examples_left and self._first() is None:
         self._changed.wait()
       if self._closing:
         return None
-      if not self._waiting:
+      first = self._first()
+      if first is None:
         count = min(_EXAMPLES_AT_ONCE, len(self._examples_left))
         return [self._example_job(self._examples_left.popleft()) for _ in range(count)]
-      first = self._waiting.popleft()
+      self._waiting.remove(first)
       jobs = [first]
       deadline = time.monotonic() + _GATHERING
       while isinstance(first, _Sampling):
@@ -319,6 +331,17 @@ class Engine:
         elif count == MAX_SAMPLES or not self._changed.wait(deadline - time.monotonic()):
           break
       return jobs
+
+  def _first(self) -> _Sampling | _Encoding | None:
+    """The request that has waited longest and can be computed. Those of larger graphs wait while
+    their programs are compiled in another thread; the others do not."""
+    for job in self._waiting:
+      if not isinstance(job, _Sampling) or job.scale in self._seconds:
+        return job
+      if self._compiling is None or not self._compiling.is_alive():
+        self._compiling = threading.Thread(target=self._compile, args=(job.scale,), daemon=True)
+        self._compiling.start()
+    return None
 
   def _example_job(self, index: int) -> _Sampling:
     """A request for the example picture of a class, in common company."""
@@ -339,10 +362,12 @@ class Engine:
 
   def _sample(self, jobs: Sequence[_Sampling]):
     """Computes the samples of requests of one scale."""
+    if not jobs:
+      return
     rows = [row for job in jobs for row in job.rows]
     left = collections.deque(jobs)
     found: list[SampledBatch] = []
-    for count, batch in one_ahead(self._dispatched(rows)):
+    for count, batch in one_ahead(self._dispatched(rows, jobs[0].scale)):
       batch = jax.tree.map(np.asarray, batch)
       found += [jax.tree.map(lambda array, i=index: array[i], batch) for index in range(count)]
       while left and len(left[0].rows) <= len(found):
@@ -350,10 +375,10 @@ class Engine:
         own, found = found[: len(job.rows)], found[len(job.rows) :]
         job.future.set_result(samples_of_graph(0, job.graph, own, job.pins))
 
-  def _dispatched(self, rows: Sequence[_Row]) -> Iterator[tuple[int, SampledBatch]]:
+  def _dispatched(self, rows: Sequence[_Row], scale: int) -> Iterator[tuple[int, SampledBatch]]:
     """Batches of the rows, and how many of the rows are in each."""
     start = 0
-    for size in _plan(len(rows), tuple(self._seconds.items())):
+    for size in _plan(len(rows), tuple(self._seconds[scale].items())):
       part = rows[start : start + size]
       start += size
       yield len(part), self._dispatch(part, size)

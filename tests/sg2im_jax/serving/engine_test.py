@@ -115,7 +115,9 @@ def test_requests_share_batches_and_get_their_own_samples(engine, held, monkeypa
   ]
   batches = []
   dispatched = engine._dispatched
-  monkeypatch.setattr(engine, '_dispatched', lambda rows: batches.append(rows) or dispatched(rows))
+  monkeypatch.setattr(
+    engine, '_dispatched', lambda rows, scale: batches.append(rows) or dispatched(rows, scale)
+  )
   held.set()
   first.result()
   for graph, count, seed, future in zip(graphs, (1, 2, 3, 9), range(4), futures):
@@ -137,7 +139,9 @@ def test_a_full_queue_is_told_and_what_was_given_up_is_left_out(engine, held):
 def test_large_graphs_are_compiled_when_they_come(engine):
   count = MAX_OBJECTS // 2
   graph = engine.check(SceneGraph(('sheep',) * count, ((0, 'above', 1),)))
-  found = engine.sample(graph, samples=1, seed=0).result()
+  large, small = (engine.sample(one, samples=1, seed=0) for one in (graph, BARE))
+  assert len(small.result().pictures) == 1 and not large.done()  # which waits for its program
+  found = large.result()
   assert_alike(found, engine.model.sample(graph, samples=1, seed=0), levels=3)
 
 
