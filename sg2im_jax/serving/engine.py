@@ -41,7 +41,7 @@ MAX_OBJECTS = _SCALES[-1] * _SLOTS[0] - 1
 MAX_RELATIONSHIPS = _SCALES[-1] * _SLOTS[1] - MAX_OBJECTS - 1
 MAX_ATTRIBUTES = _SCALES[-1] * _SLOTS[2]  # of an object
 MAX_SAMPLES = 16  # of a request
-_BATCH_ROWS = (1, 4, MAX_SAMPLES)
+_BATCH_ROWS = (4, 1, MAX_SAMPLES)  # in the order in which they are compiled
 _MAX_WAITING = 32  # requests
 _TIMED = 3  # batches of each size at the start, of which the fastest counts
 _GATHERING = 0.004  # seconds in which requests may join a batch
@@ -272,25 +272,26 @@ class Engine:
 
   def _compile(self, scale: int):
     """Compiles the programs of graphs of a scale, and sees how long they take."""
-    seconds = {}
     objects = scale * _SLOTS[0] - 1
-    for size in sorted({self._sampler.batch_size(rows) for rows in _BATCH_ROWS}):
+    for size in dict.fromkeys(map(self._sampler.batch_size, _BATCH_ROWS)):
       if self._closing:
         return
       start = time.monotonic()
       rows = self._sampling(SceneGraph(self.objects[:1] * objects, ()), size, 0, Pins()).rows
       jax.block_until_ready(self._dispatch(rows, size))
-      compiled = time.monotonic()
+      compiled, seconds = time.monotonic(), math.inf
       for _ in range(_TIMED):
         began = time.monotonic()
         jax.block_until_ready(self._dispatch(rows, size))
-        seconds[size] = min(seconds.get(size, math.inf), time.monotonic() - began)
+        seconds = min(seconds, time.monotonic() - began)
       reporting.info(
         f'compiled batches of {size} for graphs of up to {objects} objects in '
-        f'{compiled - start:.1f} s; one takes {1000 * seconds[size]:.0f} ms'
+        f'{compiled - start:.1f} s; one takes {1000 * seconds:.0f} ms'
       )
+      with self._changed:
+        self._seconds[scale] = {**self._seconds.get(scale, {}), size: seconds}
+        self._changed.notify()
     with self._changed:
-      self._seconds[scale] = seconds
       self._compiling = None
       self._changed.notify()
 
