@@ -163,7 +163,7 @@ def test_graphs_that_are_refused(engine, graph, message):
 
 def test_a_failure_is_told_to_who_asked_and_the_engine_goes_on(engine, monkeypatch):
   with monkeypatch.context() as broken:
-    broken.setattr(engine, '_dispatch', lambda rows, size: 1 / 0)
+    broken.setattr(engine, '_dispatched', lambda rows, scale: 1 / 0)
     with pytest.raises(ZeroDivisionError):
       engine.sample(BARE, samples=1, seed=0).result()
   assert len(engine.sample(BARE, samples=1, seed=0).result().pictures) == 1
