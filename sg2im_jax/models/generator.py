@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from sg2im_jax.models import layers, pixels
+from sg2im_jax.models import layers
 from sg2im_jax.models.graph_convolution import Incidence, graph_vectors
 from sg2im_jax.models.heads import MaskHead
 from sg2im_jax.models.normalization import at_least_float32, normalization
@@ -90,7 +90,6 @@ class Generator(nn.Module, kw_only=True):
     *,
     use_boxes: bool | Bool[Array, '#B #O'],
     use_masks: bool | Bool[Array, '#B #O'],
-    round_masks: bool = False,
     train: bool,
   ) -> GeneratorOutputs:
     """Generates an image of every graph of a batch.
@@ -102,7 +101,6 @@ class Generator(nn.Module, kw_only=True):
         ones.
       use_masks: likewise fill boxes with the batch's masks. Without a mask head, boxes are filled
         with ones in any case.
-      round_masks: fill boxes with predicted masks as eight bits hold them.
       train: normalise by batch statistics and update the running ones.
     """
     batch = batch.zero_padding()
@@ -128,9 +126,7 @@ class Generator(nn.Module, kw_only=True):
     if mask_logits is None:
       masks = jnp.ones((*batch.object_mask.shape, BOX_TEXTURE_SIZE, BOX_TEXTURE_SIZE))
     else:
-      predicted = nn.sigmoid(mask_logits)
-      predicted = pixels.rounded_masks(predicted) if round_masks else predicted
-      masks = given_or(use_masks, batch.masks, predicted)
+      masks = given_or(use_masks, batch.masks, nn.sigmoid(mask_logits))
     layout_boxes = given_or(use_boxes, batch.boxes, boxes)
     canvases = object_canvases(
       layout_boxes, masks, self.image_size, align_corners=self.align_corners

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from sg2im_jax.models import layers, pixels
+from sg2im_jax.models import layers
 from sg2im_jax.models.attributes import AttributeEmbedding
 from sg2im_jax.models.graph_convolution import Incidence, graph_vectors
 from sg2im_jax.models.normalization import at_least_float32, normalization
@@ -177,7 +177,6 @@ class Painter(nn.Module, kw_only=True):
     noise: Float[Array, 'B H W Z'],
     *,
     use_masks: bool | Bool[Array, '#B #O'],
-    round_masks: bool = False,
     train: bool,
   ) -> Painting:
     """Paints a batch.
@@ -188,7 +187,6 @@ class Painter(nn.Module, kw_only=True):
       latents: their appearances.
       noise: of N(0, 1), for the refinement network.
       use_masks: paint with the batch's masks, of all objects or of these, instead of those grown.
-      round_masks: paint with the masks that are grown as eight bits hold them.
       train: normalise by batch statistics and update the running ones.
     """
     vectors = self._object_vectors(batch, boxes, jnp.asarray(latents, self.dtype))
@@ -200,9 +198,7 @@ class Painter(nn.Module, kw_only=True):
       name='sprite_decoder',
     )(vectors, batch.object_class)
     mask_logits = sprites.mask_logits
-    grown = nn.sigmoid(mask_logits)
-    grown = pixels.rounded_masks(grown) if round_masks else grown
-    masks = given_or(use_masks, batch.masks, grown)
+    masks = given_or(use_masks, batch.masks, nn.sigmoid(mask_logits))
     nearness = at_least_float32(layers.dense(vectors, 1, name='depth'))[..., 0]
     nearness = jnp.exp(jnp.clip(_NEARNESS * nearness, -_DEEPEST, _DEEPEST))
 

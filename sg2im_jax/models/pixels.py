@@ -15,11 +15,6 @@ def normalize(image: Real[Array, '*B H W 3']) -> Float[jax.Array, '*B H W 3']:
   return (jnp.asarray(image) / 255 - jnp.array(MEAN)) / jnp.array(STD)
 
 
-def rounded_masks(masks: Float[Array, '*B M M']) -> Float[jax.Array, '*B M M']:
-  """Masks in [0, 1], rounded to what eight bits can hold."""
-  return jnp.round(jnp.asarray(masks) * 255) / 255
-
-
 def denormalize(
   image: Float[Array, '*B H W 3'], stretch: bool = False
 ) -> UInt8[jax.Array, '*B H W 3']:

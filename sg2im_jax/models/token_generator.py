@@ -119,7 +119,6 @@ class TokenGenerator(nn.Module, kw_only=True):
     use_boxes: bool | Bool[Array, '#B #O'],
     use_masks: bool | Bool[Array, '#B #O'],
     use_latents: bool | Bool[Array, '#B #O'] = False,
-    round_masks: bool = False,
     train: bool = False,
   ) -> GeneratorOutputs:
     """Samples an image of every graph of a batch.
@@ -131,21 +130,12 @@ class TokenGenerator(nn.Module, kw_only=True):
         around them.
       use_masks: likewise the batch's masks, instead of those that the painter grows.
       use_latents: likewise the batch's appearances.
-      round_masks: paint with masks as eight bits hold them.
       train: as for `Generator.__call__`.
     """
     batch = batch.zero_padding()
     tokens = self.sample_tokens(batch, noise.tokens, use_boxes=use_boxes, use_latents=use_latents)
     boxes, latents = tokens
-    painting = self.paint(
-      batch,
-      boxes,
-      latents,
-      noise.pixels,
-      use_masks=use_masks,
-      round_masks=round_masks,
-      train=train,
-    )
+    painting = self.paint(batch, boxes, latents, noise.pixels, use_masks=use_masks, train=train)
     return GeneratorOutputs(
       image=painting.image,
       boxes=boxes,
@@ -205,19 +195,10 @@ class TokenGenerator(nn.Module, kw_only=True):
     noise: Float[Array, 'B H W Z'],
     *,
     use_masks: bool | Bool[Array, '#B #O'],
-    round_masks: bool = False,
     train: bool,
   ) -> Painting:
     """See `Painter`."""
-    return self.painter(
-      batch,
-      boxes,
-      latents,
-      noise,
-      use_masks=use_masks,
-      round_masks=round_masks,
-      train=train,
-    )
+    return self.painter(batch, boxes, latents, noise, use_masks=use_masks, train=train)
 
   def velocity(
     self, batch: SceneBatch, tokens: Float[Array, 'B O K'], times: Float[Array, 'B O 2']

@@ -42,12 +42,7 @@ class Sampler:
   """A trained generator, compiled once for each shape of a batch."""
 
   def __init__(
-    self,
-    generator: Generator | TokenGenerator,
-    variables: Any,
-    mesh: Mesh | None = None,
-    *,
-    round_masks: bool = False,
+    self, generator: Generator | TokenGenerator, variables: Any, mesh: Mesh | None = None
   ):
     """Copies the variables to every device.
 
@@ -55,12 +50,10 @@ class Sampler:
       generator: the network.
       variables: its {'params': ..., 'batch_stats': ...}.
       mesh: over whose axis "data" batches are sharded; by default all devices of this process.
-      round_masks: predicted masks are used as eight bits hold them, so that whoever saves masks in
-        eight bits gets the same pictures of them again.
     """
     self.mesh = sharding.make_mesh(jax.local_devices()) if mesh is None else mesh
     self._variables = jax.device_put(variables, sharding.replicated(self.mesh))
-    apply = functools.partial(generator.apply, train=False, round_masks=round_masks)
+    apply = functools.partial(generator.apply, train=False)
 
     def random_noise(seed, graph_index, sample_index, object_slots):
       key = jax.random.fold_in(jax.random.key(seed), graph_index)

@@ -1,7 +1,7 @@
 """The HTTP API of the studio, and its page.
 
 Everything is JSON but pictures of their own. Arrays are base64 in it: pictures as PNG, masks as
-uint8[M, M] with 255 for 1, latents as float32[L] in little-endian bytes. What is received of a
+float32[M, M] and latents as float32[L] in little-endian bytes. What is received of a
 sample can be given again, in part or whole, and gives the same picture. An answer that is no
 success is {"error": "one line"}.
 """
@@ -531,8 +531,7 @@ def _pins(engine: Engine, graph: SceneGraph, request: GenerateRequest) -> Pins:
     masks = np.full((count, size, size), np.nan, np.float32)
     for index, mask in enumerate(request.masks):
       if mask is not None:
-        values = _array(mask, np.uint8, size * size, f'mask {index}')
-        masks[index] = values.reshape(size, size) / np.float32(255)
+        masks[index] = _floats(mask, size * size, f'mask {index}', 0, 1).reshape(size, size)
   if request.latents is not None or request.image_latents is not None:
     if settings.tokens is None:
       raise UserError('this model has no appearances of objects: it is not a token model')
@@ -540,9 +539,11 @@ def _pins(engine: Engine, graph: SceneGraph, request: GenerateRequest) -> Pins:
     latents = np.full((count, size), np.nan, np.float32)
     for index, latent in enumerate(request.latents or ()):
       if latent is not None:
-        latents[index] = _latents(latent, size, f'latents {index}')
+        latents[index] = _floats(latent, size, f'latents {index}', -_MAX_LATENT, _MAX_LATENT)
     if request.image_latents is not None:
-      image_latents = _latents(request.image_latents, size, 'image_latents')
+      image_latents = _floats(
+        request.image_latents, size, 'image_latents', -_MAX_LATENT, _MAX_LATENT
+      )
   return Pins(boxes, masks, latents, image_latents)
 
 
@@ -555,21 +556,15 @@ def _checked_boxes(boxes: Sequence[Sequence[float]], is_strict: bool = True) -> 
   return found
 
 
-def _latents(text: str, size: int, where: str) -> np.ndarray:
-  """float32[size] of base64."""
-  found = _array(text, np.dtype('<f4'), size, where)
-  if not (np.abs(found) <= _MAX_LATENT).all():  # also where one is nan
-    raise UserError(f'{where}: expected numbers from {-_MAX_LATENT:.0f} to {_MAX_LATENT:.0f}')
+def _floats(text: str, count: int, where: str, least: float, most: float) -> np.ndarray:
+  """float32[count] of base64; UserError unless each is in these limits."""
+  data = _decoded(text, where)
+  if len(data) != 4 * count:
+    raise UserError(f'{where}: {len(data)} bytes, expected {4 * count}: {count} numbers float32')
+  found = np.frombuffer(data, '<f4')
+  if not ((least <= found) & (found <= most)).all():  # also where one is nan
+    raise UserError(f'{where}: expected numbers from {least:.0f} to {most:.0f}')
   return found
-
-
-def _array(text: str, dtype: Any, count: int, where: str) -> np.ndarray:
-  """[count] of base64."""
-  data, item = _decoded(text, where), np.dtype(dtype)
-  if len(data) != count * item.itemsize:
-    expected = f'{count} numbers {item.name}'
-    raise UserError(f'{where}: {len(data)} bytes, expected {count * item.itemsize}: {expected}')
-  return np.frombuffer(data, item)
 
 
 def _decoded(text: str, where: str) -> bytes:
@@ -583,8 +578,8 @@ def _text(data: bytes) -> str:
   return base64.b64encode(data).decode()
 
 
-def _encoded(latents: np.ndarray) -> str:
-  return _text(np.asarray(latents, '<f4').tobytes())
+def _encoded(array: np.ndarray) -> str:
+  return _text(np.asarray(array, '<f4').tobytes())
 
 
 def _samples(samples: GraphSamples) -> list[Sample]:
@@ -597,17 +592,13 @@ def _samples(samples: GraphSamples) -> list[Sample]:
       Sample(
         picture=_text(_png(picture)),
         boxes=boxes.astype(float).tolist(),
-        masks=None if masks is None else [_text(_bytes_of_mask(mask)) for mask in masks],
+        masks=None if masks is None else [_encoded(mask) for mask in masks],
         latents=None if latents is None else [_encoded(latent) for latent in latents[index]],
         image_latents=None if of_image is None else _encoded(of_image[index]),
         relations=_relations(samples.graph, boxes, masks),
       )
     )
   return found
-
-
-def _bytes_of_mask(mask: np.ndarray) -> bytes:
-  return np.round(mask * 255).astype(np.uint8).tobytes()
 
 
 def _relations(

@@ -30,7 +30,7 @@ from sg2im_jax.sampling.graphs import (
   one_ahead,
   samples_of_graph,
 )
-from sg2im_jax.sampling.sampler import SampledBatch, Sampler
+from sg2im_jax.sampling.sampler import SampledBatch
 from sg2im_jax.sampling.trained_model import TrainedModel
 from sg2im_jax.scene_batch import SceneBatch
 
@@ -117,8 +117,7 @@ class Engine:
   def __init__(self, model: TrainedModel):
     """Compiles the programs, which is reported, and starts the thread."""
     self.model = model
-    # Masks are sent in eight bits; what comes back is to give the same picture.
-    self._sampler = Sampler(model.generator, model.variables, round_masks=True)
+    self._sampler = model.sampler
     names = model.vocabulary.object_names
     self.objects = tuple(name for name in names if name not in (IMAGE_OBJECT, UNUSED_NAME))
     self._changed = threading.Condition()
@@ -169,8 +168,8 @@ class Engine:
   def sample(
     self, graph: SceneGraph, *, samples: int, seed: int, pins: Pins | None = None
   ) -> concurrent.futures.Future:
-    """The future of `GraphSamples`: those of `TrainedModel.sample`, up to rounding, also
-    of masks to eight bits. Box and mask of `__image__` are predicted, whatever is given.
+    """The future of `GraphSamples`: those of `TrainedModel.sample`, up to rounding. Box and mask of
+    `__image__` are predicted, whatever is given.
 
     Args:
       graph: from `check`.

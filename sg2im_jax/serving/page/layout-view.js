@@ -124,14 +124,15 @@ export class LayoutView {
   #maskUrl(mask, number) {
     const name = `${number} ${mask}`;
     if (!this.#masks.has(name)) {
-      const values = Uint8Array.from(atob(mask), (letter) => letter.charCodeAt(0));
+      const bytes = Uint8Array.from(atob(mask), (letter) => letter.charCodeAt(0));
+      const values = new Float32Array(bytes.buffer);
       const side = Math.sqrt(values.length);
       const canvas = element('canvas', { width: side, height: side });
       const context = canvas.getContext('2d');
       context.fillStyle = colourOf(number);
       context.fillRect(0, 0, side, side);
       const image = context.getImageData(0, 0, side, side);
-      values.forEach((value, index) => { image.data[4 * index + 3] = value; });
+      values.forEach((value, index) => { image.data[4 * index + 3] = 255 * value; });
       context.putImageData(image, 0, 0);
       if (this.#masks.size > 400) this.#masks.clear();
       this.#masks.set(name, canvas.toDataURL());
