@@ -114,7 +114,7 @@ def test_pictures_of_a_graph(client):
   sample = found['samples'][1]
   assert pixels(sample['picture']).shape == (16, 16, 3)
   assert np.shape(sample['boxes']) == (3, 4)
-  assert [len(base64.b64decode(mask)) for mask in sample['masks']] == [64] * 3
+  assert [len(base64.b64decode(mask)) for mask in sample['masks']] == [256] * 3
   assert [len(base64.b64decode(latent)) for latent in sample['latents']] == [12] * 3
   assert [relation['kept'] for relation in sample['relations']][2] is None  # of one object
   for relation, (_, predicate, _) in zip(sample['relations'][:2], SHEEP['relationships']):
@@ -152,7 +152,7 @@ def test_what_is_received_can_be_given(client):
     ({'boxes': [None]}, 'boxes are 1, expected 2'),
     ({'boxes': [None, [0.5, 0, 0.5, 1]]}, 'box 1 is'),
     ({'boxes': [None, [0, 0, 1e300, 1]]}, 'boxes.1'),
-    ({'masks': [None, PIXEL]}, 'mask 1: 1 bytes, expected 64'),
+    ({'masks': [None, PIXEL]}, 'mask 1: 1 bytes, expected 256'),
     ({'masks': [None, '!']}, 'mask 1: not base64'),
     ({'latents': [PIXEL, None]}, 'latents 0: 1 bytes, expected 12'),
     ({'image_latents': base64.b64encode(np.full(3, np.nan, '<f4')).decode()}, 'image_latents'),
