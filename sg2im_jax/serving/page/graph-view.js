@@ -8,12 +8,15 @@ const HEIGHT = 34;
 // A padlock, and a die with three dots.
 const LOCK = 'M-4 -1h8v6h-8zM-2.5 -1v-2a2.5 2.5 0 0 1 5 0v2';
 const DIE = 'M-4.5 -4.5h9v9h-9zM-2 -2h.1M0 0h.1M2 2h.1';
-const widthOf = (name) => Math.max(64, 8.2 * name.length + 40);
+const labelOf = ({ attributes, name }) => [...attributes, name].join(' ');
+const widthOf = (object) => Math.max(64, 7.4 * labelOf(object).length + 34);
 
 export class GraphView {
   #studio;
   #svg = byId('graph');
   #view = { x: 0, y: 0, scale: 1 };
+  #frame = null; // of all nodes; it stays while one is dragged
+  #dragging = false;
 
   constructor(studio) {
     this.#studio = studio;
@@ -49,15 +52,13 @@ export class GraphView {
   #fit(scene) {
     const { width, height } = this.#svg.getBoundingClientRect();
     if (!width) return;
-    const right = Math.max(640, ...scene.objects.map((one) => one.x + 70));
-    const bottom = Math.max(340, ...scene.objects.map((one) => one.y + 40));
-    const left = Math.min(0, ...scene.objects.map((one) => one.x - 70));
-    const top = Math.min(0, ...scene.objects.map((one) => one.y - 40));
+    if (!this.#dragging || !this.#frame) this.#frame = frameOf(scene.objects);
+    const { left, right, top, bottom } = this.#frame;
     const fit = Math.min(width / (right - left), height / (bottom - top), 1.3);
+    const shift = [(width - (right - left) * fit) / 2, (height - (bottom - top) * fit) / 2];
     const { x, y, scale } = this.#view;
-    const shift = (width - (right - left) * fit) / 2;
-    byId('view').setAttribute('transform',
-      `translate(${x + shift - left * fit} ${y - top * fit}) scale(${fit * scale})`);
+    byId('view').setAttribute('transform', `translate(${x + shift[0] - left * fit} `
+      + `${y + shift[1] - top * fit}) scale(${fit * scale})`);
   }
 
   #zoom(event) {
@@ -77,7 +78,7 @@ export class GraphView {
 
   #node(object, index) {
     const studio = this.#studio;
-    const width = widthOf(object.name);
+    const width = widthOf(object);
     const selected = studio.selected === object.key;
     const node = shape('g', {
       class: `node${selected ? ' selected' : ''}`,
@@ -85,7 +86,7 @@ export class GraphView {
       tabindex: 0,
       role: 'button',
       'aria-pressed': String(selected),
-      'aria-label': `${[...object.attributes, object.name].join(' ')}, object ${index + 1}`,
+      'aria-label': `${labelOf(object)}, object ${index + 1}`,
       'data-key': object.key,
       onclick: () => studio.select(object.key),
       onkeydown: (event) => this.#keys(event, object),
@@ -96,7 +97,7 @@ export class GraphView {
     shape('rect', {
       x: -width / 2, y: -HEIGHT / 2, width, height: HEIGHT, stroke: colourOf(index),
     }),
-    shape('text', {}, object.name),
+    shape('text', {}, labelOf(object)),
     shape('g', {
       class: 'lock',
       transform: `translate(${-width / 2 + 2} ${-HEIGHT / 2 + 1})`,
@@ -134,14 +135,15 @@ export class GraphView {
       const x = object.x + point.x - start.x;
       const y = object.y + point.y - start.y;
       this.#studio.amend(scenes.placeNode(this.#studio.scene, object.key, x, y));
-    });
+    }, () => { this.#dragging = false; });
+    this.#dragging = true;
     this.#studio.select(object.key);
   }
 
   #connect(event, object) {
     event.stopPropagation();
     const line = byId('new-edge');
-    const start = { x: object.x + widthOf(object.name) / 2, y: object.y };
+    const start = { x: object.x + widthOf(object) / 2, y: object.y };
     const target = (moved) => this.#nodeAt(pointIn(byId('view'), moved), object.key);
     follow(event, (moved) => {
       const point = pointIn(byId('view'), moved);
@@ -160,7 +162,7 @@ export class GraphView {
 
   #nodeAt(point, except) {
     return this.#studio.scene.objects.find((one) => one.key !== except
-      && Math.abs(one.x - point.x) < widthOf(one.name) / 2 + 8
+      && Math.abs(one.x - point.x) < widthOf(one) / 2 + 8
       && Math.abs(one.y - point.y) < HEIGHT / 2 + 8);
   }
 
@@ -253,6 +255,18 @@ export class GraphView {
 const entryOf = ({ name, share }) => (
   { text: name, note: share > 0.005 ? `${Math.round(100 * share)} %` : '' });
 
+/** The part of the plane that holds all nodes, and is not too small. */
+function frameOf(objects) {
+  const sides = objects.map((one) => widthOf(one) / 2 + 20);
+  const left = Math.min(...objects.map((one, index) => one.x - sides[index]));
+  const right = Math.max(...objects.map((one, index) => one.x + sides[index]));
+  const top = Math.min(...objects.map((one) => one.y - 30));
+  const bottom = Math.max(...objects.map((one) => one.y + 30));
+  if (!objects.length) return { left: 0, right: 400, top: 0, bottom: 250 };
+  const [dx, dy] = [Math.max(0, 400 - right + left) / 2, Math.max(0, 250 - bottom + top) / 2];
+  return { left: left - dx, right: right + dx, top: top - dy, bottom: bottom + dy };
+}
+
 /** An edge between two nodes, bent a little, with the place of its label. */
 function curve(from, to) {
   const [dx, dy] = [to.x - from.x, to.y - from.y];
@@ -271,6 +285,6 @@ function curve(from, to) {
 function border(node, point) {
   const [dx, dy] = [point.x - node.x, point.y - node.y];
   const scale = Math.min(
-    1, (widthOf(node.name) / 2 + 3) / Math.abs(dx || 1e-6), (HEIGHT / 2 + 3) / Math.abs(dy || 1e-6));
+    1, (widthOf(node) / 2 + 3) / Math.abs(dx || 1e-6), (HEIGHT / 2 + 3) / Math.abs(dy || 1e-6));
   return { x: node.x + dx * scale, y: node.y + dy * scale };
 }
