@@ -5,7 +5,7 @@ CONFIG ?= configs/storybook.py
 WORKDIR ?= runs/storybook
 STUDIO ?= examples/storybook_model
 
-.PHONY: quickstart storybook-long studio test check lint clean
+.PHONY: quickstart storybook-long studio test test-all check lint clean
 
 quickstart: .venv/installed  ## install, train on the embedded data set, draw the example graphs
 	$(BIN)/python -m sg2im_jax.train --config=$(CONFIG) --workdir=$(WORKDIR)
@@ -20,10 +20,13 @@ studio: .venv/installed-studio  ## install, open the studio with the model that 
 	$(BIN)/python -m sg2im_jax.studio --workdir=$(STUDIO)
 
 test: .venv/installed-dev  ## install and run the tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not exhaustive'
+
+test-all: .venv/installed-dev  ## the tests, also the exhaustive ones
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint  ## the inner loop: style, types and the fast tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not exhaustive'
 
 lint: .venv/installed-dev  ## check the style and the types
 	$(BIN)/ruff check .

@@ -49,6 +49,7 @@ def test_it_has_two_packages_and_commands(installed):
   assert {path.name for path in (installed / 'data_pipelines/configs').glob('*.py')} == configs
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_it_trains_the_storybook_and_samples(installed, directory, tmp_path):
   """A configuration by its name, from a directory that has no configs/."""

@@ -109,6 +109,7 @@ def test_flags_and_their_defaults(options_class, defaults):
   assert {name: values[name].default for name in values} == defaults
 
 
+@pytest.mark.exhaustive
 def test_train_step_with_the_peer():
   pytest.importorskip('torch')
   done = run(
@@ -144,6 +145,7 @@ def test_sampling_at_another_size(config, capsys):
   ] == [['3', '16']]
 
 
+@pytest.mark.exhaustive
 def test_families_are_measured_beside_each_other(capsys, monkeypatch):
   models = {'published': tiny_settings(), families._TOKENS: tiny_token_settings()}
   monkeypatch.setattr(families, '_settings', models.get)

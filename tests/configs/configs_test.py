@@ -41,6 +41,7 @@ def training_named(name: str, vocabulary: Vocabulary) -> AdversarialTraining:
   return AdversarialTraining.build(settings_named(name), vocabulary)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize('name, vocabulary', [('coco64', COCO), ('vg64', VISUAL_GENOME)])
 def test_full_size_models_initialise(name, vocabulary):

@@ -362,6 +362,7 @@ def test_names_are_escaped():
   assert progression[0][1] == {f'0 {name}': name}
 
 
+@pytest.mark.exhaustive
 def test_variations_of_a_token_model(tmp_path, reported):
   config = small_token_config(tmp_path)
   config.data.max_attributes = 4

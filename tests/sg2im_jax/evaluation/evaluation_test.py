@@ -86,6 +86,7 @@ def builder(model):
   return preparation.prepare(model.settings.data)
 
 
+@pytest.mark.exhaustive
 def test_everything_is_written_and_comes_out_the_same_again(workdir, model, backbone, tmp_path):
   results = evaluate(workdir, PROTOCOL, output_dir=tmp_path)
   assert json.loads((tmp_path / 'evaluation.json').read_text()) == results
@@ -123,6 +124,7 @@ def test_every_image_once_and_real_ones_only_the_first_time(model, backbone, bui
   assert [len(images) for images in backbone.seen] == [18, 9, 18, 9, 9, 6]
 
 
+@pytest.mark.exhaustive
 def test_chosen_images_are_sampled_as_when_all_are(model, backbone, builder):
   evaluate(model, PROTOCOL)
   of_all = backbone.seen[0].reshape(9, 2, *backbone.seen[0].shape[1:])

@@ -148,6 +148,7 @@ def test_masks_of_some_objects_can_be_given(generate):
   np.testing.assert_array_equal(one.image[1:], other.image[1:])
 
 
+@pytest.mark.exhaustive
 def test_bfloat16_is_close_and_leaves_float32():
   batch = scenes()
   full, _, _ = initialised()

@@ -346,6 +346,7 @@ def test_what_does_not_fit_is_named(tmp_path, change, message):
   assert '\n' not in str(error.value)
 
 
+@pytest.mark.exhaustive
 @SEARCH
 @hypothesis.given(data=st.data())
 def test_one_changed_value_is_read_or_refused(tmp_path_factory, data):

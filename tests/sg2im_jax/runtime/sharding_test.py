@@ -1,4 +1,4 @@
-"""1, 2, 4 and 8 devices compute the same loss, gradients and BatchNorm statistics, and what a step
+"""1, 2 and 8 devices compute the same loss, gradients and BatchNorm statistics, and what a step
 sends between them.
 """
 
@@ -41,7 +41,7 @@ def outputs(computed):
   return {int(path.stem): dict(np.load(path)) for path in computed.glob('*.npz')}
 
 
-@pytest.mark.parametrize('devices', [2, 4, 8])
+@pytest.mark.parametrize('devices', [2, 8])
 def test_devices_agree(outputs, devices):
   assert outputs[devices].keys() == outputs[1].keys() and len(outputs[1]) > 50
   for name, expected in outputs[1].items():
@@ -54,9 +54,8 @@ def test_devices_agree(outputs, devices):
     )
 
 
-@pytest.mark.parametrize('devices', [2, 8])
-def test_devices_agree_on_a_step_of_a_token_model(computed, devices):
-  found, expected = (dict(np.load(computed / f'tokens/{n}.npz')) for n in (devices, 1))
+def test_devices_agree_on_a_step_of_a_token_model(computed):
+  found, expected = (dict(np.load(computed / f'tokens/{n}.npz')) for n in (8, 1))
   assert found.keys() == expected.keys() and len(expected) > 200
   for name, values in expected.items():
     np.testing.assert_allclose(

@@ -65,17 +65,20 @@ def test_what_padding_holds_changes_no_loss_gradient_or_statistic(gradients_of):
   jax.tree.map(np.testing.assert_array_equal, clean, spoiled)
 
 
+@pytest.mark.exhaustive
 def test_the_number_of_slots_changes_nothing(gradients_of):
   few = gradients_of(random_batch())
   many = gradients_of(random_batch(object_slots=16, triple_slots=24))
   assert largest_difference(few, many) < 1e-5
 
 
+@pytest.mark.exhaustive
 def test_rematerializing_changes_nothing(state, gradients_of):
   rematerialized = gradients_by(make_training(rematerialize=True), state)(random_batch())
   assert largest_difference(rematerialized, gradients_of(random_batch())) < 1e-5
 
 
+@pytest.mark.exhaustive
 def test_bfloat16_is_close_and_leaves_float32(state, gradients_of):
   gradients, statistics, losses = gradients_by(make_training(dtype='bfloat16'), state)(
     random_batch()

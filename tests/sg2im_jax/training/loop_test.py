@@ -77,6 +77,7 @@ def test_tensorboard_has_scalars_and_the_grid(finished_run):
   assert [event.step for event in events.Tensors('val/scenes')] == [12, 24]
 
 
+@pytest.mark.exhaustive
 def test_stopped_and_killed_run_equals_the_uninterrupted_one(finished_run, directory):
   workdir = directory / 'interrupted'
   settings = {'num_steps': NUM_STEPS, **SCHEDULE}
@@ -100,6 +101,7 @@ def test_stopped_and_killed_run_equals_the_uninterrupted_one(finished_run, direc
   assert records(workdir) == records(finished_run.workdir)
 
 
+@pytest.mark.exhaustive
 def test_two_killed_processes_equal_one(finished_run, directory):
   workdir = directory / 'two processes'
   settings = {'num_steps': NUM_STEPS, **SCHEDULE}
@@ -136,6 +138,7 @@ def test_twelve_and_twelve_steps_equal_twenty_four(finished_run, directory):
   assert all(jax.tree.leaves(jax.tree.map(np.array_equal, at_once.tree, in_two.tree)))
 
 
+@pytest.mark.exhaustive
 def test_two_steps_a_dispatch_equal_single_ones(finished_run, directory):
   workdir = directory / 'two a dispatch'
   two_a_dispatch = {'log_every': 2, 'checkpoint_every': 4, 'steps_per_dispatch': 2}

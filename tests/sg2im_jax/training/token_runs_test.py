@@ -63,6 +63,7 @@ def test_a_run_logs_all_terms(workdir):
   assert 0 <= first['relation_accuracy'] <= 1 and 'composite' in first
 
 
+@pytest.mark.exhaustive
 def test_a_run_in_two_parts_equals_one(workdir, directory):
   in_two = directory / 'tokens in two'
   for num_steps in (4, NUM_STEPS):
@@ -163,6 +164,7 @@ def scenes(model):
   )
 
 
+@pytest.mark.exhaustive
 def test_pictures_under_control(model, scenes):
   protocol = Protocol.from_values({'stretch': False})
   found = controls.controls(model, scenes, protocol, MeanColours())
@@ -175,6 +177,7 @@ def test_pictures_under_control(model, scenes):
   assert 0 < overlap < 1
 
 
+@pytest.mark.exhaustive
 def test_edits_of_every_kind(model, scenes):
   protocol = Protocol(stretch=False, num_edited=5)
   features = np.random.default_rng(0).uniform(0, 255, (7, 3)).astype(np.float32)

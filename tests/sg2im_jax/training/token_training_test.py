@@ -83,6 +83,7 @@ def without_cancelling(holds):
   )
 
 
+@pytest.mark.exhaustive
 def test_the_gradients_of_one_pass_are_those_of_two(training, state, step):
   """The discriminator judges once; differentiating each loss alone, by itself, gives the same."""
   batch = scenes().zero_padding()
@@ -165,6 +166,7 @@ def test_a_step_with_a_non_finite_loss_changes_nothing_but_the_count(state, step
     jax.tree.map(np.testing.assert_array_equal, getattr(new, name), getattr(state, name))
 
 
+@pytest.mark.exhaustive
 def test_frozen_batch_norm_stands_still(training, state):
   frozen_step = jax.jit(functools.partial(training.train_step, batch_norm_frozen=True))
   new, _ = frozen_step(state, scenes(), jax.random.key(0))
@@ -175,6 +177,7 @@ def test_frozen_batch_norm_stands_still(training, state):
   )
 
 
+@pytest.mark.exhaustive
 def test_bfloat16_is_close_and_leaves_float32(state, step):
   half = jax.jit(make_training(dtype='bfloat16').train_step)
   new, found = half(state, scenes(), jax.random.key(0))
@@ -186,6 +189,7 @@ def test_bfloat16_is_close_and_leaves_float32(state, step):
     assert float(found[name]) == pytest.approx(float(expected[name]), rel=0.05, abs=0.03), name
 
 
+@pytest.mark.exhaustive
 def test_rematerializing_changes_nothing(state, step):
   one = jax.jit(make_training(rematerialize=True).train_step)(state, scenes(), jax.random.key(0))
   assert largest_difference(one[1], step(state, scenes(), jax.random.key(0))[1]) < 1e-5
@@ -200,6 +204,7 @@ def test_what_is_sampled_with_holds_no_arrays_of_training(state):
   jax.tree.map(np.testing.assert_array_equal, again, state)
 
 
+@pytest.mark.exhaustive
 def test_without_masks_in_the_data(state):
   training = make_training(**{'data.mask_size': None, 'losses.mask_weight': 0.0})
   new, metrics = jax.jit(training.train_step)(
