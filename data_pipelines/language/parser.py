@@ -202,7 +202,7 @@ class _Parser:
   """
 
   def __init__(self, text: str, lexicon: Lexicon):
-    written = text.lower().replace(_APOSTROPHE, "'")
+    written = text.lower().replace(_APOSTROPHE, "'").replace('half a dozen', 'six')
     self.words: list[str] = _TOKEN.findall(_OF_PICTURE.sub('', written))
     self.at = 0
     self.lexicon = lexicon
