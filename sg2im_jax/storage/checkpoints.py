@@ -175,10 +175,19 @@ def restore_newest(
     workdir: of the training run.
     abstract_items: like the saved ones, with ShapeDtypeStructs (or arrays) that have the shardings
       of the restored arrays.
+
+  Raises:
+    UserError: no checkpoint has one of the items, or none can be read.
   """
   found = steps(workdir)
   if not found:
     return None
+  for name in abstract_items:
+    if not any((_directory(workdir) / str(step) / name).is_dir() for step in found):
+      raise UserError(
+        f'the checkpoints in {workdir} have no {name} state: they can be sampled, not trained on; '
+        'train into another work directory'
+      )
 
   def restore(step: int) -> dict[str, Any]:
     directory = _directory(workdir) / str(step)

@@ -222,6 +222,17 @@ def test_damaged_generator_when_sampling(workdir, reported):
     restore(workdir)
 
 
+def test_a_model_without_training_state_is_not_called_damaged(tmp_path):
+  with open_writer(tmp_path) as writer:
+    writer.save(1, {'generator': make_state(1).to_items()['generator']})
+  with (
+    unchanged(tmp_path),
+    pytest.raises(UserError, match='have no training state: they can'),
+  ):
+    restore(tmp_path)
+  assert checkpoints.load_generator(tmp_path).step == 1
+
+
 @pytest.mark.parametrize(
   'error',
   [
