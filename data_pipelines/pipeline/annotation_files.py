@@ -139,8 +139,8 @@ def identifier(entry: dict, key: str) -> Id:
   value = entry.get(key)
   if type(value) is int:  # not JSON's true, which is an int to Python
     return value
-  if isinstance(value, str) and value.strip():
-    return int(value) if value.strip().isdecimal() and len(value) < 20 else value.strip()
+  if isinstance(value, str) and (text := value.strip()):
+    return int(text) if text.isdecimal() and len(text) < 20 else text
   if isinstance(value, float) and value.is_integer():
     return int(value)
   raise EntryFault(f'"{key}" is {_found(entry, key)}, expected an id')

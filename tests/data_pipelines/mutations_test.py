@@ -117,7 +117,9 @@ def test_coco(folder, kind, data):
     assert found.keys() <= expected.keys()
     return
   differing = keys_of_differences(found, expected)
-  if faults:
+  if place[-1] == 'id' and faults:  # perhaps that of another entry, and which is wrong is not known
+    assert len(differing) <= 2
+  elif faults:
     assert differing <= {image_id, *(set(found) - set(expected))} or image_id is None
   else:  # the value is as good as the old one
     assert len(differing) <= 2
