@@ -101,7 +101,7 @@ export class LayoutView {
 
   /** Relations that the box which was moved last now breaks, and how to write what holds. */
   #showNotices(scene) {
-    const { moved, failure, told } = this.#studio;
+    const { moved } = this.#studio;
     const broken = scenes.verdicts(scene).flatMap((verdict, index) => {
       const { subject, other } = scene.relations[index];
       const concerns = moved !== null && [subject, other].includes(moved);
@@ -116,8 +116,7 @@ export class LayoutView {
             scenes.setPredicate(this.#studio.scene, index, found, { place: false }), { moved }),
         }, `Say "${found}"`));
     });
-    if (failure) lines.unshift(element('p', { class: 'error' }, failure));
-    byId('notices').replaceChildren(...told.map((text) => element('p', {}, text)), ...lines);
+    byId('notices').replaceChildren(...lines);
   }
 
   /** A mask in the colour of its object, as a picture. */

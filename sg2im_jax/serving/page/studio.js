@@ -194,6 +194,9 @@ class Studio {
   #show() {
     const { scene } = this;
     for (const view of this.views) view.show(scene);
+    byId('status').replaceChildren(
+      ...(this.failure ? [element('p', { class: 'error' }, this.failure)] : []),
+      ...this.told.map((text) => element('p', {}, text)));
     const { canUndo, canRedo, undoLabel, redoLabel } = this.#store;
     Object.assign(byId('undo'), { disabled: !canUndo, title: `Undo ${undoLabel} (Ctrl+Z)` });
     Object.assign(byId('redo'), { disabled: !canRedo, title: `Redo ${redoLabel} (Ctrl+Shift+Z)` });

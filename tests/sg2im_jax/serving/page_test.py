@@ -92,7 +92,7 @@ class Page:
     """Until a script returns something true, which is returned."""
     end = time.monotonic() + SECONDS
     while not (found := self.run(script, *arguments)):
-      assert time.monotonic() < end, f'{script}: {self.text("#notices")}'
+      assert time.monotonic() < end, f'{script}: {self.text("#status")}'
       time.sleep(0.02)
     return found
 
@@ -334,12 +334,12 @@ def test_words_examples_and_completion(open_page):
   page.one('#say button').click()
   page.wait("return document.querySelectorAll('.node').length === 2")
   page.idle()
-  assert 'dragon' in page.text('#notices')
+  assert 'dragon' in page.text('#status')
   assert page.names() == ['red boat', 'sea']
   page.one('#complete').click()
   page.wait("return document.querySelectorAll('.node').length === 5")
   page.idle()
-  assert 'Added' in page.text('#notices')
+  assert 'Added' in page.text('#status')
   page.run(
     "const select = document.getElementById('examples'); select.selectedIndex = 1;"
     "select.dispatchEvent(new Event('change'));"
