@@ -31,7 +31,7 @@ export class GraphView {
     byId('relate').addEventListener('submit', (event) => {
       event.preventDefault();
       const [subject, other] = ['subject', 'other'].map((id) => Number(byId(id).value));
-      if (subject !== other) this.#relate(subject, byId('predicate').value, other);
+      if (subject !== other && !byId('predicate').disabled) this.#relate(subject, byId('predicate').value, other);
     });
     for (const id of ['subject', 'other']) {
       byId(id).addEventListener('change', () => this.#rankPredicates());
@@ -245,7 +245,10 @@ export class GraphView {
     const select = byId('predicate');
     if (names.includes(undefined) || select.dataset.of === names.join()) return;
     select.dataset.of = names.join();
+    select.disabled = true; // so that no choice is replaced
     const ranked = await this.#studio.attempt(() => api.relations(...names));
+    if (select.dataset.of !== names.join()) return; // of another pair by now
+    select.disabled = false;
     if (ranked) {
       select.replaceChildren(...ranked.map((one) => element('option', { value: one.name }, one.name)));
     }

@@ -216,6 +216,7 @@ def draw_sheep(page):
     )
     page.wait(
       "const select = document.getElementById('predicate');"
+      'if (select.disabled) return false;'
       'select.value = arguments[0]; return select.value === arguments[0];',
       predicate,
     )
