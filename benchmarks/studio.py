@@ -3,7 +3,7 @@
   python -m sg2im_jax.studio --workdir=runs/storybook --nobrowser
   python -m benchmarks.studio --connections=200 --seconds=30
 
-Every connection asks for --samples pictures of a small graph with a seed of its own, over and over.
+Every connection asks for --samples pictures of three objects with a seed of its own, over and over.
 A server that is busy says so (503); after any other answer but pictures the benchmark fails. The
 memory is that of the server's process, which must be on this machine. First one connection asks
 alone, which shows what a person waits for.
@@ -18,6 +18,7 @@ import asyncio
 import json
 import pathlib
 import time
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -77,7 +78,7 @@ def measure(options: StudioOptions):
 
 
 async def _measure(options: StudioOptions):
-  process = _listening_process(options.port)
+  process, graph = _listening_process(options.port), await _graph(options)
   print(_TABLE.header(), flush=True)
   for connections, seconds, requests in (
     (1, float('inf'), _ALONE),
@@ -85,20 +86,38 @@ async def _measure(options: StudioOptions):
   ):
     before = _memory(process)
     answers, deadline = Answers(), time.monotonic() + seconds
-    asking = [_ask(options, number, deadline, requests, answers) for number in range(connections)]
+    asking = [
+      _ask(options, graph, number, deadline, requests, answers) for number in range(connections)
+    ]
     await asyncio.gather(*asking)
     print(_TABLE.row(_cells(connections, answers, before, _memory(process))), flush=True)
 
 
+async def _graph(options: StudioOptions) -> dict[str, Any]:
+  """A graph of names that the server's model knows."""
+  reader, writer = await asyncio.open_connection(options.host, options.port)
+  _, answer = await _answer(options, reader, writer, 'GET /api/model')
+  writer.close()
+  known = json.loads(answer)
+  relationships = [[0, known['predicates'][0], 1]] if known['predicates'] else []
+  return {'objects': (3 * known['objects'])[:3], 'relationships': relationships}
+
+
 async def _ask(
-  options: StudioOptions, number: int, deadline: float, requests: int | None, answers: Answers
+  options: StudioOptions,
+  graph: dict[str, Any],
+  number: int,
+  deadline: float,
+  requests: int | None,
+  answers: Answers,
 ):
   """Asks over one connection until the deadline, or so many times."""
   reader, writer = await asyncio.open_connection(options.host, options.port)
   count = 0
   while time.monotonic() < deadline and count != requests:
     start = time.monotonic()
-    status, answer = await _post(options, reader, writer, seed=1000 * number + count)
+    asked = {'graph': graph, 'seed': 1000 * number + count, 'samples': options.samples}
+    status, answer = await _answer(options, reader, writer, 'POST /api/generate', asked)
     if status == 200:
       if len(json.loads(answer)['samples']) != options.samples:
         raise UserError('the server answered with another number of pictures')
@@ -113,14 +132,17 @@ async def _ask(
   await writer.wait_closed()
 
 
-async def _post(
-  options: StudioOptions, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, seed: int
+async def _answer(
+  options: StudioOptions,
+  reader: asyncio.StreamReader,
+  writer: asyncio.StreamWriter,
+  request: str,
+  values: dict[str, Any] | None = None,
 ) -> tuple[int, bytes]:
-  """The status and the body of the answer to one request for pictures."""
-  graph = {'objects': ['sky', 'grass', 'sheep'], 'relationships': [[0, 'above', 1]]}
-  body = json.dumps({'graph': graph, 'seed': seed, 'samples': options.samples}).encode()
+  """The status and the body of the answer to one request."""
+  body = b'' if values is None else json.dumps(values).encode()
   writer.write(
-    f'POST /api/generate HTTP/1.1\r\nHost: {options.host}:{options.port}\r\n'
+    f'{request} HTTP/1.1\r\nHost: {options.host}:{options.port}\r\n'
     f'Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n'.encode()
     + body
   )

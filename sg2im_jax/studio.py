@@ -51,12 +51,13 @@ def studio(options: StudioOptions):
 def _serve(options: StudioOptions, listening: socket.socket):
   import uvicorn  # after the options are checked, as all that takes time
 
+  from sg2im_jax.sampling import validation_scenes
   from sg2im_jax.sampling.trained_model import TrainedModel
   from sg2im_jax.serving.api import make_app
   from sg2im_jax.serving.engine import Engine
   from sg2im_jax.serving.security import Protocol
 
-  model = TrainedModel.load(options.workdir)
+  model, scenes = TrainedModel.load(options.workdir), validation_scenes.load(options.workdir)
   for sentence in model.limits:
     reporting.warning(sentence)
   port = listening.getsockname()[1]
@@ -65,7 +66,7 @@ def _serve(options: StudioOptions, listening: socket.socket):
   reporting.info('compiling the programs, which takes a minute when it is done for the first time')
   with Engine(model) as engine:
     config = uvicorn.Config(
-      make_app(engine, hosts),
+      make_app(engine, hosts, scenes),
       http=Protocol,
       ws='none',
       log_level='error',

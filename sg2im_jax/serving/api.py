@@ -37,6 +37,7 @@ from data_pipelines.scene_graphs.graph import (
 )
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, UNUSED_NAME
 from sg2im_jax.sampling.graphs import GraphSamples, Pins, check_graphs
+from sg2im_jax.sampling.validation_scenes import ValidationScene
 from sg2im_jax.serving.engine import (
   MAX_ATTRIBUTES,
   MAX_OBJECTS,
@@ -253,6 +254,21 @@ class Examples(Body):
   examples: list[Example]
 
 
+class RealScene(Body):
+  """A scene of the validation data, its boxes and its picture."""
+
+  image_id: str
+  graph: Graph
+  boxes: list[Box]
+  picture: Base64
+
+
+class RealScenes(Body):
+  """Scenes that training has not seen."""
+
+  scenes: list[RealScene]
+
+
 class AnimationRequest(Body):
   """Pictures (PNG) of one size, and how long each is shown."""
 
@@ -268,12 +284,15 @@ _OF_GET = _refusals(403, 503)
 _OF_POST = _refusals(400, 403, 413, 503)
 
 
-def make_app(engine: Engine, hosts: Sequence[str]) -> FastAPI:
+def make_app(
+  engine: Engine, hosts: Sequence[str], scenes: Sequence[ValidationScene] = ()
+) -> FastAPI:
   """The app for a model.
 
   Args:
     engine: computes.
     hosts: allowed in the header Host, such as "localhost:8300".
+    scenes: of the validation data, to compare with.
   """
   app = FastAPI(
     title='sg2im_jax studio',
@@ -287,6 +306,7 @@ def make_app(engine: Engine, hosts: Sequence[str]) -> FastAPI:
   _add_error_handlers(app)
   _add_page(app)
   _add_knowledge(app, engine)
+  _add_scenes(app, scenes)
   _add_pictures(app, engine)
   described = app.openapi()  # is kept by the app
   for operations in described['paths'].values():
@@ -447,6 +467,26 @@ def _add_knowledge(app: FastAPI, engine: Engine):
   async def get_examples() -> Examples:
     """Graphs to begin with."""
     return examples
+
+
+def _add_scenes(app: FastAPI, scenes: Sequence[ValidationScene]):
+  """Scenes that are real."""
+  found = RealScenes(
+    scenes=[
+      RealScene(
+        image_id=one.image_id,
+        graph=Graph.of(one.scene.graph),
+        boxes=one.scene.boxes.astype(float).tolist(),
+        picture=_text(_png(one.picture)),
+      )
+      for one in scenes
+    ]
+  )
+
+  @app.get('/api/scenes', responses=_OF_GET)
+  async def get_scenes() -> RealScenes:
+    """Scenes of the validation data, with their real pictures."""
+    return found
 
 
 def _add_pictures(app: FastAPI, engine: Engine):

@@ -2,6 +2,7 @@
 
 WORKDIR/config.json, vocabulary.json   what the checkpoints are checkpoints of
 WORKDIR/graph_statistics.json          of the training data, to complete graphs with
+WORKDIR/validation_scenes.json         a few real scenes, for the studio
 WORKDIR/checkpoints/STEP/              see `checkpoints`
 WORKDIR/metrics.jsonl, tensorboard/    the log of training
 WORKDIR/training.lock                  held by the training that runs now

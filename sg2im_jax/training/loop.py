@@ -17,6 +17,7 @@ from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.metrics import best_metric
 from sg2im_jax.runtime import hosts, reporting, sharding
+from sg2im_jax.sampling import validation_scenes
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.settings import Settings
 from sg2im_jax.storage import checkpoints, work_directory
@@ -86,6 +87,9 @@ def train(
       work_directory.save(workdir, settings, run.vocabulary)
       if work_directory.load_statistics(workdir) is None:
         work_directory.save_statistics(workdir, _statistics(run.builder, settings))
+      if not validation_scenes.exist(workdir):
+        visits = prepared.SplitVisits.of_settings(run.builder, 'val', settings.data, settings.seed)
+        validation_scenes.save(workdir, visits.scenes(validation_scenes.MOST))
     writer = checkpoints.CheckpointWriter(
       workdir,
       keep=settings.keep_checkpoints,

@@ -32,6 +32,7 @@ const named = (values) => new URLSearchParams(values);
 
 export const model = () => json('/api/model');
 export const examples = async () => (await json('/api/examples')).examples;
+export const realScenes = async () => (await json('/api/scenes')).scenes;
 export const generate = (request) => json('/api/generate', request);
 export const encode = (picture, boxes) => json('/api/encode', { picture, boxes });
 export const parse = (text) => json('/api/text', { text });

@@ -21,6 +21,7 @@ export async function toFragment(scene, fingerprint) {
       { key, name, attributes, pinned, free, x, y })),
     scene: scene.scene,
     seed: scene.seed,
+    real: scene.real,
   };
   const stream = new Blob([JSON.stringify(kept)]).stream();
   const packed = await bytesOf(stream.pipeThrough(new CompressionStream('deflate-raw')));

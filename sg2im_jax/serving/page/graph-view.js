@@ -8,8 +8,7 @@ const HEIGHT = 34;
 // A padlock, and a die with three dots.
 const LOCK = 'M-4 -1h8v6h-8zM-2.5 -1v-2a2.5 2.5 0 0 1 5 0v2';
 const DIE = 'M-4.5 -4.5h9v9h-9zM-2 -2h.1M0 0h.1M2 2h.1';
-const labelOf = ({ attributes, name }) => [...attributes, name].join(' ');
-const widthOf = (object) => Math.max(64, 7.4 * labelOf(object).length + 34);
+const { labelOf, widthOf } = scenes;
 
 export class GraphView {
   #studio;

@@ -12,6 +12,11 @@ export class PictureView {
     byId('anew').addEventListener('click', () => (
       studio.change('draw anew', scenes.drawAnew(studio.scene))));
     byId('wall-open').addEventListener('click', () => this.#openWall());
+    byId('real-layout').addEventListener('click', () => {
+      const { boxes } = this.#real(studio.scene);
+      studio.change('the real layout', scenes.likeReal(studio.scene, boxes));
+    });
+    byId('real-looks').addEventListener('click', () => this.#takeLooks());
     byId('stage').addEventListener('pointermove', (event) => studio.point(this.#objectAt(event)));
     byId('stage').addEventListener('pointerleave', () => studio.point(null));
     byId('stage').addEventListener('click', (event) => {
@@ -37,6 +42,10 @@ export class PictureView {
           scenes.choose(this.#studio.scene, index), { paint: false }),
       }, element('img', { src: pictureUrl(sample.picture), alt: '' }))));
     this.#showWhole(scene);
+    const real = this.#real(scene);
+    byId('real').hidden = !real;
+    if (real) byId('real-picture').src = pictureUrl(real.picture);
+    byId('real-looks').hidden = !this.#studio.model.is_token_model;
     for (const id of ['anew', 'wall-open']) byId(id).disabled = !scene.objects.length;
     this.showPointed(scene);
   }
@@ -45,13 +54,25 @@ export class PictureView {
   showPointed(scene) {
     const object = scenes.find(scene, this.#studio.pointed);
     byId('pointed').textContent = object
-      ? [...object.attributes, object.name].join(' ') : '\u00a0';
+      ? scenes.labelOf(object) : '\u00a0';
     byId('outline').replaceChildren(...(object?.box ? [shape('rect', {
       x: 100 * object.box[0],
       y: 100 * object.box[1],
       width: 100 * (object.box[2] - object.box[0]),
       height: 100 * (object.box[3] - object.box[1]),
     })] : []));
+  }
+
+  /** The real scene that a scene began as, or undefined. */
+  #real(scene) {
+    return this.#studio.realScenes[scene.real];
+  }
+
+  async #takeLooks() {
+    const studio = this.#studio;
+    const { boxes, picture } = this.#real(studio.scene);
+    const looks = await studio.attempt(() => api.encode(picture, boxes));
+    if (looks) studio.change('the real looks', scenes.likeReal(studio.scene, boxes, looks));
   }
 
   #showWhole(scene) {

@@ -10,14 +10,23 @@
 //   relations  [{subject, predicate, other}], of keys
 //   scene      attributes of the whole picture
 //   imageLatent, seed
+//   real       number of the real scene that this began as, whose objects had the keys 1, 2, ...
 //   drawn      {asked, samples, chosen, keys}: the request, and what came of it
 
 export const EMPTY = {
-  objects: [], relations: [], scene: [], imageLatent: null, seed: 0, drawn: null, nextKey: 1,
+  objects: [], relations: [], scene: [], imageLatent: null, seed: 0, real: null, drawn: null,
+  nextKey: 1,
 };
 
 const OPEN = { box: null, latent: null, mask: null, pinned: false };
 const OPEN_LOOK = { latent: null, mask: null };
+
+const NODE_GAP = 60; // between the nodes of a row
+const MOST_ROW = 680;
+
+/** The text of an object's node, and the node's width. */
+export const labelOf = ({ attributes, name }) => [...attributes, name].join(' ');
+export const widthOf = (object) => Math.max(64, 7.4 * labelOf(object).length + 34);
 
 export const find = (scene, key) => scene.objects.find((object) => object.key === key);
 export const numberOf = (scene, key) => scene.objects.findIndex((object) => object.key === key);
@@ -121,6 +130,19 @@ export const drawAnew = (scene, seed = scene.seed + 1) => ({
     { ...one, ...OPEN_LOOK, box: one.pinned ? one.box : null })),
 });
 
+/** Boxes of the real scene, and looks if they are given, for its objects that are still there. */
+export const likeReal = (scene, boxes, looks = null) => ({
+  ...scene,
+  imageLatent: looks?.image_latents ?? null,
+  objects: scene.objects.map((one) => (one.key > boxes.length ? one : {
+    ...one,
+    ...OPEN_LOOK,
+    box: boxes[one.key - 1],
+    pinned: true,
+    latent: looks?.latents[one.key - 1] ?? null,
+  })),
+});
+
 /** Objects that are free are open again. */
 const withFreeOpen = (scene) => ({
   ...scene,
@@ -150,7 +172,7 @@ export function fromGraph(graph, before = EMPTY) {
   }
   const same = (graph.scene ?? []).join() === before.scene.join();
   let scene = {
-    ...EMPTY, seed: before.seed, nextKey: before.nextKey, scene: graph.scene ?? [],
+    ...EMPTY, seed: before.seed, real: before.real, nextKey: before.nextKey, scene: graph.scene ?? [],
     imageLatent: same ? before.imageLatent : null,
   };
   let keeps = same;
@@ -176,6 +198,19 @@ export function fromGraph(graph, before = EMPTY) {
   return before.objects.length ? scene : tidy(scene);
 }
 
+const widthOfRow = (row) => (
+  row.reduce((sum, one) => sum + widthOf(one), NODE_GAP * (row.length - 1)));
+
+/** A row of nodes as several that are not too wide. */
+function lines(row) {
+  const found = [[]];
+  for (const one of row) {
+    if (found.at(-1).length && widthOfRow([...found.at(-1), one]) > MOST_ROW) found.push([]);
+    found.at(-1).push(one);
+  }
+  return found;
+}
+
 /** Nodes in rows: what stands on nothing at the bottom, what relates to it above. */
 export function tidy(scene) {
   const depth = new Map(scene.objects.map((one) => [one.key, 0]));
@@ -187,19 +222,14 @@ export function tidy(scene) {
   }
   const rows = [];
   for (const one of scene.objects) (rows[depth.get(one.key)] ??= []).push(one);
-  const filled = rows.filter(Boolean).flatMap((row) => {
-    const parts = [];
-    for (let start = 0; start < row.length; start += 5) parts.push(row.slice(start, start + 5));
-    return parts;
-  });
   const places = new Map();
-  filled.reverse().forEach((row, line) => row.forEach((one, column) => {
-    const shift = (line % 2) * 24;
-    places.set(one.key, {
-      x: 320 + (column - (row.length - 1) / 2) * (row.length > 4 ? 120 : 140) + shift,
-      y: 40 + line * 85,
-    });
-  }));
+  rows.filter(Boolean).flatMap(lines).reverse().forEach((row, line) => {
+    let left = 320 - widthOfRow(row) / 2 + (line % 2) * 24;
+    for (const one of row) {
+      places.set(one.key, { x: left + widthOf(one) / 2, y: 40 + line * 85 });
+      left += widthOf(one) + NODE_GAP;
+    }
+  });
   return { ...scene, objects: scene.objects.map((one) => ({ ...one, ...places.get(one.key) })) };
 }
 

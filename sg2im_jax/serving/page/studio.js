@@ -1,7 +1,7 @@
 // The studio: one scene in three views. A change makes the next scene, and asks for its picture.
 
 import * as api from './api.js';
-import { byId, element } from './dom.js';
+import { byId, element, pictureUrl } from './dom.js';
 import { Files, fromFragment, toFragment } from './files.js';
 import { GraphView } from './graph-view.js';
 import { Inspector } from './inspector.js';
@@ -28,8 +28,9 @@ class Studio {
   #previewed = null;
   #story = null;
 
-  constructor(model, examples) {
+  constructor(model, examples, realScenes) {
     this.model = model;
+    this.realScenes = realScenes;
     this.views = [
       new GraphView(this), new LayoutView(this), new PictureView(this), new Inspector(this)];
     this.files = new Files(this, new Photo(this));
@@ -123,7 +124,7 @@ class Studio {
   /** What an action gives; what it throws is told, and gives undefined. */
   async attempt(action) {
     try {
-      return await action();
+      return await this.#count(action());
     } catch (error) {
       this.fail(error.message);
       return undefined;
@@ -150,12 +151,12 @@ class Studio {
       }
       const { fingerprint, asked, chosen, keys, scene } = opened;
       if (fingerprint !== this.model.fingerprint || !asked) {
-        this.change('an address', scene);
+        this.change('an address', { ...scene, real: null });
         this.tell(['This address was made with another model: its pictures are others here.']);
         return;
       }
       this.#store.commit(scene, 'an address');
-      const answer = await this.#count(api.generate(asked));
+      const answer = await api.generate(asked);
       this.#store.amend(scenes.withDrawings(this.#store.scene, asked, answer, keys, chosen));
     });
   }
@@ -169,7 +170,7 @@ class Studio {
     const number = ++this.#asked;
     const asked = scenes.toRequest(scene, SAMPLES);
     const keys = scene.objects.map((one) => one.key);
-    const answer = await this.attempt(() => this.#count(api.generate(asked)));
+    const answer = await this.attempt(() => api.generate(asked));
     if (!answer || number !== this.#asked) return undefined; // a newer change is being drawn
     this.#store.amend(scenes.withDrawings(this.#store.scene, asked, answer, keys));
     return this.writeAddress();
@@ -229,8 +230,12 @@ class Studio {
     });
     byId('examples').append(...examples.map(({ name }, index) => (
       element('option', { value: index }, name))));
+    if (this.realScenes.length) {
+      byId('examples').append(element('option', { value: 'real' }, 'Real scenes …'));
+    }
     byId('examples').addEventListener('change', (event) => {
-      if (event.target.value !== '') this.#play(examples[event.target.value]);
+      if (event.target.value === 'real') this.#chooseReal();
+      else if (event.target.value !== '') this.#play(examples[event.target.value]);
       event.target.value = '';
     });
     for (const button of document.querySelectorAll('[data-close]')) {
@@ -257,6 +262,19 @@ class Studio {
     this.tell([`Added ${names.join(', ')}.`]);
   }
 
+  /** Real scenes to choose from, by their pictures. */
+  #chooseReal() {
+    byId('real-scenes').replaceChildren(...this.realScenes.map(({ graph, picture }, index) => (
+      element('button', {
+        'aria-label': graph.objects.join(', '),
+        onclick: () => {
+          byId('reals').close();
+          this.change('a real scene', { ...scenes.fromGraph(graph), real: index });
+        },
+      }, element('img', { src: pictureUrl(picture), alt: '' })))));
+    byId('reals').showModal();
+  }
+
   /** An example; of several graphs, one after the other, as a story. */
   async #play({ graphs }) {
     clearTimeout(this.#story);
@@ -274,10 +292,10 @@ class Studio {
   }
 }
 
-const [model, examples] = await Promise.all([api.model(), api.examples()]).catch((error) => {
+const known = await Promise.all([api.model(), api.examples(), api.realScenes()]).catch((error) => {
   byId('empty').textContent = error.message;
   throw error;
 });
-const studio = new Studio(model, examples);
+const studio = new Studio(...known);
 await studio.readAddress();
 document.body.dataset.ready = '';

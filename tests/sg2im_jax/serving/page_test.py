@@ -351,6 +351,83 @@ def test_words_examples_and_completion(open_page):
   assert page.complaints() == []
 
 
+def real_scene(page, number):
+  """A real scene as the server has it, and its picture as an array."""
+  scene = page.run(
+    'return fetch("/api/scenes").then((answer) => answer.json())'
+    '.then(({ scenes }) => scenes[arguments[0]]);',
+    number,
+  )
+  content = base64.b64decode(scene['picture'])
+  return scene, np.asarray(Image.open(io.BytesIO(content)).convert('RGB'), float)
+
+
+def test_a_real_scene_beside_its_picture(open_page):
+  page = open_page()
+  scene, real = real_scene(page, 3)
+  page.run(
+    "const select = document.getElementById('examples'); select.value = 'real';"
+    "select.dispatchEvent(new Event('change'));"
+  )
+  page.find('#real-scenes button')[3].click()
+  page.idle()
+  shown = page.run("return document.getElementById('real-picture').src").split(',')[1]
+  assert shown == scene['picture']
+  assert [label.split(',')[0].split()[-1] for label in page.labels('.node')] == (
+    scene['graph']['objects']
+  )
+  distances = [np.abs(page.pixels() - real).mean()]
+  for button in ('#real-layout', '#real-looks'):
+    page.one(button).click()
+    page.idle()
+    distances.append(np.abs(page.pixels() - real).mean())
+    for name, box in zip(scene['graph']['objects'], scene['boxes']):
+      if scene['graph']['objects'].count(name) == 1:
+        np.testing.assert_allclose(page.box(name), box, atol=1e-3)
+  assert distances[2] < min(distances[:2])  # with all that is real it is nearest
+  page.one('#undo').click()
+  page.driver.refresh()
+  page.wait("return 'ready' in document.body.dataset")
+  page.idle()
+  assert page.one('#real').is_displayed()
+  page.one('#clear').click()
+  assert not page.one('#real').is_displayed()
+  assert page.complaints() == []
+
+
+def test_a_dropped_picture_becomes_a_scene(open_page):
+  page = open_page()
+  scene, real = real_scene(page, 7)
+  page.run(
+    'const bytes = Uint8Array.from(atob(arguments[0]), (letter) => letter.charCodeAt(0));'
+    'const dataTransfer = new DataTransfer();'
+    "dataTransfer.items.add(new File([bytes], 'picture.png', { type: 'image/png' }));"
+    "document.getElementById('stage').dispatchEvent(new DragEvent('drop', { dataTransfer }));",
+    scene['picture'],
+  )
+  page.wait("return document.getElementById('photo').open")
+  page.wait("return document.getElementById('photo-picture').complete")
+  for number, (name, box) in enumerate(zip(scene['graph']['objects'], scene['boxes'])):
+    inner = np.clip(box, 0.01, 0.99)
+    corners = [page.place('#photo-boxes', x=x, y=y) for x, y in (inner[:2], inner[2:])]
+    page.drag(*corners)
+    select = page.find('#photo-objects select')[number]
+    page.run(
+      "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change'));",
+      select,
+      name,
+    )
+  page.one('#photo-scene').click()
+  page.wait("return document.querySelectorAll('.node').length === arguments[0]", number + 1)
+  page.idle()
+  assert page.names() == scene['graph']['objects']
+  assert all('pinned' in label for label in page.labels('.box'))
+  _, other = real_scene(page, 3)
+  drawn = page.pixels()
+  assert np.abs(drawn - real).mean() < 0.5 * np.abs(drawn - other).mean()
+  assert page.complaints() == []
+
+
 def test_the_exported_graph_is_that_of_sample(open_page, tmp_path):
   from data_pipelines.scene_graphs.graph import parse_scene_graphs
 
