@@ -1,13 +1,14 @@
-"""All comparisons with PyTorch on one GPU, in one command of less than 8 minutes.
+"""Both model families on one GPU, beside PyTorch, in one command of less than 8 minutes.
 
   python -m benchmarks.gpu --output=benchmarks/RESULTS.md
 
-Trains and samples configs/coco64.py on one GPU, at 64 and 128 pixels, in bfloat16 and float32, with
-32, 128 and 512 images a step, in turns with PyTorch: eager, and torch.compile at 32. A section with
+Trains and samples configs/coco64.py and configs/coco64_tokens.py on one GPU, at 64, 128 and 256
+pixels, in bfloat16 and float32, with 32, 128 and 512 images a step; coco64 in turns with PyTorch:
+eager, and torch.compile at 32. There is no token model in PyTorch to compare with. A section with
 the device, the versions and the date is appended to the file, and a row as soon as it is measured.
 A contestant that runs out of memory beside the others is measured again alone; if it still does,
-its row says so. Measurements that --minutes leave no time for are listed, too, the largest sizes in
-float32 first. The columns are those of `python -m benchmarks.train_step --help`. To save time, all
+its row says so. Measurements that --minutes leave no time for are listed, too, the largest pictures
+first. The columns are those of `python -m benchmarks.train_step --help`. To save time, all
 contestants of a size and dtype start together and share the processor, so compile times are longer
 than alone.
 """
@@ -15,12 +16,14 @@ than alone.
 import contextlib
 import datetime
 import importlib.metadata
+import itertools
 import pathlib
 import platform
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -35,16 +38,30 @@ from benchmarks.measure import (
   take_turns,
 )
 from benchmarks.tables import Table
-from data_pipelines.configs import coco64
+from data_pipelines.configs import coco64, coco64_tokens
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.settings.section import Section
 from sg2im_jax.runtime import command_line
 from sg2im_jax.settings import Settings
 
-TABLE = Table((('activity', 8), *comparison.TABLE.columns))
+TABLE = Table((('model', 13), ('activity', 8), *comparison.TABLE.columns))
 _ROUNDS, _TURN_SECONDS = 3, 0.4
 
-Row = tuple[Activity, Settings]
+
+class Row(NamedTuple):
+  """What is measured.
+
+  Attributes:
+    model: name of its config.
+    activity: training or sampling.
+    settings: with all sizes.
+  """
+
+  model: str
+  activity: Activity
+  settings: Settings
+
+
 Outcomes = dict[str, Outcome | ContestantFailed]
 
 
@@ -60,25 +77,27 @@ class GpuOptions(Section):
 
 
 def groups(
-  settings: Settings,
+  models: Mapping[str, Settings],
   *,
   image_sizes: Sequence[int],
   dtypes: Sequence[str],
   batch_sizes: Sequence[int],
 ) -> Iterator[list[Row]]:
-  """What is measured, most important first; contestants of a group start together."""
-  for side in image_sizes:
-    for dtype in dtypes:
-      yield [
-        (
-          activity,
-          comparison.resized(
-            settings, **{'data.image_size': (side, side), 'dtype': dtype, 'batch_size': batch_size}
-          ),
-        )
-        for activity in (comparison.TRAINING, comparison.SAMPLING)
-        for batch_size in batch_sizes
-      ]
+  """What is measured, most important first; contestants of a group start together.
+
+  Args:
+    models: settings by the name of the config.
+    image_sizes: sides in pixels.
+    dtypes: of the networks.
+    batch_sizes: images in a step.
+  """
+  for side, dtype, (model, settings) in itertools.product(image_sizes, dtypes, models.items()):
+    sizes = {'data.image_size': (side, side), 'dtype': dtype}
+    yield [
+      Row(model, activity, comparison.resized(settings, **sizes, batch_size=batch_size))
+      for activity in (comparison.TRAINING, comparison.SAMPLING)
+      for batch_size in batch_sizes
+    ]
 
 
 def measure_group(
@@ -94,14 +113,13 @@ def measure_group(
   Yields:
     Each row with its outcomes by contestant.
   """
-  smallest = min(settings.batch_size for _, settings in rows)
+  smallest = min(row.settings.batch_size for row in rows)
   with tempfile.TemporaryDirectory() as cache, contextlib.ExitStack() as stack:
     fields = []
-    for activity, settings in rows:
-      contestants = {
-        OURS: activity.ours(settings, cache_dir=cache, num_devices=1),
-        **comparison.peers(activity, settings, devices.platform),
-      }
+    for _, activity, settings in rows:
+      contestants = {OURS: activity.ours(settings, cache_dir=cache, num_devices=1)}
+      if settings.tokens is None:
+        contestants |= comparison.peers(activity, settings, devices.platform)
       if settings.batch_size > smallest:
         contestants.pop(COMPILED, None)
       processes = {
@@ -159,13 +177,13 @@ def measure_all(
       measured = measure_group(rows, devices, deadline)
     else:
       measured = [(row, {OURS: ContestantFailed('not measured, the time was up')}) for row in rows]
-    for (activity, settings), outcomes in measured:
+    for (model, activity, settings), outcomes in measured:
       for name, outcome in outcomes.items():
         cells = comparison.cells(activity, settings, name, outcome, device_kind=devices.device_kind)
-        write(TABLE.markdown_row([activity.name, *cells]))
-        print(TABLE.row([activity.name, *cells]), flush=True)
+        write(TABLE.markdown_row([model, activity.name, *cells]))
+        print(TABLE.row([model, activity.name, *cells]), flush=True)
       comparisons += [
-        f'- {activity.name}, {settings.dtype}, batch {settings.batch_size}, '
+        f'- {model}, {activity.name}, {settings.dtype}, batch {settings.batch_size}, '
         f'{settings.data.image_size[0]} px: {ratio}'
         for ratio in comparison.ratios(outcomes)
       ]
@@ -218,8 +236,11 @@ def measure(options: GpuOptions):
 
   write(heading(devices))
   everything = groups(
-    Settings.from_config(coco64.get_config()),
-    image_sizes=(64, 128),
+    {
+      'coco64': Settings.from_config(coco64.get_config()),
+      'coco64_tokens': Settings.from_config(coco64_tokens.get_config()),
+    },
+    image_sizes=(64, 128, 256),
     dtypes=('bfloat16', 'float32'),
     batch_sizes=(32, 128, 512),
   )
