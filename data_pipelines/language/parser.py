@@ -176,7 +176,7 @@ def parse_text(text: str, vocabulary: Vocabulary) -> ParsedText:
   parser = _Parser(text, Lexicon(vocabulary))
   parser.run()
   if not parser.objects:
-    told = '; '.join(map(str, parser.problems)) or 'it has no words'
+    told = '; '.join(map(str, parser.problems)) or 'it asks for nothing that could be drawn'
     raise UserError(
       f'text {text!r} names nothing that the model knows ({told}); expected things such as '
       f'"{vocabulary.object_names[-1]}"'
@@ -509,8 +509,8 @@ class _Parser:
     is_denied = is_amount = False
     while True:
       word = self._word()
-      if word.isdigit() or word in _NUMBERS:
-        number = int(word) if word.isdigit() else _NUMBERS[word]
+      if word.isdecimal() or word in _NUMBERS:
+        number = int(word[:9]) if word.isdecimal() else _NUMBERS[word]
         is_amount = word in _AMOUNTS
         article = 'both' if word == 'both' else article
       elif word in _NONE:

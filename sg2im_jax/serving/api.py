@@ -9,6 +9,7 @@ success is {"error": "one line"}.
 import asyncio
 import base64
 import collections
+import contextlib
 import importlib.resources
 import io
 import json
@@ -28,6 +29,7 @@ from starlette.exceptions import HTTPException
 import sg2im_jax
 from data_pipelines.language.parser import parse_text
 from data_pipelines.scene_graphs import geometry
+from data_pipelines.scene_graphs.completion import Addition
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import (
   IN_IMAGE_PREDICATE,
@@ -129,6 +131,16 @@ class Model(Body):
   predicates: list[str]
   attributes: list[str]
   scene_attributes: list[str]
+  attributes_of: Annotated[
+    dict[str, list[str]], Field(description='by class, those of its objects in the training data')
+  ]
+  excluding_attributes: Annotated[
+    list[list[str]], Field(description='pairs of attributes that nothing there has both of')
+  ]
+  counterparts: Annotated[
+    dict[str, dict[str, str]],
+    Field(description='by attribute of a scene, classes that it excludes, and what is there then'),
+  ]
   max_objects: int
   max_relationships: int
   max_samples: int
@@ -213,10 +225,11 @@ class TextRequest(Body):
 
 
 class ReadText(Body):
-  """The graph of a text."""
+  """The graph of a text, and what most scenes like it have besides."""
 
   graph: Graph
   not_understood: list[str]
+  implied: 'Completed | None'
 
 
 class CompleteRequest(Body):
@@ -405,6 +418,13 @@ def _add_knowledge(app: FastAPI, engine: Engine):
     predicates=predicates,
     attributes=list(vocabulary.attribute_names),
     scene_attributes=[name for name in vocabulary.attribute_names if name in of_scenes],
+    attributes_of={}
+    if statistics is None
+    else {name: list(statistics.attributes_of(name)) for name in engine.objects},
+    excluding_attributes=[]
+    if statistics is None
+    else list(map(list, statistics.excluding_attributes())),
+    counterparts={} if statistics is None else statistics.counterparts(),
     max_objects=MAX_OBJECTS,
     max_relationships=MAX_RELATIONSHIPS,
     max_samples=MAX_SAMPLES,
@@ -449,7 +469,15 @@ def _add_knowledge(app: FastAPI, engine: Engine):
     """The graph of an English text."""
     parsed = await anyio.to_thread.run_sync(parse_text, request.text, vocabulary)
     graph = engine.check(parsed.graph)
-    return ReadText(graph=Graph.of(graph), not_understood=list(map(str, parsed.not_understood)))
+    implied = None
+    if statistics is not None and (found := statistics.implied(graph))[1]:
+      with contextlib.suppress(UserError):  # it is too large then
+        implied = _completed(engine, *found)
+    return ReadText(
+      graph=Graph.of(graph),
+      not_understood=list(map(str, parsed.not_understood)),
+      implied=implied,
+    )
 
   @app.post('/api/complete', responses=_OF_POST)
   async def complete(request: CompleteRequest) -> Completed:
@@ -458,15 +486,20 @@ def _add_knowledge(app: FastAPI, engine: Engine):
     found, added = await anyio.to_thread.run_sync(
       lambda: model.complete(graph, request.objects, seed=request.seed)
     )
-    return Completed(
-      graph=Graph.of(engine.check(found)),
-      added=[Added(name=one.name, relationship=one.relationship) for one in added],
-    )
+    return _completed(engine, found, added)
 
   @app.get('/api/examples', responses=_OF_GET)
   async def get_examples() -> Examples:
     """Graphs to begin with."""
     return examples
+
+
+def _completed(engine: Engine, graph: SceneGraph, added: Sequence[Addition]) -> Completed:
+  """A graph with what was added; UserError if it is too large then."""
+  return Completed(
+    graph=Graph.of(engine.check(graph)),
+    added=[Added(name=one.name, relationship=one.relationship) for one in added],
+  )
 
 
 def _add_scenes(app: FastAPI, scenes: Sequence[ValidationScene]):

@@ -46,7 +46,7 @@ _MAX_WAITING = 32  # requests
 _TIMED = 3  # batches of each size at the start, of which the fastest counts
 _GATHERING = 0.004  # seconds in which requests may join a batch
 _COMPANIONS = 2  # of a class in its example picture
-_EXAMPLES_AT_ONCE = 4  # requests wait for so many example pictures at most
+_EXAMPLES = 4  # pictures of a class, of which that is taken whose object is hidden least
 _MARGIN = 0.15  # around the object of an example picture, as a share of its box
 _SMALLEST_CROP = 24  # pixels
 
@@ -317,8 +317,7 @@ class Engine:
         return None
       first = self._first()
       if first is None:
-        count = min(_EXAMPLES_AT_ONCE, len(self._examples_left))
-        return [self._example_job(self._examples_left.popleft()) for _ in range(count)]
+        return [self._example_job(self._examples_left.popleft())]
       self._waiting.remove(first)
       jobs = [first]
       deadline = time.monotonic() + _GATHERING
@@ -348,14 +347,15 @@ class Engine:
     graph, statistics = SceneGraph((self.objects[index],), ()), self.model.statistics
     if statistics is not None and statistics.num_scenes:
       graph, _ = statistics.complete(graph, _COMPANIONS, seed=index)
-    job = self._sampling(graph, 1, index, Pins())
+    job = self._sampling(graph, _EXAMPLES, index, Pins())
 
     def crop(done: concurrent.futures.Future):
       if error := done.exception():
         self._examples[index].set_exception(error)
       else:
         samples = done.result()
-        self._examples[index].set_result(_around(samples.pictures[0], samples.boxes[0, 0]))
+        best = int(np.argmin([_hidden_share(boxes) for boxes in samples.boxes]))
+        self._examples[index].set_result(_around(samples.pictures[best], samples.boxes[best, 0]))
 
     job.future.add_done_callback(crop)
     return job
@@ -422,6 +422,15 @@ def _plan(count: int, seconds: tuple[tuple[int, float], ...]) -> tuple[int, ...]
       )
     )
   return tuple(sorted(plans[-1][1], reverse=True))
+
+
+def _hidden_share(boxes: Float[np.ndarray, 'N 4']) -> float:
+  """Of the first box, the area that the smaller ones cover, each counted for itself."""
+  boxes = np.clip(np.nan_to_num(boxes), 0, 1)
+  low, high = np.maximum(boxes[0, :2], boxes[:, :2]), np.minimum(boxes[0, 2:], boxes[:, 2:])
+  areas = np.prod(boxes[:, 2:] - boxes[:, :2], -1)
+  common = np.prod(np.maximum(high - low, 0), -1)
+  return float(common[areas < areas[0]].sum() / max(areas[0], 1e-6))
 
 
 def _around(picture: UInt8[np.ndarray, 'H W 3'], box: Float[np.ndarray, '4']) -> Any:

@@ -24,13 +24,24 @@ function fill(node, attributes, children) {
   return node;
 }
 
-/** Puts children in place of those that are there, and keeps the focus where it was, by data-key. */
+/**
+ * Puts children in place of those that are there, and keeps the focus where it was, by data-key. If
+ * nothing there has the key, as while it is drawn, it gets the focus when it comes back, unless
+ * something else has it by then.
+ */
 export function rebuild(parent, children) {
-  const key = parent.contains(document.activeElement) && document.activeElement.dataset.key;
+  const { activeElement } = document;
+  const isHere = parent.contains(activeElement) && activeElement !== parent;
+  if (isHere) parent.dataset.focus = activeElement.dataset.key ?? '';
+  else if (activeElement !== document.body) delete parent.dataset.focus;
   parent.replaceChildren(...children);
-  if (key) {
-    [...parent.querySelectorAll('[data-key]')].find((node) => node.dataset.key === key)?.focus();
-  }
+  if (parent.dataset.focus) focusOn(parent, parent.dataset.focus);
+}
+
+/** Gives the focus to what has the data-key. */
+export function focusOn(parent, key) {
+  const found = [...parent.querySelectorAll('[data-key]')].find((one) => one.dataset.key === String(key));
+  found?.focus({ preventScroll: true });
 }
 
 export const pictureUrl = (base64) => `data:image/png;base64,${base64}`;
@@ -41,7 +52,10 @@ export function pointIn(node, event) {
   return point.matrixTransform(node.getScreenCTM().inverse());
 }
 
-/** Follows a pointer from a pointerdown to its end. `moved` and `ended` get the pointer's event. */
+/**
+ * Follows a pointer from a pointerdown to its end. `moved` and `ended` get the pointer's event;
+ * `ended` gets null if the browser took the pointer away, as to scroll.
+ */
 export function follow(event, moved, ended = () => {}) {
   event.preventDefault();
   const target = event.currentTarget.ownerSVGElement ?? event.currentTarget;
@@ -50,7 +64,7 @@ export function follow(event, moved, ended = () => {}) {
     target.removeEventListener('pointermove', moved);
     target.removeEventListener('pointerup', end);
     target.removeEventListener('pointercancel', end);
-    ended(last);
+    ended(last.type === 'pointercancel' ? null : last);
   };
   target.addEventListener('pointermove', moved);
   target.addEventListener('pointerup', end);
@@ -64,13 +78,13 @@ export function openMenu(x, y, entries, choose) {
   const close = () => {
     menu.hidden = true;
     document.removeEventListener('pointerdown', outside, true);
-    before?.focus?.();
+    before?.focus?.({ preventScroll: true });
   };
   const outside = (event) => menu.contains(event.target) || close();
   menu.replaceChildren(...entries.map(({ text, note }, index) => element('button', {
     role: 'menuitem',
     onclick: () => { close(); choose(index); },
-  }, text, note ? element('small', {}, note) : null)));
+  }, text, note ? element('small', { title: 'share of such pairs in the training data' }, note) : null)));
   menu.onkeydown = (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (event.key === 'Escape') close();
@@ -85,8 +99,8 @@ export function openMenu(x, y, entries, choose) {
   menu.style.left = `${Math.max(4, Math.min(x, innerWidth - menu.offsetWidth - 8)) + scrollX}px`;
   menu.style.top = `${Math.max(4, Math.min(y, innerHeight - menu.offsetHeight - 8)) + scrollY}px`;
   document.addEventListener('pointerdown', outside, true);
-  menu.firstElementChild?.focus();
+  menu.firstElementChild?.focus({ preventScroll: true });
 }
 
-/** A colour for the number of an object; the same in all views. */
-export const colourOf = (number) => `hsl(${(number * 137.5 + 205) % 360} 62% 48%)`;
+/** A colour for the key of an object; the same in all views. */
+export const colourOf = (key) => `hsl(${(key * 137.5 + 67.5) % 360} 62% 48%)`;

@@ -14,7 +14,7 @@ export async function toFragment(scene, fingerprint) {
     fingerprint,
     nextKey,
     chosen: drawn?.chosen ?? 0,
-    asked: drawn?.asked ?? null,
+    asked: drawn ? withMasks(drawn.asked, scenes.packedMask) : null,
     keys: drawn?.keys ?? [],
     relations,
     objects: objects.map(({ key, name, attributes, pinned, free, x, y }) => (
@@ -24,24 +24,26 @@ export async function toFragment(scene, fingerprint) {
     real: scene.real,
   };
   const stream = new Blob([JSON.stringify(kept)]).stream();
-  const packed = await bytesOf(stream.pipeThrough(new CompressionStream('deflate-raw')));
-  let letters = '';
-  for (const byte of packed) letters += String.fromCharCode(byte);
-  return btoa(letters).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+  const packed = await streamed(stream.pipeThrough(new CompressionStream('deflate-raw')));
+  return scenes.textOf(packed).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 }
 
 /** What `toFragment` packed: {fingerprint, asked, chosen, keys} and the scene without tokens. */
 export async function fromFragment(text) {
-  const letters = atob(text.replaceAll('-', '+').replaceAll('_', '/'));
-  const packed = Uint8Array.from(letters, (letter) => letter.charCodeAt(0));
+  const packed = scenes.bytesOf(text.replaceAll('-', '+').replaceAll('_', '/'));
   const stream = new Blob([packed]).stream();
-  const bytes = await bytesOf(stream.pipeThrough(new DecompressionStream('deflate-raw')));
+  const bytes = await streamed(stream.pipeThrough(new DecompressionStream('deflate-raw')));
   const { fingerprint, asked, chosen, keys, ...kept } = JSON.parse(new TextDecoder().decode(bytes));
   const objects = kept.objects.map((one) => ({ ...one, box: null, latent: null, mask: null }));
-  return { fingerprint, asked, chosen, keys, scene: { ...scenes.EMPTY, ...kept, objects } };
+  const scene = { ...scenes.EMPTY, ...kept, objects };
+  return { fingerprint, asked: asked && withMasks(asked, scenes.unpackedMask), chosen, keys, scene };
 }
 
-const bytesOf = async (stream) => new Uint8Array(await new Response(stream).arrayBuffer());
+/** A request with its masks in another form. */
+const withMasks = (asked, change) => (
+  { ...asked, masks: asked.masks.map((mask) => (mask === null ? null : change(mask))) });
+
+const streamed = async (stream) => new Uint8Array(await new Response(stream).arrayBuffer());
 
 export class Files {
   #studio;
@@ -50,6 +52,14 @@ export class Files {
   constructor(studio, photo) {
     this.#studio = studio;
     this.#photo = photo;
+    const close = (event) => {
+      const inside = byId('files').contains(event.target);
+      if (event.key === 'Escape' ? inside : event.key === undefined && !inside) {
+        if (inside) byId('files').firstElementChild.focus();
+        byId('files').open = false;
+      }
+    };
+    for (const kind of ['pointerdown', 'keydown', 'focusin']) document.addEventListener(kind, close);
     byId('files').addEventListener('click', (event) => {
       const { save } = event.target.dataset;
       if (!save) return;
@@ -59,7 +69,8 @@ export class Files {
     byId('share').addEventListener('click', () => studio.attempt(async () => {
       await studio.writeAddress();
       await navigator.clipboard.writeText(location.href);
-      studio.tell(['The address is copied. It opens this scene where the studio has the same model.']);
+      studio.tell(['The link is copied. It opens this very picture in every studio that draws with '
+        + `this model, ${studio.model.fingerprint}; with another model it opens the graph.`]);
     }));
   }
 

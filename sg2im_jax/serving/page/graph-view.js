@@ -1,7 +1,7 @@
 // The graph: nodes that can be dragged and connected, edges that say whether the layout keeps them.
 
 import * as api from './api.js';
-import { byId, colourOf, element, follow, openMenu, pointIn, rebuild, shape } from './dom.js';
+import { byId, colourOf, element, focusOn, follow, openMenu, pointIn, rebuild, shape } from './dom.js';
 import * as scenes from './scene.js';
 
 const HEIGHT = 34;
@@ -16,12 +16,13 @@ export class GraphView {
   #view = { x: 0, y: 0, scale: 1 };
   #frame = null; // of all nodes; it stays while one is dragged
   #dragging = false;
+  #wanted = null; // predicate that was chosen in the form, whatever the objects
 
   constructor(studio) {
     this.#studio = studio;
     this.#svg.addEventListener('wheel', (event) => this.#zoom(event), { passive: false });
     this.#svg.addEventListener('pointerdown', (event) => {
-      if (event.target === this.#svg) this.#pan(event);
+      if (event.target === this.#svg && event.pointerType !== 'touch') this.#pan(event);
     });
     byId('tidy').addEventListener('click', () => {
       this.#view = { x: 0, y: 0, scale: 1 };
@@ -30,11 +31,13 @@ export class GraphView {
     byId('relate').addEventListener('submit', (event) => {
       event.preventDefault();
       const [subject, other] = ['subject', 'other'].map((id) => Number(byId(id).value));
-      if (subject !== other && !byId('predicate').disabled) this.#relate(subject, byId('predicate').value, other);
+      if (subject === other) return studio.fail('an object is not related to itself; choose another one');
+      return byId('predicate').disabled || this.#relate(subject, byId('predicate').value, other);
     });
     for (const id of ['subject', 'other']) {
       byId(id).addEventListener('change', () => this.#rankPredicates());
     }
+    byId('predicate').addEventListener('change', () => { this.#wanted = byId('predicate').value; });
     new ResizeObserver(() => this.show(studio.scene)).observe(this.#svg);
   }
 
@@ -69,8 +72,10 @@ export class GraphView {
   #pan(event) {
     const start = { ...this.#view, clientX: event.clientX, clientY: event.clientY };
     follow(event, (moved) => {
-      this.#view.x = start.x + moved.clientX - start.clientX;
-      this.#view.y = start.y + moved.clientY - start.clientY;
+      const { width, height } = this.#svg.getBoundingClientRect();
+      const within = (value, most) => Math.min(Math.max(value, -most), most); // something stays in sight
+      this.#view.x = within(start.x + moved.clientX - start.clientX, width / 2);
+      this.#view.y = within(start.y + moved.clientY - start.clientY, height / 2);
       this.#fit(this.#studio.scene);
     });
   }
@@ -94,7 +99,7 @@ export class GraphView {
       onpointerleave: () => studio.point(null),
     },
     shape('rect', {
-      x: -width / 2, y: -HEIGHT / 2, width, height: HEIGHT, stroke: colourOf(index),
+      x: -width / 2, y: -HEIGHT / 2, width, height: HEIGHT, stroke: colourOf(object.key),
     }),
     shape('text', {}, labelOf(object)),
     shape('g', {
@@ -131,19 +136,21 @@ export class GraphView {
     const start = pointIn(byId('view'), event);
     follow(event, (moved) => {
       const point = pointIn(byId('view'), moved);
+      if (Math.hypot(point.x - start.x, point.y - start.y) < 3) return;
       const x = object.x + point.x - start.x;
       const y = object.y + point.y - start.y;
       this.#studio.amend(scenes.placeNode(this.#studio.scene, object.key, x, y));
     }, () => { this.#dragging = false; });
     this.#dragging = true;
     this.#studio.select(object.key);
+    focusOn(byId('nodes'), object.key);
   }
 
   #connect(event, object) {
     event.stopPropagation();
     const line = byId('new-edge');
     const start = { x: object.x + widthOf(object) / 2, y: object.y };
-    const target = (moved) => this.#nodeAt(pointIn(byId('view'), moved), object.key);
+    const target = (moved) => moved && this.#nodeAt(pointIn(byId('view'), moved), object.key);
     follow(event, (moved) => {
       const point = pointIn(byId('view'), moved);
       line.removeAttribute('hidden');
@@ -175,6 +182,7 @@ export class GraphView {
   #relate(subject, predicate, other) {
     const { scene } = this.#studio;
     const names = [subject, other].map((key) => scenes.find(scene, key).name);
+    this.#wanted = null;
     this.#studio.change(`${names[0]} ${predicate} ${names[1]}`,
       scenes.relate(scene, subject, predicate, other));
   }
@@ -190,7 +198,8 @@ export class GraphView {
       class: `edge ${state}`,
       tabindex: 0,
       role: 'button',
-      'aria-label': `${from.name} ${relation.predicate} ${to.name}${said ?? ''}`,
+      'aria-label': `${scenes.numberOf(scene, from.key) + 1} ${from.name} ${relation.predicate} `
+        + `${scenes.numberOf(scene, to.key) + 1} ${to.name}${said ?? ''}`,
       onclick: open,
       onkeydown: (event) => {
         if (event.key === 'Enter') open(event);
@@ -209,11 +218,11 @@ export class GraphView {
     const names = [relation.subject, relation.other].map((key) => scenes.find(scene, key).name);
     const ranked = await this.#studio.attempt(() => api.relations(...names));
     if (!ranked) return;
-    const entries = [{ text: 'Remove this relation' }, ...ranked.map(entryOf)];
+    const entries = [...ranked.map(entryOf), { text: 'Remove this relation' }];
     openMenu(place.x + place.width / 2, place.y + place.height / 2, entries, (chosen) => {
-      if (chosen === 0) this.#unrelate(index);
+      if (chosen === ranked.length) this.#unrelate(index);
       else {
-        const { name } = ranked[chosen - 1];
+        const { name } = ranked[chosen];
         this.#studio.change(`${names[0]} ${name} ${names[1]}`,
           scenes.setPredicate(this.#studio.scene, index, name));
       }
@@ -234,6 +243,9 @@ export class GraphView {
       const kept = scene.objects.some((one) => String(one.key) === before);
       select.value = kept ? before : scene.objects[Math.min(fallback, scene.objects.length - 1)]?.key;
     }
+    if (byId('other').value === byId('subject').value) {
+      byId('other').value = scene.objects.find((one) => String(one.key) !== byId('subject').value)?.key;
+    }
     byId('relate').hidden = scene.objects.length < 2;
     this.#rankPredicates();
   }
@@ -250,6 +262,7 @@ export class GraphView {
     select.disabled = false;
     if (ranked) {
       select.replaceChildren(...ranked.map((one) => element('option', { value: one.name }, one.name)));
+      if (ranked.some((one) => one.name === this.#wanted)) select.value = this.#wanted;
     }
   }
 }

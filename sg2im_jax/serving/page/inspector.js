@@ -2,7 +2,6 @@
 
 import * as api from './api.js';
 import { byId, element } from './dom.js';
-import { toggled } from './picture-view.js';
 import * as scenes from './scene.js';
 
 export class Inspector {
@@ -67,15 +66,22 @@ export class Inspector {
       button('Delete', () => studio.remove(key)),
       others.length ? this.#lookOf(object, others) : null,
       element('div', { class: 'chips', role: 'group', 'aria-label': `What ${name} is like` },
-        ...studio.model.attributes.filter((one) => !studio.model.scene_attributes.includes(one))
-          .map((one) => element('button', {
-            class: 'chip',
-            'data-name': one,
-            'aria-pressed': String(object.attributes.includes(one)),
-            onclick: () => change(`${one} ${name}`,
-              scenes.describe(studio.scene, key, toggled(object.attributes, one))),
-          }, one))),
+        ...this.#attributesOf(object).map((one) => element('button', {
+          class: 'chip',
+          'data-name': one,
+          'aria-pressed': String(object.attributes.includes(one)),
+          onclick: () => change(`${one} ${name}`, scenes.describe(studio.scene, key,
+            scenes.toggled(object.attributes, one, studio.model.excluding_attributes))),
+        }, one))),
     ].filter(Boolean);
+  }
+
+  /** What such an object can be: what the training data has, and what it is called by now. */
+  #attributesOf(object) {
+    const { attributes, attributes_of: known, scene_attributes: ofScenes } = this.#studio.model;
+    const usual = Object.keys(known).length ? known[object.name] ?? []
+      : attributes.filter((one) => !ofScenes.includes(one));
+    return [...new Set([...usual, ...object.attributes])];
   }
 
   #lookOf(object, others) {
@@ -125,7 +131,9 @@ export class Inspector {
 
   #showKinds() {
     const wanted = byId('palette-search').value.trim().toLowerCase();
-    byId('kinds').replaceChildren(...this.#studio.model.objects.flatMap((name, index) => (
+    const known = this.#studio.model.objects.some((name) => name.includes(wanted));
+    byId('kinds').replaceChildren(...(known ? [] : [`nothing is called "${wanted}"`]));
+    byId('kinds').append(...this.#studio.model.objects.flatMap((name, index) => (
       name.includes(wanted) ? [element('button', {
         onclick: () => { byId('palette').close(); this.#add(name); },
       },

@@ -1,10 +1,11 @@
 // The layout: boxes and masks that can be moved and resized. A box that was set by hand is pinned.
 
-import { byId, colourOf, element, follow, pointIn, rebuild, shape } from './dom.js';
+import { byId, colourOf, element, focusOn, follow, pointIn, rebuild, shape } from './dom.js';
 import * as scenes from './scene.js';
 
 const LEAST_SIDE = 0.03;
 const STEP = 1 / 64;
+const [LETTER, LINE] = [2.3, 4.6]; // of labels
 const PIN = 'M-1.2 -2h2.4v2l.8 .8h-4l.8 -.8zM0 .8v2';
 const CORNERS = [[0, 1], [2, 1], [0, 3], [2, 3]]; // which of x0, y0, x1, y1 a corner moves
 
@@ -19,51 +20,64 @@ export class LayoutView {
   show(scene) {
     const area = (object) => (object.box[2] - object.box[0]) * (object.box[3] - object.box[1]);
     const placed = scene.objects.filter((one) => one.box).sort((a, b) => area(b) - area(a));
-    rebuild(byId('layout'), placed.map((one) => this.#box(scene, one)));
+    rebuild(byId('layout'), [
+      ...placed.map((one) => this.#box(scene, one)), shape('g', { class: 'labels' }, ...labels(placed))]);
     this.#showNotices(scene);
   }
 
   #box(scene, object) {
     const studio = this.#studio;
-    const number = scenes.numberOf(scene, object.key);
-    const colour = colourOf(number);
+    const colour = colourOf(object.key);
     const [x0, y0, x1, y1] = object.box.map((value) => 100 * value);
     const frame = { x: x0, y: y0, width: Math.max(0, x1 - x0), height: Math.max(0, y1 - y0) };
     return shape('g', {
       class: `box${object.pinned ? ' pinned' : ''}${studio.selected === object.key ? ' selected' : ''}`,
       tabindex: 0,
       role: 'button',
-      'aria-label': `${object.name}, ${object.pinned ? 'pinned' : 'placed by the model'}; arrow keys `
-        + 'move it, with Shift they resize it',
+      'aria-label': `${scenes.numberOf(scene, object.key) + 1} ${object.name}, `
+        + `${object.pinned ? 'pinned; Escape lets it go' : 'placed by the model'}; arrow keys move it, `
+        + 'with Shift they resize it',
       'data-key': object.key,
-      onpointerdown: (event) => this.#drag(event, object, null),
+      onpointerdown: (event) => this.drag(event, object),
       onkeydown: (event) => this.#keys(event, object),
       onpointerenter: () => studio.point(object.key),
       onpointerleave: () => studio.point(null),
     },
     object.mask ? shape('image', {
-      ...frame, href: this.#maskUrl(object.mask, number), preserveAspectRatio: 'none', opacity: 0.6,
+      ...frame, href: this.#maskUrl(object.mask, colour), preserveAspectRatio: 'none', opacity: 0.6,
     }) : null,
     shape('rect', { class: 'frame', ...frame, fill: colour, stroke: colour }),
-    shape('text', { x: Math.min(x0 + (object.pinned ? 5 : 1.2), 88), y: Math.min(y0 + 4.6, 99) },
-      object.name),
-    object.pinned ? shape('path', {
-      class: 'pin', d: PIN, transform: `translate(${x0 + 2.6} ${Math.min(y0 + 3, 97)})`,
-    }) : null,
     ...CORNERS.map((corner) => shape('circle', {
       class: 'corner', cx: 100 * object.box[corner[0]], cy: 100 * object.box[corner[1]], r: 2.4,
       stroke: colour,
-      onpointerdown: (event) => this.#drag(event, object, corner),
-    })));
+      onpointerdown: (event) => this.drag(event, object, corner),
+    })),
+    object.pinned ? shape('g', {
+      class: 'pin',
+      transform: `translate(${Math.min(x1 - 3.4, 96)} ${Math.max(y0 + 3.6, 4)})`,
+      onpointerdown: (event) => event.stopPropagation(),
+      onclick: () => this.#release(object),
+    },
+    shape('title', {}, 'pinned; click to let the box go'),
+    shape('circle', { r: 3.2 }),
+    shape('path', { d: PIN })) : null);
   }
 
-  #drag(event, object, corner) {
+  /**
+   * Moves an object's box with a pointer, or one of its corners. A finger moves what is selected
+   * already, so that others can be touched to scroll the page.
+   *
+   * @param within the element, in the middle of whose coordinates the picture is [0, 100].
+   */
+  drag(event, object, corner = null, within = byId('layout')) {
     event.stopPropagation();
     const studio = this.#studio;
+    if (event.pointerType === 'touch' && studio.selected !== object.key) return;
     const before = studio.scene;
-    const start = pointIn(byId('layout'), event);
+    const start = pointIn(within, event);
     const moved = (later) => {
-      const point = pointIn(byId('layout'), later);
+      const point = later && pointIn(within, later);
+      if (!point) return null;
       const [dx, dy] = [(point.x - start.x) / 100, (point.y - start.y) / 100];
       return Math.hypot(dx, dy) < 0.008 ? null : shifted(object.box, dx, dy, corner);
     };
@@ -74,9 +88,10 @@ export class LayoutView {
       const box = moved(last);
       studio.endPreview(before);
       if (box) studio.change(`move ${object.name}`, scenes.move(before, object.key, box), { moved: object.key });
-      else if (object.pinned && !corner) this.#release(object);
+      else studio.refresh();
     });
     studio.select(object.key); // after it: the element that was pressed is built anew
+    focusOn(within, object.key);
   }
 
   #release(object) {
@@ -120,24 +135,37 @@ export class LayoutView {
   }
 
   /** A mask in the colour of its object, as a picture. */
-  #maskUrl(mask, number) {
-    const name = `${number} ${mask}`;
+  #maskUrl(mask, colour) {
+    const name = `${colour} ${mask}`;
     if (!this.#masks.has(name)) {
-      const bytes = Uint8Array.from(atob(mask), (letter) => letter.charCodeAt(0));
-      const values = new Float32Array(bytes.buffer);
+      const values = scenes.bytesOf(mask);
       const side = Math.sqrt(values.length);
       const canvas = element('canvas', { width: side, height: side });
       const context = canvas.getContext('2d');
-      context.fillStyle = colourOf(number);
+      context.fillStyle = colour;
       context.fillRect(0, 0, side, side);
       const image = context.getImageData(0, 0, side, side);
-      values.forEach((value, index) => { image.data[4 * index + 3] = 255 * value; });
+      values.forEach((value, index) => { image.data[4 * index + 3] = value; });
       context.putImageData(image, 0, 0);
       if (this.#masks.size > 400) this.#masks.clear();
       this.#masks.set(name, canvas.toDataURL());
     }
     return this.#masks.get(name);
   }
+}
+
+/** The names of objects in the corners of their boxes, above all boxes and beside each other. */
+function labels(objects) {
+  const taken = [];
+  return objects.map(({ box, name, key }) => {
+    const place = { x: Math.min(100 * box[0] + 1.2, 99 - LETTER * name.length), y: 100 * box[1] + 4.6 };
+    const meets = (one) => (
+      Math.abs(one.y - place.y) < LINE && place.x < one.end && one.x < place.x + LETTER * name.length);
+    while (taken.some(meets) && place.y < 96) place.y += LINE / 2;
+    place.y = Math.min(place.y, 99);
+    taken.push({ ...place, end: place.x + LETTER * name.length });
+    return shape('text', { ...place, 'data-of': key }, name);
+  });
 }
 
 /** A box moved as a whole, or at a corner; it stays in the picture. */

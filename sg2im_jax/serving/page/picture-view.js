@@ -1,13 +1,13 @@
 // The picture, its other drawings, and the attributes of the whole of it.
 
 import * as api from './api.js';
-import { byId, element, pictureUrl, shape } from './dom.js';
+import { byId, element, pictureUrl, rebuild, shape } from './dom.js';
 import * as scenes from './scene.js';
 
 export class PictureView {
   #studio;
 
-  constructor(studio) {
+  constructor(studio, layout) {
     this.#studio = studio;
     byId('anew').addEventListener('click', () => (
       studio.change('draw anew', scenes.drawAnew(studio.scene))));
@@ -19,7 +19,13 @@ export class PictureView {
     byId('real-looks').addEventListener('click', () => this.#takeLooks());
     byId('stage').addEventListener('pointermove', (event) => studio.point(this.#objectAt(event)));
     byId('stage').addEventListener('pointerleave', () => studio.point(null));
-    byId('stage').addEventListener('click', (event) => {
+    byId('outline').addEventListener('pointerdown', (event) => {
+      const object = scenes.find(studio.scene, this.#objectAt(event));
+      const [x0, y0, x1, y1] = object?.box ?? [0, 0, 1, 1];
+      const isThing = (x1 - x0) * (y1 - y0) < scenes.LARGEST_THING; // grounds are moved in the layout
+      if (object && isThing) layout.drag(event, object, null, byId('outline'));
+    });
+    byId('outline').addEventListener('click', (event) => {
       const key = this.#objectAt(event);
       if (key !== null) studio.select(key);
     });
@@ -27,32 +33,42 @@ export class PictureView {
 
   show(scene) {
     const drawn = scenes.drawing(scene);
-    byId('picture').hidden = !drawn;
-    byId('empty').hidden = Boolean(drawn);
+    const isEmpty = !scene.objects.length; // while a first picture is drawn, that before it stays
+    byId('picture').hidden = isEmpty || !(drawn || byId('picture').src);
+    byId('stage').classList.toggle('old', !drawn);
+    byId('empty').hidden = !isEmpty;
     if (drawn) byId('picture').src = pictureUrl(drawn.picture);
+    else if (isEmpty) byId('picture').removeAttribute('src');
     byId('picture').alt = drawn
       ? `The picture: ${scene.objects.map((one) => one.name).join(', ')}` : '';
-    const samples = scene.drawn?.samples ?? [];
-    byId('choices').replaceChildren(...(samples.length > 1 ? samples.slice(0, 16) : []).map(
-      (sample, index) => element('button', {
-        role: 'option',
-        'aria-selected': String(index === scene.drawn.chosen),
-        'aria-label': `drawing ${index + 1} of ${samples.length}`,
-        onclick: () => this.#studio.change(`drawing ${index + 1}`,
-          scenes.choose(this.#studio.scene, index), { paint: false }),
-      }, element('img', { src: pictureUrl(sample.picture), alt: '' }))));
+    this.#showChoices(scene);
     this.#showWhole(scene);
     const real = this.#real(scene);
     byId('real').hidden = !real;
     if (real) byId('real-picture').src = pictureUrl(real.picture);
     byId('real-looks').hidden = !this.#studio.model.is_token_model;
-    for (const id of ['anew', 'wall-open']) byId(id).disabled = !scene.objects.length;
+    for (const id of ['anew', 'wall-open']) byId(id).disabled = isEmpty;
     this.showPointed(scene);
   }
 
-  /** Where the object under the pointer is. */
+  #showChoices(scene) {
+    const samples = scene.drawn?.samples ?? [];
+    byId('choices').classList.toggle('many', samples.length > 4);
+    rebuild(byId('choices'), samples.map((sample, index) => element('button', {
+      'data-key': index,
+      'aria-pressed': String(index === scene.drawn.chosen),
+      'aria-label': `drawing ${index + 1} of ${samples.length}`,
+      onclick: () => this.#studio.change(`drawing ${index + 1}`,
+        scenes.choose(this.#studio.scene, index), { paint: false }),
+    }, element('img', { src: pictureUrl(sample.picture), alt: '' }))));
+    if (samples.length === 1) {
+      byId('choices').append(element('p', {}, 'All else is kept as it was, so there is one drawing.'));
+    }
+  }
+
+  /** Where the object is that is under the pointer, or selected. */
   showPointed(scene) {
-    const object = scenes.find(scene, this.#studio.pointed);
+    const object = scenes.find(scene, this.#studio.pointed ?? this.#studio.selected);
     byId('pointed').textContent = object
       ? scenes.labelOf(object) : '\u00a0';
     byId('outline').replaceChildren(...(object?.box ? [shape('rect', {
@@ -83,8 +99,16 @@ export class PictureView {
       class: 'chip',
       'aria-pressed': String(scene.scene.includes(name)),
       onclick: () => this.#studio.change(`the whole: ${name}`,
-        scenes.describeWhole(this.#studio.scene, toggled(this.#studio.scene.scene, name))),
+        this.#described(name)),
     }, name)));
+  }
+
+  /** The scene with an attribute more or less; at night the sky is a night sky. */
+  #described(name) {
+    const { scene, model } = this.#studio;
+    const attributes = scenes.toggled(scene.scene, name, model.excluding_attributes);
+    return scenes.describeWhole(
+      scene, attributes, (attributes.includes(name) && model.counterparts[name]) || {});
   }
 
   /** The key of the smallest object under the pointer; null where there is none. */
@@ -119,9 +143,4 @@ export class PictureView {
     }, element('img', { src: pictureUrl(sample.picture), alt: '' }))));
     return byId('drawings').firstElementChild.focus();
   }
-}
-
-/** The names with this one, or without it if it is there. */
-export function toggled(names, name) {
-  return names.includes(name) ? names.filter((one) => one !== name) : [...names, name];
 }

@@ -5,6 +5,7 @@
 // it leaves open, and everything else stays as it is.
 //
 //   objects    [{key, name, attributes, box, latent, mask, pinned, free, x, y}]
+//                mask: base64 of a byte a point, which is what a link can hold
 //                pinned: the box was set by hand; free: open again at each change
 //                x, y: of the node in the graph
 //   relations  [{subject, predicate, other}], of keys
@@ -21,6 +22,8 @@ export const EMPTY = {
 const OPEN = { box: null, latent: null, mask: null, pinned: false };
 const OPEN_LOOK = { latent: null, mask: null };
 
+/** Area of a box, as a share of the picture, from which on it is a ground and no thing. */
+export const LARGEST_THING = 0.35;
 const NODE_GAP = 60; // between the nodes of a row
 const MOST_ROW = 680;
 
@@ -73,15 +76,29 @@ export function duplicate(scene, key) {
   return { ...copied, relations: [...copied.relations, ...relations] };
 }
 
+/** The attributes without this one, or with it and without those that it excludes. */
+export function toggled(attributes, name, excluding) {
+  if (attributes.includes(name)) return attributes.filter((one) => one !== name);
+  const pairs = new Set(excluding.map((pair) => pair.join()));
+  const fits = (one) => !pairs.has([one, name].join()) && !pairs.has([name, one].join());
+  return [...attributes.filter(fits), name];
+}
+
 export const describe = (scene, key, attributes) =>
   withObject(scene, key, { attributes, ...OPEN_LOOK });
 
-/** Other attributes of the whole picture: all looks are open, boxes stay. */
-export const describeWhole = (scene, attributes) => ({
+/**
+ * Other attributes of the whole picture: all looks are open, boxes stay. `counterparts`, by class,
+ * takes the place of classes that the attributes exclude: at night the sky is a night sky.
+ */
+export const describeWhole = (scene, attributes, counterparts) => ({
   ...scene,
   scene: attributes,
   imageLatent: null,
-  objects: scene.objects.map((one) => ({ ...one, ...OPEN_LOOK })),
+  objects: scene.objects.map((one) => {
+    const name = counterparts[one.name];
+    return { ...one, ...OPEN_LOOK, ...(name ? { name, attributes: [] } : {}) };
+  }),
 });
 
 /** The subject finds another place, unless it is pinned. */
@@ -244,14 +261,58 @@ export function toRequest(scene, samples) {
     samples: open ? samples : 1,
     boxes: objects.map((one) => one.box),
     latents: objects.map((one) => one.latent),
-    masks: objects.map((one) => one.mask),
+    masks: objects.map((one) => (one.mask === null ? null : unpackedMask(one.mask))),
     image_latents: imageLatent,
   };
 }
 
-/** The scene with what was drawn: `keys` are those of the objects when it was asked for. */
-export function withDrawings(scene, asked, answer, keys, chosen = 0) {
+/**
+ * The scene with what was drawn: `keys` are those of the objects when it was asked for. The best
+ * drawing is chosen unless one is named.
+ */
+export function withDrawings(scene, asked, answer, keys, chosen = best(answer.samples)) {
   return choose({ ...scene, drawn: { asked, samples: answer.samples, chosen, keys } }, chosen);
+}
+
+/** The number of the drawing that keeps most relations; of several, that hides things least. */
+function best(samples) {
+  const scores = samples.map(({ boxes, relations }) => (
+    [relations.filter((one) => one.kept === false).length, overlap(boxes)]));
+  const better = ([broken, hidden], [others, most]) => broken < others || (broken === others && hidden < most);
+  return scores.reduce((found, score, index) => (better(score, scores[found]) ? index : found), 0);
+}
+
+/** How much of each other the boxes of things cover, which grounds are not. */
+function overlap(boxes) {
+  const area = ([x0, y0, x1, y1]) => Math.max(0, x1 - x0) * Math.max(0, y1 - y0);
+  const things = boxes.filter((box) => area(box) < LARGEST_THING);
+  let total = 0;
+  things.forEach((one, index) => things.slice(index + 1).forEach((other) => {
+    const [low, high] = [[0, 1], [2, 3]].map((sides, end) => (
+      sides.map((side) => (end ? Math.min : Math.max)(one[side], other[side]))));
+    total += area([...low, ...high]) / Math.max(1e-6, Math.min(area(one), area(other)));
+  }));
+  return total;
+}
+
+/** Of a mask as the server sends it, float32 in base64: the same with a byte for 0 to 1. */
+export function packedMask(text) {
+  const values = new Float32Array(bytesOf(text).buffer);
+  return textOf(Uint8Array.from(values, (value) => Math.round(255 * value)));
+}
+
+export function unpackedMask(text) {
+  const values = Float32Array.from(bytesOf(text), (byte) => byte / 255);
+  return textOf(new Uint8Array(values.buffer));
+}
+
+/** Bytes of base64, and back. */
+export const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+export function textOf(bytes) {
+  let letters = '';
+  for (const byte of bytes) letters += String.fromCharCode(byte);
+  return btoa(letters);
 }
 
 /** Another one of the drawings. */
@@ -264,7 +325,7 @@ export function choose(scene, chosen) {
       ...one,
       box: sample.boxes[index],
       latent: sample.latents?.[index] ?? null,
-      mask: sample.masks?.[index] ?? null,
+      mask: sample.masks ? packedMask(sample.masks[index]) : null,
     };
   });
   return { ...scene, objects, imageLatent: sample.image_latents, drawn: { ...scene.drawn, chosen } };

@@ -1,7 +1,7 @@
 // The studio: one scene in three views. A change makes the next scene, and asks for its picture.
 
 import * as api from './api.js';
-import { byId, element, pictureUrl } from './dom.js';
+import { byId, element, openMenu, pictureUrl } from './dom.js';
 import { Files, fromFragment, toFragment } from './files.js';
 import { GraphView } from './graph-view.js';
 import { Inspector } from './inspector.js';
@@ -31,8 +31,9 @@ class Studio {
   constructor(model, examples, realScenes) {
     this.model = model;
     this.realScenes = realScenes;
+    const layout = new LayoutView(this);
     this.views = [
-      new GraphView(this), new LayoutView(this), new PictureView(this), new Inspector(this)];
+      new GraphView(this), layout, new PictureView(this, layout), new Inspector(this)];
     this.files = new Files(this, new Photo(this));
     this.#store.listen(() => this.#show());
     this.#wire(examples);
@@ -83,6 +84,11 @@ class Studio {
     }).catch(() => {});
   }
 
+  /** Shows the scene again. */
+  refresh() {
+    this.#show();
+  }
+
   endPreview() {
     this.#previewed = null;
   }
@@ -90,6 +96,7 @@ class Studio {
   select(key) {
     if (this.selected === key) return;
     this.selected = key;
+    this.failure = '';
     this.#show();
   }
 
@@ -102,6 +109,7 @@ class Studio {
   remove(key) {
     const { name } = scenes.find(this.scene, key);
     if (this.selected === key) this.selected = null;
+    byId('add-name').focus({ preventScroll: true });
     this.change(`delete ${name}`, scenes.remove(this.scene, key));
   }
 
@@ -173,7 +181,17 @@ class Studio {
     const answer = await this.attempt(() => api.generate(asked));
     if (!answer || number !== this.#asked) return undefined; // a newer change is being drawn
     this.#store.amend(scenes.withDrawings(this.#store.scene, asked, answer, keys));
+    this.#announce();
     return this.writeAddress();
+  }
+
+  /** Says what was drawn to those who do not see it. */
+  #announce() {
+    const { scene } = this.#store;
+    const verdicts = scenes.verdicts(scene).filter((one) => typeof one?.kept === 'boolean');
+    const kept = verdicts.filter((one) => one.kept).length;
+    byId('announcement').textContent = `Drawn: ${scene.objects.map(scenes.labelOf).join(', ')}. `
+      + (verdicts.length ? `The layout keeps ${kept} of ${verdicts.length} relations.` : '');
   }
 
   /** Shows that something is being drawn, if it takes long. */
@@ -197,11 +215,12 @@ class Studio {
     for (const view of this.views) view.show(scene);
     byId('status').replaceChildren(
       ...(this.failure ? [element('p', { class: 'error' }, this.failure)] : []),
-      ...this.told.map((text) => element('p', {}, text)));
+      ...this.told.map((text) => (text instanceof Node ? text : element('p', {}, text))));
     const { canUndo, canRedo, undoLabel, redoLabel } = this.#store;
     Object.assign(byId('undo'), { disabled: !canUndo, title: `Undo ${undoLabel} (Ctrl+Z)` });
     Object.assign(byId('redo'), { disabled: !canRedo, title: `Redo ${redoLabel} (Ctrl+Shift+Z)` });
     byId('complete').disabled = !this.model.can_complete || !scene.objects.length;
+    byId('share').disabled = !scene.objects.length;
   }
 
   #wire(examples) {
@@ -227,17 +246,29 @@ class Studio {
       event.preventDefault();
       const text = byId('text').value.trim();
       if (text) this.attempt(() => this.#say(text));
+      else this.fail('Write what you want to see, such as: two sheep on grass.');
     });
-    byId('examples').append(...examples.map(({ name }, index) => (
-      element('option', { value: index }, name))));
+    const entries = examples.map((one) => ({ text: one.name, use: () => this.#play(one) }));
     if (this.realScenes.length) {
-      byId('examples').append(element('option', { value: 'real' }, 'Real scenes …'));
+      entries.push({ text: 'Real scenes …', use: () => this.#chooseReal() });
     }
-    byId('examples').addEventListener('change', (event) => {
-      if (event.target.value === 'real') this.#chooseReal();
-      else if (event.target.value !== '') this.#play(examples[event.target.value]);
-      event.target.value = '';
+    byId('examples').addEventListener('click', (event) => {
+      const { left, bottom } = event.currentTarget.getBoundingClientRect();
+      openMenu(left, bottom + 4, entries, (index) => entries[index].use());
     });
+    for (const button of byId('empty').querySelectorAll('button')) {
+      button.addEventListener('click', () => {
+        byId('text').value = button.textContent;
+        this.attempt(() => this.#say(button.textContent));
+      });
+    }
+    const narrow = matchMedia('(max-width: 1000px)');
+    const arrange = () => { // also for those who go through the page by keyboard
+      const order = ['picture-panel', 'layout-panel', 'graph-panel'].map(byId);
+      document.querySelector('main').append(...(narrow.matches ? order : order.reverse()));
+    };
+    narrow.addEventListener('change', arrange);
+    arrange();
     for (const button of document.querySelectorAll('[data-close]')) {
       button.addEventListener('click', () => button.closest('dialog').close());
     }
@@ -245,9 +276,19 @@ class Studio {
   }
 
   async #say(text) {
-    const { graph, not_understood: rest } = await api.parse(text);
-    await this.change(text, scenes.fromGraph(graph));
-    this.tell(rest);
+    const before = this.scene.objects.length;
+    const { graph, not_understood: rest, implied } = await api.parse(text);
+    const said = scenes.fromGraph(graph);
+    if (implied) {
+      this.change(text, said, { paint: false });
+      await this.change('what most such scenes have', scenes.tidy(scenes.fromGraph(implied.graph, said)));
+    } else await this.change(text, said);
+    const names = implied?.added.map((one) => one.name) ?? [];
+    this.tell([
+      ...rest,
+      ...(rest.length && before ? ['Undo brings back the scene that was here.'] : []),
+      ...(names.length ? [`Added ${names.join(', ')}, as most such scenes have it; Undo removes it.`] : []),
+    ]);
   }
 
   async #complete() {
@@ -278,17 +319,25 @@ class Studio {
   /** An example; of several graphs, one after the other, as a story. */
   async #play({ graphs }) {
     clearTimeout(this.#story);
-    const next = async (number, before) => {
+    const next = async (number, before, goes) => {
       const scene = scenes.tidy(scenes.fromGraph(graphs[number], before));
       await this.change(`example, step ${number + 1}`, scene);
       const last = this.#store.scene;
       if (number + 1 === graphs.length) return;
-      this.tell([`Step ${number + 1} of ${graphs.length}`]);
-      this.#story = setTimeout(() => {
-        if (this.#store.scene === last) next(number + 1, last); // unless somebody has changed it
-      }, STORY_PAUSE);
+      const step = (on) => {
+        clearTimeout(this.#story);
+        if (this.#store.scene === last) next(number + 1, last, on); // unless somebody has changed it
+      };
+      const show = (on) => {
+        clearTimeout(this.#story);
+        if (on) this.#story = setTimeout(() => step(true), STORY_PAUSE);
+        this.tell([element('p', {}, `Step ${number + 1} of ${graphs.length} `,
+          element('button', { onclick: () => show(!on) }, on ? 'Pause' : 'Play'), ' ',
+          element('button', { onclick: () => step(false) }, 'Next'))]);
+      };
+      show(goes);
     };
-    await next(0, scenes.EMPTY);
+    await next(0, scenes.EMPTY, !matchMedia('(prefers-reduced-motion: reduce)').matches);
   }
 }
 

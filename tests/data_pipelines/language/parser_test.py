@@ -84,6 +84,11 @@ def test_another_vocabulary(text, graph):
   assert (parsed.graph.objects, parsed.graph.relationships) == graph
 
 
+@pytest.mark.parametrize('number', ['99', '٩٩', '9' * 5000])
+def test_a_large_number_is_many(number):
+  assert len(parse_text(f'{number} sheep', STORYBOOK).graph.objects) == 12
+
+
 def test_proposes_the_nearest_known_word():
   parsed = parse_text('a shep and a boat', STORYBOOK)
   assert [str(one) for one in parsed.not_understood] == [
@@ -93,7 +98,9 @@ def test_proposes_the_nearest_known_word():
   assert str(red) == 'not understood: "red"'
 
 
-@pytest.mark.parametrize('text', ['', '...', 'a dragon', 'and with the', 'it is next to them'])
+@pytest.mark.parametrize(
+  'text', ['', '...', '²', '\x1e\x13²', 'a dragon', 'and with the', 'it is next to them']
+)
 def test_a_text_that_names_nothing(text):
   with pytest.raises(UserError, match='names nothing that the model knows'):
     parse_text(text, STORYBOOK)

@@ -79,3 +79,39 @@ def test_a_relation_that_is_rare_is_not_added():
   assert addition.relationship is None and graph.relationships == ()
   with pytest.raises(UserError, match='no scenes to complete graphs from'):
     GraphStatistics.of_graphs([]).complete(SceneGraph(('sea',), ()), 1)
+
+
+DAY = SceneGraph(('sky', 'sun', 'grass'), ((1, 'in', 0), (0, 'above', 2)), (), ('day',))
+NIGHT = SceneGraph(('night sky', 'moon', 'grass'), ((1, 'in', 0), (0, 'above', 2)), (), ('night',))
+TIMES = GraphStatistics.of_graphs([DAY] * 60 + [NIGHT] * 40)
+
+
+def test_most_scenes_have_what_is_implied():
+  graph, added = TIMES.implied(SceneGraph(('grass',), (), (), ('night',)))
+  assert set(graph.objects[1:]) == {'night sky', 'moon'} and graph.scene == ('night',)
+  assert [one.name for one in added] == list(graph.objects[1:])
+  assert {one.relationship for one in added} - {None} == set(graph.relationships)
+  assert TIMES.implied(DAY) == (DAY, [])
+  unknown = SceneGraph(('zebra',), ())
+  assert unknown.objects[0] not in TIMES.classes and TIMES.implied(unknown)[1] == []
+
+
+def test_counterparts():
+  assert TIMES.counterparts() == {
+    'day': {'night sky': 'sky', 'moon': 'sun'},
+    'night': {'sky': 'night sky', 'sun': 'moon'},
+  }
+
+
+def test_attributes_that_exclude_each_other():
+  graphs = [
+    SceneGraph(('boat', 'boat'), (), (('red', 'small'), ('blue', 'small')), (time,))
+    for time in ('day', 'night')
+    for _ in range(20)
+  ]
+  found = GraphStatistics.of_graphs(graphs)
+  assert found.excluding_attributes() == [('day', 'night'), ('blue', 'red')]
+  assert found.attributes_of('boat') == {'small': 80, 'red': 40, 'blue': 40}
+  few = GraphStatistics.of_graphs(graphs[:2])  # of which nothing can be said
+  assert few.excluding_attributes() == []
+  assert GraphStatistics.from_dict(found.to_dict()) == found

@@ -173,12 +173,18 @@ class Page:
     """x0, y0, x1, y1 of the first object of that name in the layout, the picture being [0, 1]."""
     x, y, width, height = self.run(
       "const boxes = [...document.querySelectorAll('#layout .box')];"
-      "const named = boxes.find((one) => one.querySelector('text').textContent === arguments[0]);"
+      "const named = boxes.find((one) => one.matches(`[aria-label*=' ${arguments[0]},']`));"
       "const frame = named.querySelector('.frame');"
       "return ['x', 'y', 'width', 'height'].map((side) => Number(frame.getAttribute(side)) / 100);",
       name,
     )
     return np.array([x, y, x + width, y + height])
+
+  def choose(self, selector, number):
+    """An entry of the menu that a button opens."""
+    self.one(selector).click()
+    self.wait("return !document.getElementById('menu').hidden")
+    self.find('#menu button')[number].click()
 
   def add(self, name):
     self.run("document.getElementById('add-name').focus()")
@@ -243,7 +249,7 @@ def test_a_scene_from_nothing_by_mouse(open_page):
     assert names[0].startswith(predicate)  # the most common one comes first
     page.find('#menu button')[0].click()
     page.idle()
-  assert page.labels('.edge')[0].startswith('sheep standing on grass')
+  assert page.labels('.edge')[0].startswith('3 sheep standing on 2 grass')
   assert not np.array_equal(page.pixels(), before)
   page.one('#palette-open').click()
   page.wait(
@@ -279,7 +285,7 @@ def test_a_moved_boat_changes_nothing_else_and_its_link_opens_it(open_page):
   difference = np.abs(after - before).max(-1)
   assert np.median(difference[outside]) <= 2
   assert np.median(difference[~outside]) > np.median(difference[outside])
-  assert 'pinned' in next(label for label in page.labels('.box') if label.startswith('boat'))
+  assert 'pinned' in next(label for label in page.labels('.box') if ' boat,' in label)
 
   link = page.run('return location.href')
   page.driver.get('about:blank')
@@ -309,15 +315,15 @@ def test_keyboard_alone(open_page):
   page = open_page()
   draw_sheep(page)
   assert [label.split(',')[0] for label in page.labels('.edge')] == [
-    'sheep standing on grass',
-    'sheep standing on grass',
-    'boat in sea',
-    'tree behind sheep',
+    '3 sheep standing on 2 grass',
+    '4 sheep standing on 2 grass',
+    '7 boat in 6 sea',
+    '5 tree behind 4 sheep',
   ]
   boat, picture = page.box('boat'), page.pixels()
   page.run(
     "[...document.querySelectorAll('#layout .box')]"
-    ".find((one) => one.querySelector('text').textContent === 'boat').focus()"
+    '.find((one) => one.matches(\'[aria-label*=" boat,"]\')).focus()'
   )
   page.type('\ue012' if boat[0] > 0.2 else '\ue014')  # an arrow key
   page.idle()
@@ -333,18 +339,18 @@ def test_words_examples_and_completion(open_page):
   page = open_page()
   page.one('#text').send_keys('a red boat in the sea at night, and a dragon')
   page.one('#say button').click()
-  page.wait("return document.querySelectorAll('.node').length === 2")
+  page.wait("return document.querySelectorAll('.node').length === 3")
   page.idle()
-  assert 'dragon' in page.text('#status')
+  assert 'dragon' in page.text('#status') and 'Added night sky' in page.text('#status')
+  assert page.names() == ['red boat', 'sea', 'night sky']  # as in nearly all such scenes
+  page.one('#undo').click()
   assert page.names() == ['red boat', 'sea']
+  page.one('#redo').click()
   page.one('#complete').click()
-  page.wait("return document.querySelectorAll('.node').length === 5")
+  page.wait("return document.querySelectorAll('.node').length === 6")
   page.idle()
   assert 'Added' in page.text('#status')
-  page.run(
-    "const select = document.getElementById('examples'); select.selectedIndex = 1;"
-    "select.dispatchEvent(new Event('change'));"
-  )
+  page.choose('#examples', 0)
   page.wait("return document.querySelectorAll('.node').length === 7")
   page.idle()
   assert page.names() == list(SHEEP)
@@ -365,10 +371,7 @@ def real_scene(page, number):
 def test_a_real_scene_beside_its_picture(open_page):
   page = open_page()
   scene, real = real_scene(page, 3)
-  page.run(
-    "const select = document.getElementById('examples'); select.value = 'real';"
-    "select.dispatchEvent(new Event('change'));"
-  )
+  page.choose('#examples', -1)
   page.find('#real-scenes button')[3].click()
   page.idle()
   shown = page.run("return document.getElementById('real-picture').src").split(',')[1]
@@ -454,11 +457,68 @@ def test_a_phone_by_touch(open_page):
   page.idle()
   assert page.run('return document.documentElement.scrollWidth') <= 390
   box, before = page.box('boat'), page.pixels()
-  start = page.place('#layout', x=(box[0] + box[2]) / 2, y=(box[1] + box[3]) / 2)
+  middle = {'x': (box[0] + box[2]) / 2, 'y': (box[1] + box[3]) / 2}
+  start = page.place('#layout', **middle)
+  page.swipe(start, np.add(start, [0, -200]))  # which scrolls
+  page.idle()
+  assert np.array_equal(page.box('boat'), box) and np.array_equal(page.pixels(), before)
+  start = page.place('#layout', **middle)
+  for kind, points in (('Start', [dict(zip('xy', map(float, start)))]), ('End', [])):
+    page.touch(kind, points)  # a tap, which selects
+  page.wait("return document.querySelector('.box.selected')")
   page.swipe(start, np.add(start, [-60 if box[0] > 0.3 else 60, 0]))
   page.idle()
   assert abs(page.box('boat')[0] - box[0]) > 0.05
   assert not np.array_equal(page.pixels(), before)
+
+
+def test_night_falls(open_page):
+  page = open_page()
+  page.one('#text').send_keys('a sheep on grass, the sun in the sky', '\ue007')
+  page.wait("return document.querySelectorAll('.node').length === 3")
+  page.idle()
+
+  def press(name):
+    page.run(
+      "[...document.querySelectorAll('#whole .chip')]"
+      '.find((one) => one.textContent === arguments[0]).click()',
+      name,
+    )
+    page.idle()
+    return page.pixels(), page.run(
+      "return [...document.querySelectorAll('#whole [aria-pressed=true]')]"
+      '.map((one) => one.textContent)'
+    )
+
+  day, pressed = press('day')
+  assert pressed == ['day'] and {'sun', 'sky'} < set(page.names())
+  night, pressed = press('night')
+  assert pressed == ['night'] and {'moon', 'night sky'} < set(page.names())
+  assert night.mean() < 0.6 * day.mean()
+
+
+def test_a_thing_is_dragged_in_the_picture_and_let_go(open_page):
+  page = open_page()
+  page.one('#text').send_keys('a boat in the sea, sky above', '\ue007')
+  page.wait("return document.querySelectorAll('.box').length === 3")
+  page.idle()
+  box = page.box('boat')
+  x, y = (box[:2] + box[2:]) / 2
+  start = page.place('#stage', x=x, y=y)
+  page.drag(start, np.add(start, [-50 if x > 0.5 else 50, 0]))
+  page.idle()
+  assert abs(page.box('boat')[0] - box[0]) > 0.05
+  assert any('boat, pinned' in label for label in page.labels('.box'))
+  moved, (x, y) = page.box('boat'), (page.box('boat')[:2] + page.box('boat')[2:]) / 2
+  page.run("document.querySelector('#layout').scrollIntoView({block: 'center'})")
+  page.drag(*[page.place('#layout', x=x, y=y)] * 2)  # a click selects, and leaves it
+  assert np.array_equal(page.box('boat'), moved)
+  page.one('.box .pin circle').click()
+  page.wait(
+    "return !document.querySelector('.pin') && document.querySelectorAll('.box').length === 3"
+  )
+  page.idle()
+  assert not np.array_equal(page.box('boat'), moved)
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
