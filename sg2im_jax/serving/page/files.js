@@ -106,7 +106,7 @@ export class Files {
       } catch {
         throw new Error('this is not JSON; expected a scene graph');
       }
-      this.#studio.change('open a graph', scenes.fromGraph(Array.isArray(graph) ? graph[0] : graph));
+      this.#studio.open('open a graph', scenes.fromGraph(Array.isArray(graph) ? graph[0] : graph));
     });
   }
 }

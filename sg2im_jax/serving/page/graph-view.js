@@ -5,6 +5,8 @@ import { byId, colourOf, element, focusOn, follow, openMenu, pointIn, rebuild, s
 import * as scenes from './scene.js';
 
 const HEIGHT = 34;
+const LABEL = 20; // height of an edge's label
+const PLACES = [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8]; // of a label on its edge, by preference
 // A padlock, and a die with three dots.
 const LOCK = 'M-4 -1h8v6h-8zM-2.5 -1v-2a2.5 2.5 0 0 1 5 0v2';
 const DIE = 'M-4.5 -4.5h9v9h-9zM-2 -2h.1M0 0h.1M2 2h.1';
@@ -44,8 +46,9 @@ export class GraphView {
   show(scene) {
     this.#fit(scene);
     const verdicts = scenes.verdicts(scene);
-    byId('edges').replaceChildren(
-      ...scene.relations.map((relation, index) => this.#edge(scene, relation, index, verdicts[index])));
+    const curves = labelled(scene);
+    byId('edges').replaceChildren(...scene.relations.map((relation, index) => (
+      this.#edge(scene, relation, index, verdicts[index], curves[index]))));
     rebuild(byId('nodes'), scene.objects.map((object, index) => this.#node(object, index)));
     this.#showChoices(scene);
   }
@@ -187,12 +190,10 @@ export class GraphView {
       scenes.relate(scene, subject, predicate, other));
   }
 
-  #edge(scene, relation, index, verdict) {
+  #edge(scene, relation, index, verdict, { path, x, y, width }) {
     const [from, to] = [relation.subject, relation.other].map((key) => scenes.find(scene, key));
-    const { x, y, path } = curve(from, to);
     const state = { true: 'kept', false: 'broken' }[verdict?.kept] ?? 'untold';
     const said = { kept: ', kept by the layout', broken: `, but ${verdict?.found} in the layout` }[state];
-    const width = 7 * relation.predicate.length + 14;
     const open = (event) => this.#editEdge(event, relation, index);
     return shape('g', {
       class: `edge ${state}`,
@@ -282,7 +283,24 @@ function frameOf(objects) {
   return { left: left - dx, right: right + dx, top: top - dy, bottom: bottom + dy };
 }
 
-/** An edge between two nodes, bent a little, with the place of its label. */
+/** The edges of a scene, with labels where they cover no node and no other label, if they can. */
+function labelled(scene) {
+  const taken = scene.objects.map((one) => ({ x: one.x, y: one.y, width: widthOf(one), height: HEIGHT }));
+  return scene.relations.map(({ subject, predicate, other }) => {
+    const { path, at } = curve(...[subject, other].map((key) => scenes.find(scene, key)));
+    const size = { width: 7 * predicate.length + 14, height: LABEL };
+    const covered = (place) => taken.filter((one) => (
+      2 * Math.abs(one.x - place.x) < one.width + size.width
+      && 2 * Math.abs(one.y - place.y) < one.height + size.height)).length;
+    const places = PLACES.map(at);
+    const fewest = Math.min(...places.map(covered));
+    const label = { ...places.find((place) => covered(place) === fewest), ...size };
+    taken.push(label);
+    return { path, ...label };
+  });
+}
+
+/** An edge between two nodes, bent a little: its path, and its points from 0 to 1. */
 function curve(from, to) {
   const [dx, dy] = [to.x - from.x, to.y - from.y];
   const length = Math.hypot(dx, dy) || 1;
@@ -291,8 +309,8 @@ function curve(from, to) {
   const end = border(to, bend);
   return {
     path: `M${start.x} ${start.y}Q${bend.x} ${bend.y} ${end.x} ${end.y}`,
-    x: (start.x + 2 * bend.x + end.x) / 4,
-    y: (start.y + 2 * bend.y + end.y) / 4,
+    at: (t) => Object.fromEntries(['x', 'y'].map((axis) => [axis,
+      (1 - t) ** 2 * start[axis] + 2 * t * (1 - t) * bend[axis] + t ** 2 * end[axis]])),
   };
 }
 

@@ -39,6 +39,7 @@ export class LayoutView {
         + 'with Shift they resize it',
       'data-key': object.key,
       onpointerdown: (event) => this.drag(event, object),
+      onclick: () => studio.select(object.key),
       onkeydown: (event) => this.#keys(event, object),
       onpointerenter: () => studio.point(object.key),
       onpointerleave: () => studio.point(null),

@@ -105,7 +105,7 @@ export class Photo {
     this.#boxes.forEach(({ box, name }, index) => {
       scene = scenes.add(scene, name, { box, pinned: true, latent: encoded.latents[index] });
     });
-    this.#studio.change('a picture', scene);
+    this.#studio.open('a picture', scene);
   }
 
   async #giveLook() {

@@ -72,6 +72,7 @@ export class PictureView {
     byId('pointed').textContent = object
       ? scenes.labelOf(object) : '\u00a0';
     byId('outline').replaceChildren(...(object?.box ? [shape('rect', {
+      class: this.#studio.pointed === null ? 'selected' : '',
       x: 100 * object.box[0],
       y: 100 * object.box[1],
       width: 100 * (object.box[2] - object.box[0]),

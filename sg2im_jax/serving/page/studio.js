@@ -63,6 +63,12 @@ class Studio {
     return paint ? this.#paint() : this.writeAddress();
   }
 
+  /** Makes another scene than before the next step, of which nothing is selected. */
+  open(label, scene, options) {
+    this.selected = null;
+    return this.change(label, scene, options);
+  }
+
   /** Changes what is not worth a step, such as the place of a node. */
   amend(scene) {
     this.#store.amend(scene);
@@ -159,7 +165,7 @@ class Studio {
       }
       const { fingerprint, asked, chosen, keys, scene } = opened;
       if (fingerprint !== this.model.fingerprint || !asked) {
-        this.change('an address', { ...scene, real: null });
+        this.open('an address', { ...scene, real: null });
         this.tell(['This address was made with another model: its pictures are others here.']);
         return;
       }
@@ -240,7 +246,7 @@ class Studio {
       const name = { z: event.shiftKey ? 'redo' : 'undo', y: 'redo' }[event.key.toLowerCase()];
       if (name) { event.preventDefault(); step(name); }
     });
-    byId('clear').addEventListener('click', () => this.change('a new scene', scenes.EMPTY));
+    byId('clear').addEventListener('click', () => this.open('a new scene', scenes.EMPTY));
     byId('complete').addEventListener('click', () => this.attempt(() => this.#complete()));
     byId('say').addEventListener('submit', (event) => {
       event.preventDefault();
@@ -280,9 +286,9 @@ class Studio {
     const { graph, not_understood: rest, implied } = await api.parse(text);
     const said = scenes.fromGraph(graph);
     if (implied) {
-      this.change(text, said, { paint: false });
+      this.open(text, said, { paint: false });
       await this.change('what most such scenes have', scenes.tidy(scenes.fromGraph(implied.graph, said)));
-    } else await this.change(text, said);
+    } else await this.open(text, said);
     const names = implied?.added.map((one) => one.name) ?? [];
     this.tell([
       ...rest,
@@ -310,7 +316,7 @@ class Studio {
         'aria-label': graph.objects.join(', '),
         onclick: () => {
           byId('reals').close();
-          this.change('a real scene', { ...scenes.fromGraph(graph), real: index });
+          this.open('a real scene', { ...scenes.fromGraph(graph), real: index });
         },
       }, element('img', { src: pictureUrl(picture), alt: '' })))));
     byId('reals').showModal();
@@ -321,7 +327,7 @@ class Studio {
     clearTimeout(this.#story);
     const next = async (number, before, goes) => {
       const scene = scenes.tidy(scenes.fromGraph(graphs[number], before));
-      await this.change(`example, step ${number + 1}`, scene);
+      await this.open(`example, step ${number + 1}`, scenes.drawAnew(scene, scenes.EMPTY.seed));
       const last = this.#store.scene;
       if (number + 1 === graphs.length) return;
       const step = (on) => {
