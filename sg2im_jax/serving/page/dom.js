@@ -71,6 +71,13 @@ export function follow(event, moved, ended = () => {}) {
   target.addEventListener('pointercancel', end);
 }
 
+/** Keeps a finger from scrolling the page where something can be dragged, as `held` tells. */
+export function holdTouches(node, held) {
+  node.addEventListener('touchstart', (event) => {
+    if (held(event)) event.preventDefault();
+  }, { passive: false });
+}
+
 /** A menu at a place of the window; `choose` gets the index. Esc and a click elsewhere close it. */
 export function openMenu(x, y, entries, choose) {
   const menu = byId('menu');

@@ -1,7 +1,8 @@
 // The graph: nodes that can be dragged and connected, edges that say whether the layout keeps them.
 
 import * as api from './api.js';
-import { byId, colourOf, element, focusOn, follow, openMenu, pointIn, rebuild, shape } from './dom.js';
+import { byId, colourOf, element, focusOn, follow, holdTouches, openMenu, pointIn,
+  rebuild, shape } from './dom.js';
 import * as scenes from './scene.js';
 
 const HEIGHT = 34;
@@ -26,6 +27,7 @@ export class GraphView {
     this.#svg.addEventListener('pointerdown', (event) => {
       if (event.target === this.#svg && event.pointerType !== 'touch') this.#pan(event);
     });
+    holdTouches(this.#svg, ({ target }) => target.closest('.node') && !target.closest('.lock'));
     byId('tidy').addEventListener('click', () => {
       this.#view = { x: 0, y: 0, scale: 1 };
       studio.change('tidy', scenes.tidy(studio.scene), { paint: false });

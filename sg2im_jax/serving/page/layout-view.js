@@ -1,6 +1,6 @@
 // The layout: boxes and masks that can be moved and resized. A box that was set by hand is pinned.
 
-import { byId, colourOf, element, focusOn, follow, pointIn, rebuild, shape } from './dom.js';
+import { byId, colourOf, element, focusOn, follow, holdTouches, pointIn, rebuild, shape } from './dom.js';
 import * as scenes from './scene.js';
 
 const LEAST_SIDE = 0.03;
@@ -15,6 +15,7 @@ export class LayoutView {
 
   constructor(studio) {
     this.#studio = studio;
+    holdTouches(byId('layout'), ({ target }) => target.closest('.box.selected') && !target.closest('.pin'));
   }
 
   show(scene) {

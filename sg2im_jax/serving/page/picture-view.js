@@ -1,7 +1,7 @@
 // The picture, its other drawings, and the attributes of the whole of it.
 
 import * as api from './api.js';
-import { byId, element, pictureUrl, rebuild, shape } from './dom.js';
+import { byId, element, holdTouches, pictureUrl, rebuild, shape } from './dom.js';
 import * as scenes from './scene.js';
 
 export class PictureView {
@@ -19,11 +19,16 @@ export class PictureView {
     byId('real-looks').addEventListener('click', () => this.#takeLooks());
     byId('stage').addEventListener('pointermove', (event) => studio.point(this.#objectAt(event)));
     byId('stage').addEventListener('pointerleave', () => studio.point(null));
-    byId('outline').addEventListener('pointerdown', (event) => {
+    const thingAt = (event) => { // grounds are moved in the layout
       const object = scenes.find(studio.scene, this.#objectAt(event));
       const [x0, y0, x1, y1] = object?.box ?? [0, 0, 1, 1];
-      const isThing = (x1 - x0) * (y1 - y0) < scenes.LARGEST_THING; // grounds are moved in the layout
-      if (object && isThing) layout.drag(event, object, null, byId('outline'));
+      return (x1 - x0) * (y1 - y0) < scenes.LARGEST_THING ? object : undefined;
+    };
+    holdTouches(byId('outline'), ({ touches: [touch] }) => (
+      studio.selected !== null && thingAt(touch)?.key === studio.selected));
+    byId('outline').addEventListener('pointerdown', (event) => {
+      const object = thingAt(event);
+      if (object) layout.drag(event, object, null, byId('outline'));
     });
     byId('outline').addEventListener('click', (event) => {
       const key = this.#objectAt(event);

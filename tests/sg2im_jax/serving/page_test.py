@@ -135,8 +135,12 @@ class Page:
     self.touch('End', [])
 
   def tap(self, place):
-    x, y = map(float, place)
-    self.driver.execute_cdp_cmd('Input.synthesizeTapGesture', {'x': x, 'y': y})
+    from selenium.webdriver.common.actions.action_builder import ActionBuilder
+    from selenium.webdriver.common.actions.pointer_input import PointerInput
+
+    actions = ActionBuilder(self.driver, mouse=PointerInput('touch', 'finger'))
+    actions.pointer_action.move_to_location(*map(round, place)).pointer_down().pointer_up()
+    actions.perform()
 
   def touch(self, kind, points):
     event = {'type': f'touch{kind}', 'touchPoints': points}
