@@ -11,7 +11,9 @@ from PIL import Image
 
 from data_pipelines.scene_graphs.completion import GraphStatistics
 from data_pipelines.scene_graphs.graph import SceneGraph
+from sg2im_jax.sampling.placed_scene import PlacedScene
 from sg2im_jax.sampling.trained_model import TrainedModel
+from sg2im_jax.sampling.validation_scenes import ValidationScene
 from tests.small_scenes import VOCABULARY, tiny_token_config
 from tests.training_runs import start, write_untrained
 
@@ -47,7 +49,12 @@ def engine(workdir):
   model = TrainedModel.load(workdir)
   model.statistics = GraphStatistics.of_graphs(
     [
-      SceneGraph(('sky', 'grass', 'sheep'), ((0, 'above', 1), (2, 'inside', 1)), (), ('night',)),
+      SceneGraph(
+        ('sky', 'grass', 'sheep'),
+        ((0, 'above', 1), (2, 'inside', 1)),
+        ((), (), ('red',)),
+        ('night',),
+      ),
       SceneGraph(('sky', 'grass', 'tree'), ((0, 'above', 1), (0, 'surrounding', 1))),
     ]
   )
@@ -92,6 +99,8 @@ def test_what_the_model_knows(client, engine):
   assert (found['attributes'], found['scene_attributes']) == (['red', 'blue', 'night'], ['night'])
   assert (found['image_size'], found['mask_size']) == ([16, 16], 8)
   assert found['is_token_model'] and found['can_complete']
+  assert found['attributes_of'] == {'sheep': ['red'], 'grass': [], 'sky': [], 'tree': []}
+  assert found['excluding_attributes'] == [] and found['counterparts'] == {'night': {}}
 
 
 def test_the_page_comes_from_memory(client):
@@ -293,7 +302,10 @@ def test_relations_of_classes(client):
 def test_texts_and_completions(client):
   found = client.post('/api/text', json={'text': 'a red sheep on grass and a zorp'}).json()
   assert found['graph']['objects'] == ['sheep', 'grass'] and 'zorp' in found['not_understood'][0]
+  assert [one['name'] for one in found['implied']['added']] == ['sky']
+  assert found['implied']['graph']['objects'] == ['sheep', 'grass', 'sky']
   assert 'names nothing' in refused(client.post('/api/text', json={'text': 'zorp'}))
+  assert 'names nothing' in refused(client.post('/api/text', json={'text': '\x1e\x13²'}))
   request = {'graph': SKY, 'objects': 2, 'seed': 1}
   found = client.post('/api/complete', json=request).json()
   assert len(found['graph']['objects']) == 4 and len(found['added']) == 2
@@ -310,6 +322,15 @@ def test_examples_and_example_pictures(client):
       answer.headers['content-type'] == 'image/png' and 'max-age' in answer.headers['cache-control']
     )
     assert Image.open(io.BytesIO(answer.content)).mode == 'RGB'
+
+
+def test_real_scenes(engine):
+  scene = PlacedScene(SceneGraph(('sky',), ()), np.array([[0, 0, 1, 0.5]], np.float32))
+  real = ValidationScene('7', np.full((16, 16, 3), 90, np.uint8), scene)
+  with TestClient(make_app(engine, [HOST], [real]), base_url=f'http://{HOST}') as client:
+    (found,) = client.get('/api/scenes').json()['scenes']
+  assert (found['image_id'], found['boxes']) == ('7', [[0, 0, 1, 0.5]])
+  assert found['graph']['objects'] == ['sky'] and (pixels(found['picture']) == 90).all()
 
 
 def test_animations(client):
