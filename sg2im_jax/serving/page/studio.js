@@ -329,7 +329,9 @@ class Studio {
       const scene = scenes.tidy(scenes.fromGraph(graphs[number], before));
       await this.open(`example, step ${number + 1}`, scenes.drawAnew(scene, scenes.EMPTY.seed));
       const last = this.#store.scene;
-      if (number + 1 === graphs.length) return;
+      const caption = graphs.length > 1
+        ? `Step ${number + 1} of ${graphs.length}: ${news(graphs[number], graphs[number - 1])} ` : '';
+      if (number + 1 === graphs.length) return this.tell(caption ? [caption] : []);
       const step = (on) => {
         clearTimeout(this.#story);
         if (this.#store.scene === last) next(number + 1, last, on); // unless somebody has changed it
@@ -337,14 +339,22 @@ class Studio {
       const show = (on) => {
         clearTimeout(this.#story);
         if (on) this.#story = setTimeout(() => step(true), STORY_PAUSE);
-        this.tell([element('p', {}, `Step ${number + 1} of ${graphs.length} `,
+        this.tell([element('p', {}, caption,
           element('button', { onclick: () => show(!on) }, on ? 'Pause' : 'Play'), ' ',
           element('button', { onclick: () => step(false) }, 'Next'))]);
       };
-      show(goes);
+      return show(goes);
     };
     await next(0, scenes.EMPTY, !matchMedia('(prefers-reduced-motion: reduce)').matches);
   }
+}
+
+/** The relations of a graph that one before it has not, in words. */
+function news(graph, before) {
+  const said = ({ objects, relationships }) => relationships.map(
+    ([subject, predicate, other]) => `${objects[subject]} ${predicate} ${objects[other]}`);
+  const old = before ? said(before) : [];
+  return said(graph).filter((one, index) => one !== old[index]).join(', ');
 }
 
 const known = await Promise.all([api.model(), api.examples(), api.realScenes()]).catch((error) => {
