@@ -78,8 +78,11 @@ export function holdTouches(node, held) {
   }, { passive: false });
 }
 
-/** A menu at a place of the window; `choose` gets the index. Esc and a click elsewhere close it. */
-export function openMenu(x, y, entries, choose) {
+/**
+ * A menu at a place of the window; `choose` gets the index, the entry `first` has the focus. Esc and
+ * a click elsewhere close it.
+ */
+export function openMenu(x, y, entries, choose, first = 0) {
   const menu = byId('menu');
   const before = document.activeElement;
   const close = () => {
@@ -106,7 +109,8 @@ export function openMenu(x, y, entries, choose) {
   menu.style.left = `${Math.max(4, Math.min(x, innerWidth - menu.offsetWidth - 8)) + scrollX}px`;
   menu.style.top = `${Math.max(4, Math.min(y, innerHeight - menu.offsetHeight - 8)) + scrollY}px`;
   document.addEventListener('pointerdown', outside, true);
-  menu.firstElementChild?.focus({ preventScroll: true });
+  menu.children[first]?.focus({ preventScroll: true });
+  menu.children[first]?.scrollIntoView({ block: 'nearest' });
 }
 
 /** A colour for the key of an object; the same in all views. */

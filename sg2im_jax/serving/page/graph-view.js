@@ -19,6 +19,7 @@ export class GraphView {
   #view = { x: 0, y: 0, scale: 1 };
   #frame = null; // of all nodes; it stays while one is dragged
   #dragging = false;
+  #subject = null; // that was selected when the form was shown last
   #wanted = null; // predicate that was chosen in the form, whatever the objects
 
   constructor(studio) {
@@ -189,7 +190,7 @@ export class GraphView {
     const names = [subject, other].map((key) => scenes.find(scene, key).name);
     this.#wanted = null;
     this.#studio.change(`${names[0]} ${predicate} ${names[1]}`,
-      scenes.relate(scene, subject, predicate, other));
+      scenes.relate(scene, subject, predicate, other), { moved: subject });
   }
 
   #edge(scene, relation, index, verdict, { path, x, y, width }) {
@@ -221,15 +222,16 @@ export class GraphView {
     const names = [relation.subject, relation.other].map((key) => scenes.find(scene, key).name);
     const ranked = await this.#studio.attempt(() => api.relations(...names));
     if (!ranked) return;
-    const entries = [...ranked.map(entryOf), { text: 'Remove this relation' }];
+    const entries = [{ text: 'Remove this relation' }, ...ranked.map(entryOf)];
+    const now = 1 + ranked.findIndex((one) => one.name === relation.predicate);
     openMenu(place.x + place.width / 2, place.y + place.height / 2, entries, (chosen) => {
-      if (chosen === ranked.length) this.#unrelate(index);
+      if (chosen === 0) this.#unrelate(index);
       else {
-        const { name } = ranked[chosen];
+        const { name } = ranked[chosen - 1];
         this.#studio.change(`${names[0]} ${name} ${names[1]}`,
-          scenes.setPredicate(this.#studio.scene, index, name));
+          scenes.setPredicate(this.#studio.scene, index, name), { moved: relation.subject });
       }
-    });
+    }, now);
   }
 
   #unrelate(index) {
@@ -238,6 +240,9 @@ export class GraphView {
 
   /** The form that relates two objects without a pointer. */
   #showChoices(scene) {
+    const { selected } = this.#studio;
+    const isNew = selected !== this.#subject && selected !== null;
+    this.#subject = selected;
     for (const [id, fallback] of [['subject', 0], ['other', 1]]) {
       const select = byId(id);
       const before = select.value;
@@ -246,6 +251,7 @@ export class GraphView {
       const kept = scene.objects.some((one) => String(one.key) === before);
       select.value = kept ? before : scene.objects[Math.min(fallback, scene.objects.length - 1)]?.key;
     }
+    if (isNew) byId('subject').value = selected;
     if (byId('other').value === byId('subject').value) {
       byId('other').value = scene.objects.find((one) => String(one.key) !== byId('subject').value)?.key;
     }

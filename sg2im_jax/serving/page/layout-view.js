@@ -127,7 +127,7 @@ export class LayoutView {
     const lines = broken.map(({ index, found }) => {
       const { subject, predicate, other } = scene.relations[index];
       const names = [subject, other].map((key) => scenes.find(scene, key).name);
-      return element('p', {}, `${names[0]} is now ${found} ${names[1]}, not ${predicate} it. `,
+      return element('p', {}, `${names[0]} is ${found} ${names[1]}, not ${predicate} it. `,
         element('button', {
           onclick: () => this.#studio.change(`${names[0]} ${found} ${names[1]}`,
             scenes.setPredicate(this.#studio.scene, index, found, { place: false }), { moved }),

@@ -105,14 +105,14 @@ export class PictureView {
       class: 'chip',
       'aria-pressed': String(scene.scene.includes(name)),
       onclick: () => this.#studio.change(`the whole: ${name}`,
-        this.#described(name)),
+        this.described(name)),
     }, name)));
   }
 
-  /** The scene with an attribute more or less; at night the sky is a night sky. */
-  #described(name) {
+  /** The scene with an attribute more, or less unless it `stays`; at night the sky is a night sky. */
+  described(name, stays = false) {
     const { scene, model } = this.#studio;
-    const attributes = scenes.toggled(scene.scene, name, model.excluding_attributes);
+    const attributes = stays && scene.scene.includes(name) ? scene.scene : scenes.toggled(scene.scene, name, model.excluding_attributes);
     return scenes.describeWhole(
       scene, attributes, (attributes.includes(name) && model.counterparts[name]) || {});
   }

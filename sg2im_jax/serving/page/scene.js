@@ -24,7 +24,7 @@ const OPEN_LOOK = { latent: null, mask: null };
 
 /** Area of a box, as a share of the picture, from which on it is a ground and no thing. */
 export const LARGEST_THING = 0.35;
-const NODE_GAP = 60; // between the nodes of a row
+const NODE_GAP = 80; // between the nodes of a row
 const MOST_ROW = 680;
 
 /** The text of an object's node, and the node's width. */
@@ -243,7 +243,7 @@ export function tidy(scene) {
   rows.filter(Boolean).flatMap(lines).reverse().forEach((row, line) => {
     let left = 320 - widthOfRow(row) / 2 + (line % 2) * 24;
     for (const one of row) {
-      places.set(one.key, { x: left + widthOf(one) / 2, y: 40 + line * 85 });
+      places.set(one.key, { x: left + widthOf(one) / 2, y: 40 + line * 105 });
       left += widthOf(one) + NODE_GAP;
     }
   });

@@ -65,7 +65,7 @@ class Studio {
 
   /** Makes another scene than before the next step, of which nothing is selected. */
   open(label, scene, options) {
-    this.selected = null;
+    this.selected = this.pointed = null;
     return this.change(label, scene, options);
   }
 
@@ -115,6 +115,7 @@ class Studio {
   remove(key) {
     const { name } = scenes.find(this.scene, key);
     if (this.selected === key) this.selected = null;
+    this.pointed = null;
     byId('add-name').focus({ preventScroll: true });
     this.change(`delete ${name}`, scenes.remove(this.scene, key));
   }
@@ -283,7 +284,13 @@ class Studio {
 
   async #say(text) {
     const before = this.scene.objects.length;
-    const { graph, not_understood: rest, implied } = await api.parse(text);
+    const words = text.toLowerCase().split(/\W+/);
+    const whole = this.model.scene_attributes.filter((name) => words.includes(name));
+    const parsed = api.parse(text).catch((error) => {
+      if (!before || !whole.length) throw error; // "make it night" is about the scene that is there
+    });
+    if (!await parsed) return this.change(text, this.views[2].described(whole.at(-1), true));
+    const { graph, not_understood: rest, implied } = await parsed;
     const said = scenes.fromGraph(graph);
     if (implied) {
       this.open(text, said, { paint: false });
@@ -292,9 +299,10 @@ class Studio {
     const names = implied?.added.map((one) => one.name) ?? [];
     this.tell([
       ...rest,
-      ...(rest.length && before ? ['Undo brings back the scene that was here.'] : []),
-      ...(names.length ? [`Added ${names.join(', ')}, as most such scenes have it; Undo removes it.`] : []),
+      ...(names.length ? [`Added ${names.join(', ')}, as most such scenes have it.`] : []),
+      ...(names.length || before ? ['Undo takes it back.'] : []),
     ]);
+    return undefined;
   }
 
   async #complete() {

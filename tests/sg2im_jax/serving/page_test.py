@@ -100,6 +100,13 @@ class Page:
     """Until nothing is being drawn."""
     self.wait("return !document.body.hasAttribute('aria-busy')")
 
+  def rest(self):
+    """Until nothing is being drawn or scrolled."""
+    self.idle()
+    before = None
+    while before != (before := self.run('return scrollY')):
+      time.sleep(0.2)
+
   def find(self, selector):
     from selenium.webdriver.common.by import By
 
@@ -468,7 +475,7 @@ def test_a_phone_by_touch(open_page):
   middle = {'x': (box[0] + box[2]) / 2, 'y': (box[1] + box[3]) / 2}
   start = page.place('#layout', **middle)
   page.swipe(start, np.add(start, [0, -200]))  # which scrolls
-  page.idle()
+  page.rest()
   assert np.array_equal(page.box('boat'), box) and np.array_equal(page.pixels(), before)
   start = page.place('#layout', **middle)
   page.tap(start)
@@ -497,6 +504,11 @@ def test_night_falls(open_page):
       '.map((one) => one.textContent)'
     )
 
+  page.one('#text').clear()
+  page.one('#text').send_keys('make it evening', '\ue007')
+  page.wait("return document.querySelectorAll('#whole [aria-pressed=true]').length === 1")
+  page.idle()
+  assert 'sun' in page.names()
   day, pressed = press('day')
   assert pressed == ['day'] and {'sun', 'sky'} < set(page.names())
   night, pressed = press('night')
