@@ -240,10 +240,17 @@ export function tidy(scene) {
   const rows = [];
   for (const one of scene.objects) (rows[depth.get(one.key)] ??= []).push(one);
   const places = new Map();
-  rows.filter(Boolean).flatMap(lines).reverse().forEach((row, line) => {
-    let left = 320 - widthOfRow(row) / 2 + (line % 2) * 24;
+  const middle = ({ key }) => { // of what is below and related to it
+    const below = scene.relations.flatMap(({ subject, other }) => (
+      subject === key && places.has(other) ? [places.get(other).x] : []));
+    return below.length ? below.reduce((sum, x) => sum + x, 0) / below.length : 320;
+  };
+  rows.filter(Boolean).flatMap(lines).forEach((row, line) => {
+    const order = new Map(row.map((one) => [one, middle(one)]));
+    row.sort((one, other) => order.get(one) - order.get(other));
+    let left = 320 - widthOfRow(row) / 2 + (line % 2) * 40;
     for (const one of row) {
-      places.set(one.key, { x: left + widthOf(one) / 2, y: 40 + line * 105 });
+      places.set(one.key, { x: left + widthOf(one) / 2, y: 400 - line * 105 });
       left += widthOf(one) + NODE_GAP;
     }
   });
