@@ -42,6 +42,8 @@ class SceneBatch(flax.struct.PyTreeNode, kw_only=True):
       where no graph has attributes.
     latents: appearances that a token model is to paint (see `models/object_tokens.py`); None where
       it samples them all. The pipelines write none.
+    nearness: added to the logarithm of how near a token model takes each object to be: the nearer
+      of two is seen where they overlap. None adds nothing. The pipelines write none.
   """
 
   object_class: Int[Array, 'B O']
@@ -53,6 +55,7 @@ class SceneBatch(flax.struct.PyTreeNode, kw_only=True):
   masks: UInt8[Array, 'B O M M'] | Float[Array, 'B O M M'] | None = None
   image: UInt8[Array, 'B H W 3'] | Float[Array, 'B H W 3'] | None = None
   latents: Float[Array, 'B O L'] | None = None
+  nearness: Float[Array, 'B O'] | None = None
 
   @property
   def example_mask(self) -> Bool[Array, ' B']:
@@ -75,6 +78,7 @@ class SceneBatch(flax.struct.PyTreeNode, kw_only=True):
       masks=clean(self.masks, self.object_mask),
       image=clean(self.image, self.example_mask),
       latents=clean(self.latents, self.object_mask),
+      nearness=clean(self.nearness, self.object_mask),
     )
 
 

@@ -200,7 +200,10 @@ class Painter(nn.Module, kw_only=True):
     mask_logits = sprites.mask_logits
     masks = given_or(use_masks, batch.masks, nn.sigmoid(mask_logits))
     nearness = at_least_float32(layers.dense(vectors, 1, name='depth'))[..., 0]
-    nearness = jnp.exp(jnp.clip(_NEARNESS * nearness, -_DEEPEST, _DEEPEST))
+    nearness = jnp.clip(_NEARNESS * nearness, -_DEEPEST, _DEEPEST)
+    if batch.nearness is not None:
+      nearness += batch.nearness
+    nearness = jnp.exp(nearness)
 
     warp = Warp.of(boxes, masks.shape[-1], self.image_size, align_corners=self.align_corners)
     canvases, opacities = _opacities(warp, masks, nearness, batch)

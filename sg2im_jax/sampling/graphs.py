@@ -36,18 +36,21 @@ class Pins:
       predicted.
     latents: float32[N, L], appearances for a token model; a row of nan is sampled.
     image_latents: float32[L], that of the whole image; only beside latents.
+    nearness: float32[N], see `SceneBatch`.
   """
 
   boxes: np.ndarray | None = None
   masks: np.ndarray | None = None
   latents: np.ndarray | None = None
   image_latents: np.ndarray | None = None
+  nearness: np.ndarray | None = None
 
   @property
-  def kind(self) -> tuple[bool, int, bool]:
+  def kind(self) -> tuple[bool, int, bool, bool]:
     """Equal for graphs that fit into one batch."""
     mask_size = 0 if self.masks is None else np.shape(self.masks)[-1]
-    return self.boxes is not None, mask_size, self.latents is not None
+    has_latents, has_nearness = self.latents is not None, self.nearness is not None
+    return self.boxes is not None, mask_size, has_latents, has_nearness
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -169,6 +172,10 @@ def encode_graph(
     of_image = 0 if pins.image_latents is None else pins.image_latents
     batch = batch.replace(latents=rows('latents', latents, of_image))
     given['latents'][0] = pins.image_latents is not None
+  if pins.nearness is not None:
+    nearness = np.zeros(num_slots, np.float32)
+    nearness[1 : count + 1] = pins.nearness
+    batch = batch.replace(nearness=nearness)
   return batch, given
 
 

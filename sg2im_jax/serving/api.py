@@ -42,6 +42,7 @@ from sg2im_jax.sampling.graphs import GraphSamples, Pins, check_graphs
 from sg2im_jax.sampling.validation_scenes import ValidationScene
 from sg2im_jax.serving.engine import (
   MAX_ATTRIBUTES,
+  MAX_NEARNESS,
   MAX_OBJECTS,
   MAX_RELATIONSHIPS,
   MAX_SAMPLES,
@@ -161,6 +162,13 @@ class GenerateRequest(Body):
   latents: Given | None = None
   image_latents: Base64 | None = None
   masks: Given | None = None
+  nearness: Annotated[
+    list[Annotated[float, Field(ge=0, le=MAX_NEARNESS)]] | None,
+    Field(
+      max_length=MAX_OBJECTS,
+      description='of each object, see SceneBatch; 5 more than another is seen before it',
+    ),
+  ] = None
 
 
 class FoundRelation(Body):
@@ -590,10 +598,10 @@ def _pins(engine: Engine, graph: SceneGraph, request: GenerateRequest) -> Pins:
     UserError: names what is wrong.
   """
   settings, count = engine.model.settings, len(graph.objects)
-  for name in ('boxes', 'latents', 'masks'):
+  for name in ('boxes', 'latents', 'masks', 'nearness'):
     values = getattr(request, name)
     if values is not None and len(values) != count:
-      raise UserError(f'{name} are {len(values)}, expected {count}: one or null for each object')
+      raise UserError(f'{name} are {len(values)}, expected {count}, for each object one')
   boxes = masks = latents = image_latents = None
   if request.boxes is not None:
     # A published model may predict boxes without extent; what it predicts can be given again.
@@ -617,7 +625,8 @@ def _pins(engine: Engine, graph: SceneGraph, request: GenerateRequest) -> Pins:
       image_latents = _floats(
         request.image_latents, size, 'image_latents', -_MAX_LATENT, _MAX_LATENT
       )
-  return Pins(boxes, masks, latents, image_latents)
+  nearness = None if request.nearness is None else np.array(request.nearness, np.float32)
+  return Pins(boxes, masks, latents, image_latents, nearness)
 
 
 def _checked_boxes(boxes: Sequence[Sequence[float]], is_strict: bool = True) -> np.ndarray:

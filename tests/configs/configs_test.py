@@ -96,7 +96,13 @@ TOKEN_MODELS = {
 }
 
 
-@pytest.mark.parametrize('name, vocabulary', TOKEN_MODELS.items())
+@pytest.mark.parametrize(
+  'name, vocabulary',
+  [
+    pytest.param(*model, marks=() if model[0] == 'coco64_tokens' else pytest.mark.exhaustive)
+    for model in TOKEN_MODELS.items()
+  ],
+)
 def test_token_models_initialise_and_step(name, vocabulary):
   assert set(keys(config_named(name))) == set(keys(config_named('coco64_tokens')))
   settings = settings_named(name)

@@ -17,8 +17,8 @@ export async function toFragment(scene, fingerprint) {
     asked: drawn ? withMasks(drawn.asked, scenes.packedMask) : null,
     keys: drawn?.keys ?? [],
     relations,
-    objects: objects.map(({ key, name, attributes, pinned, free, x, y }) => (
-      { key, name, attributes, pinned, free, x, y })),
+    objects: objects.map(({ key, name, attributes, level, pinned, free, x, y }) => (
+      { key, name, attributes, level, pinned, free, x, y })),
     scene: scene.scene,
     seed: scene.seed,
     real: scene.real,

@@ -63,6 +63,10 @@ export class Inspector {
       button('Duplicate', () => change(`another ${name}`, scenes.duplicate(studio.scene, key))),
       button(object.free ? 'Keep it' : 'Let it vary', () => studio.setFree(key, !object.free),
         'whether it is drawn anew at each change'),
+      ...(studio.model.is_token_model ? [['To front', true], ['To back', false]] : []).map(
+        ([text, isFront]) => button(text,
+          () => change(`${name} ${text.toLowerCase()}`, scenes.order(studio.scene, key, isFront)),
+          'where it and other objects overlap')),
       button('Delete', () => studio.remove(key)),
       others.length ? this.#lookOf(object, others) : null,
       element('div', { class: 'chips', role: 'group', 'aria-label': `What ${name} is like` },

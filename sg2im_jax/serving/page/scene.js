@@ -4,8 +4,9 @@
 // look. null is open: the model samples it, around all that is there. So a change sets to null what
 // it leaves open, and everything else stays as it is.
 //
-//   objects    [{key, name, attributes, box, latent, mask, pinned, free, x, y}]
+//   objects    [{key, name, attributes, box, latent, mask, level, pinned, free, x, y}]
 //                mask: base64 of a byte a point, which is what a link can hold
+//                level: seen before objects of a lower one; among equals the model decides
 //                pinned: the box was set by hand; free: open again at each change
 //                x, y: of the node in the graph
 //   relations  [{subject, predicate, other}], of keys
@@ -19,11 +20,13 @@ export const EMPTY = {
   nextKey: 1,
 };
 
-const OPEN = { box: null, latent: null, mask: null, pinned: false };
+const OPEN = { box: null, latent: null, mask: null, pinned: false, level: 0 };
 const OPEN_LOOK = { latent: null, mask: null };
 
 /** Area of a box, as a share of the picture, from which on it is a ground and no thing. */
 export const LARGEST_THING = 0.35;
+const NEARNESS = 5; // of a level; much more would show the rims of masks
+const MOST_LEVELS = 4;
 const NODE_GAP = 80; // between the nodes of a row
 const MOST_ROW = 680;
 
@@ -128,6 +131,19 @@ export const move = (scene, key, box) => withObject(scene, key, { box, pinned: t
 export const release = (scene, key) => withObject(scene, key, { box: null, pinned: false });
 export const setFree = (scene, key, free) => withObject(scene, key, { free });
 export const placeNode = (scene, key, x, y) => withObject(scene, key, { x, y });
+
+/** Before all others, or behind them, where they overlap. */
+export function order(scene, key, isFront) {
+  const others = scene.objects.filter((one) => one.key !== key).map((one) => one.level);
+  const level = isFront ? Math.max(0, ...others) + 1 : Math.min(0, ...others) - 1;
+  const levels = scene.objects.map((one) => (one.key === key ? level : one.level));
+  const known = [...new Set(levels)].sort((one, other) => one - other);
+  return {
+    ...scene,
+    objects: scene.objects.map((one, index) => (
+      { ...one, level: Math.min(known.indexOf(levels[index]), MOST_LEVELS) })),
+  };
+}
 
 /** Another look of one object, in its place. */
 export const roll = (scene, key) =>
@@ -270,6 +286,8 @@ export function toRequest(scene, samples) {
     latents: objects.map((one) => one.latent),
     masks: objects.map((one) => (one.mask === null ? null : unpackedMask(one.mask))),
     image_latents: imageLatent,
+    ...(objects.some((one) => one.level)
+      ? { nearness: objects.map((one) => NEARNESS * one.level) } : {}),
   };
 }
 

@@ -115,13 +115,14 @@ def test_a_text_that_names_nothing(text):
       300,
       0,
     ),
-    (
+    pytest.param(
       'a the two red blue sheep grass sea sky boats in on behind between next to each other '
       'another with and , . is that are it them night no some lots of one put there dragon on '
       'facing left',
       14,
       1500,
       1,
+      marks=pytest.mark.exhaustive,
     ),
   ],
 )

@@ -145,6 +145,20 @@ def test_what_is_received_can_be_given(client):
   assert found['image_latents'] == sample['image_latents']
 
 
+def test_the_nearer_object_is_seen(client):
+  place = [0.2, 0.2, 0.8, 0.8]
+  request = {'graph': SKY, 'samples': 1, 'boxes': [place, place]}
+
+  def picture(**more):
+    (sample,) = client.post('/api/generate', json={**request, **more}).json()['samples']
+    return pixels(sample['picture'])
+
+  assert np.array_equal(picture(nearness=[0, 0]), picture())
+  first, second = picture(nearness=[20, 0]), picture(nearness=[0, 20])
+  difference = np.abs(first - second).mean(-1)
+  assert difference[4:12, 4:12].mean() > 2 * difference[:2].mean()  # inside of the boxes
+
+
 @pytest.mark.parametrize(
   'change, message',
   [
@@ -161,6 +175,8 @@ def test_what_is_received_can_be_given(client):
     ({'boxes': [None]}, 'boxes are 1, expected 2'),
     ({'boxes': [None, [0.5, 0, 0.5, 1]]}, 'box 1 is'),
     ({'boxes': [None, [0, 0, 1e300, 1]]}, 'boxes.1'),
+    ({'nearness': [0]}, 'nearness are 1, expected 2'),
+    ({'nearness': [0, 65]}, 'nearness.1'),
     ({'masks': [None, PIXEL]}, 'mask 1: 1 bytes, expected 256'),
     ({'masks': [None, '!']}, 'mask 1: not base64'),
     ({'latents': [PIXEL, None]}, 'latents 0: 1 bytes, expected 12'),

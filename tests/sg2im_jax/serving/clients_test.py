@@ -121,9 +121,8 @@ def test_clients_that_are_silent_or_slow(port):
     for _ in range(20):
       slow.sendall(b' ')
       time.sleep(0.05)
-    # The server lets them go by itself.
-    for client in (silent[0], half[0], slow):
-      assert b'200 OK' not in client.recv(4096)
+    for client in (silent[0], half[0]):  # which the server lets go by itself
+      assert client.recv(4096) == b''
 
 
 def test_bodies_of_a_hundred_megabytes(port):

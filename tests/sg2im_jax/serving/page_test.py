@@ -273,6 +273,14 @@ def test_a_scene_from_nothing_by_mouse(open_page):
   )
   page.find('#kinds button')[5].click()
   page.idle()
+  plain = page.pixels()
+  page.find('.node')[1].click()  # the grass
+  page.one('#inspector [data-name="To front"]').click()
+  page.idle()
+  assert np.abs(page.pixels() - plain).max() > 30
+  page.one('#undo').click()
+  assert np.array_equal(page.pixels(), plain)
+  page.idle()
   assert len(page.names()) == 6
   assert page.complaints() == []
 

@@ -57,7 +57,7 @@ def test_what_a_run_says_and_writes(finished_run):
     0 <= written[-1][name] <= 1 for name in ('box_iou', 'recall_at_0.3', 'relation_accuracy')
   )
   assert {path.name for path in workdir.iterdir()} == {
-    *('config.json', 'vocabulary.json', 'graph_statistics.json'),
+    *('config.json', 'vocabulary.json', 'graph_statistics.json', 'validation_scenes.json'),
     *('metrics.jsonl', 'tensorboard', 'checkpoints'),
   }
   assert checkpoints.steps(workdir)[-1] == NUM_STEPS
