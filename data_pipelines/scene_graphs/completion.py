@@ -154,7 +154,7 @@ class GraphStatistics:
       if not missing:
         break
       name = max(missing, key=lambda one: missing[one])
-      graph, addition = self._with_object(graph, name, np.random.default_rng(0))
+      graph, addition = self._with_object(graph, name)
       added.append(addition)
     return graph, added
 
@@ -255,7 +255,7 @@ class GraphStatistics:
     )
 
   def _with_object(
-    self, graph: SceneGraph, name: str, rng: np.random.Generator
+    self, graph: SceneGraph, name: str, rng: np.random.Generator | None = None
   ) -> tuple[SceneGraph, Addition]:
     """The graph with one more object, and with a relation of it where there is a common one."""
     relationship = self._draw_relation(graph.objects, name, rng)
@@ -313,10 +313,10 @@ class GraphStatistics:
     return list(likely)[rng.choice(len(likely), p=list(likely.values()))]
 
   def _draw_relation(
-    self, objects: Sequence[str], name: str, rng: np.random.Generator
+    self, objects: Sequence[str], name: str, rng: np.random.Generator | None
   ) -> tuple[int, str, int] | None:
-    """Of a new object with one of these, by how often the scenes with both classes have it; None
-    where no relation is common.
+    """Of a new object with one of these, by how often the scenes with both classes have it, or the
+    most common one if nothing is to be drawn; None where no relation is common.
     """
     place, found, shares = len(objects), [], []
     for index, other in enumerate(objects):
@@ -331,7 +331,11 @@ class GraphStatistics:
         else:
           continue
         shares.append(share)
-    return found[rng.choice(len(found), p=np.divide(shares, sum(shares)))] if found else None
+    if not found:
+      return None
+    if rng is None:
+      return found[int(np.argmax(shares))]
+    return found[rng.choice(len(found), p=np.divide(shares, sum(shares)))]
 
 
 def _is_excluded(both: int, expected: float) -> bool:

@@ -295,27 +295,31 @@ export function toRequest(scene, samples) {
  * The scene with what was drawn: `keys` are those of the objects when it was asked for. The best
  * drawing is chosen unless one is named.
  */
-export function withDrawings(scene, asked, answer, keys, chosen = best(answer.samples)) {
+export function withDrawings(scene, asked, answer, keys, chosen = best(asked, answer)) {
   return choose({ ...scene, drawn: { asked, samples: answer.samples, chosen, keys } }, chosen);
 }
 
-/** The number of the drawing that keeps most relations; of several, that hides things least. */
-function best(samples) {
+/** The number of the drawing with the fewest broken relations and hidden things together. */
+function best({ graph }, { samples }) {
   const scores = samples.map(({ boxes, relations }) => (
-    [relations.filter((one) => one.kept === false).length, overlap(boxes)]));
-  const better = ([broken, hidden], [others, most]) => broken < others || (broken === others && hidden < most);
-  return scores.reduce((found, score, index) => (better(score, scores[found]) ? index : found), 0);
+    relations.filter((one) => one.kept === false).length + hidden(boxes, graph.relationships)));
+  return scores.indexOf(Math.min(...scores));
 }
 
-/** How much of each other the boxes of things cover, which grounds are not. */
-function overlap(boxes) {
+/**
+ * How many things others hide, by the shares of their boxes that meet. Grounds hide nothing, and
+ * things that are related may be before each other.
+ */
+function hidden(boxes, relationships) {
   const area = ([x0, y0, x1, y1]) => Math.max(0, x1 - x0) * Math.max(0, y1 - y0);
-  const things = boxes.filter((box) => area(box) < LARGEST_THING);
+  const related = new Set(relationships.flatMap(([one, , other]) => [`${one} ${other}`, `${other} ${one}`]));
   let total = 0;
-  things.forEach((one, index) => things.slice(index + 1).forEach((other) => {
-    const [low, high] = [[0, 1], [2, 3]].map((sides, end) => (
-      sides.map((side) => (end ? Math.min : Math.max)(one[side], other[side]))));
-    total += area([...low, ...high]) / Math.max(1e-6, Math.min(area(one), area(other)));
+  boxes.forEach((one, index) => boxes.slice(0, index).forEach((other, before) => {
+    const areas = [one, other].map(area);
+    if (Math.max(...areas) >= LARGEST_THING || related.has(`${index} ${before}`)) return;
+    const common = area([...[0, 1].map((side) => Math.max(one[side], other[side])),
+      ...[2, 3].map((side) => Math.min(one[side], other[side]))]);
+    total += common / Math.max(1e-6, Math.min(...areas));
   }));
   return total;
 }
