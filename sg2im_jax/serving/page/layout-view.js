@@ -15,7 +15,8 @@ export class LayoutView {
 
   constructor(studio) {
     this.#studio = studio;
-    holdTouches(byId('layout'), ({ target }) => target.closest('.box.selected') && !target.closest('.pin'));
+    holdTouches(byId('layout'), ({ target }) => (
+      target.closest('.box.selected') && !target.closest('.pin')));
   }
 
   show(scene) {
@@ -69,7 +70,7 @@ export class LayoutView {
    * Moves an object's box with a pointer, or one of its corners. A finger moves what is selected
    * already, so that others can be touched to scroll the page.
    *
-   * @param within the element, in the middle of whose coordinates the picture is [0, 100].
+   * `within` is the SVG element whose view box, 0 to 100, the picture fills.
    */
   drag(event, object, corner = null, within = byId('layout')) {
     event.stopPropagation();

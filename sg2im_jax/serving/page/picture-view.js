@@ -112,7 +112,8 @@ export class PictureView {
   /** The scene with an attribute more, or less unless it `stays`; at night the sky is a night sky. */
   described(name, stays = false) {
     const { scene, model } = this.#studio;
-    const attributes = stays && scene.scene.includes(name) ? scene.scene : scenes.toggled(scene.scene, name, model.excluding_attributes);
+    const attributes = stays && scene.scene.includes(name)
+      ? scene.scene : scenes.toggled(scene.scene, name, model.excluding_attributes);
     return scenes.describeWhole(
       scene, attributes, (attributes.includes(name) && model.counterparts[name]) || {});
   }
