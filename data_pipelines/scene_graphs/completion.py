@@ -19,6 +19,7 @@ excludes, the one whose relations are most alike, if that holds the other way ro
 
 import collections
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -164,8 +165,7 @@ class GraphStatistics:
       attribute: {
         name: most_alike
         for name in self.classes
-        if self._exclude(self.scene_pairs.get((attribute, name), 0), name, attribute)
-        and (most_alike := self._most_alike(name)) is not None
+        if self._excludes(attribute, name) and (most_alike := self._most_alike(name)) is not None
       }
       for attribute in self.scene
     }
@@ -181,10 +181,9 @@ class GraphStatistics:
   def excluding_attributes(self) -> list[tuple[str, str]]:
     """Pairs of attributes that nothing has both of, in alphabetical order."""
     expected: collections.Counter[tuple[str, str]] = collections.Counter()
-    of_classes = {name: self.attributes_of(name) for name in self.classes}
     for total, counts in [
       (self.num_scenes, self.scene),
-      *((self.classes[name], counts) for name, counts in of_classes.items()),
+      *((self.classes[name], counts) for name, counts in self._attributes.items()),
     ]:
       for one, other in itertools.combinations(sorted(counts), 2):
         by_chance = counts[one] * counts[other] / total
@@ -197,8 +196,15 @@ class GraphStatistics:
 
   def attributes_of(self, name: str) -> dict[str, int]:
     """How many objects of a class have each attribute; the most common first."""
-    found = {attribute: count for (one, attribute), count in self.described.items() if one == name}
-    return dict(sorted(found.items(), key=lambda one: -one[1]))
+    return dict(self._attributes.get(name, collections.Counter()).most_common())
+
+  @functools.cached_property
+  def _attributes(self) -> dict[str, collections.Counter[str]]:
+    """By class, how many of its objects have each attribute."""
+    found: dict[str, collections.Counter[str]] = {}
+    for (name, attribute), count in self.described.items():
+      found.setdefault(name, collections.Counter())[attribute] = count
+    return found
 
   def _probabilities(self, objects: Sequence[str], scene: Sequence[str]) -> dict[str, float]:
     """Of each class, to be in a scene that has these objects, and these attributes as a whole."""
@@ -268,19 +274,20 @@ class GraphStatistics:
     )
     return extended, Addition(name, relationship)
 
-  def _exclude(self, both: int, name: str, other: str) -> bool:
-    """Whether a class and a class or an attribute of the scene exclude each other."""
-    counts = self.scene if other in self.scene else self.classes
-    return _is_excluded(both, self.classes[name] * counts[other] / self.num_scenes)
+  def _excludes(self, attribute: str, name: str) -> bool:
+    """Whether an attribute of the scene and a class exclude each other."""
+    expected = self.scene[attribute] * self.classes[name] / self.num_scenes
+    return _is_excluded(self.scene_pairs.get((attribute, name), 0), expected)
 
   def _most_alike(self, name: str) -> str | None:
     """Of the classes that a class excludes, the one with the most similar relations."""
-    own, alike = self._roles(name), {}
-    for other in self.classes:
-      names = (name, other) if name <= other else (other, name)
-      if other != name and self._exclude(self.pairs.get(names, 0), name, other):
-        alike[other] = round(_cosine(own, self._roles(other)), 2)
-    alike = {other: cosine for other, cosine in alike.items() if cosine >= _ALIKE}
+    alike = {}
+    for other, count in self.classes.items():
+      expected = self.classes[name] * count / self.num_scenes
+      if other != name and _is_excluded(self._pair(name, other), expected):
+        cosine = round(_cosine(self._roles[name], self._roles[other]), 2)
+        if cosine >= _ALIKE:
+          alike[other] = cosine
     return max(alike, key=lambda one: (alike[one], self.classes[one]), default=None)
 
   def _is_usual(self, name: str, graph: SceneGraph) -> bool:
@@ -295,13 +302,13 @@ class GraphStatistics:
     ]
     return max(shares, default=0.0) >= _USUAL
 
-  def _roles(self, name: str) -> collections.Counter[tuple[str, bool]]:
-    """How often the class has each predicate, as subject (True) and as object."""
-    roles: collections.Counter[tuple[str, bool]] = collections.Counter()
+  @functools.cached_property
+  def _roles(self) -> dict[str, collections.Counter[tuple[str, bool]]]:
+    """By class, how often it has each predicate, as subject (True) and as object."""
+    roles = collections.defaultdict(collections.Counter)
     for (subject, predicate, object_), count in self.relations.items():
-      for end, is_subject in ((subject, True), (object_, False)):
-        if end == name:
-          roles[predicate, is_subject] += count
+      roles[subject][predicate, True] += count
+      roles[object_][predicate, False] += count
     return roles
 
   def _pair(self, one: str, other: str) -> float:
@@ -338,7 +345,7 @@ class GraphStatistics:
     return found[rng.choice(len(found), p=np.divide(shares, sum(shares)))]
 
 
-def _is_excluded(both: int, expected: float) -> bool:
+def _is_excluded(both: int | float, expected: float) -> bool:
   """Whether two names exclude each other, which by chance so many would have together."""
   return expected >= _FEWEST and both <= _MOST_OF_EXPECTED * expected
 

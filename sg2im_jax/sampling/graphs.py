@@ -173,6 +173,10 @@ def encode_graph(
     batch = batch.replace(latents=rows('latents', latents, of_image))
     given['latents'][0] = pins.image_latents is not None
   if pins.nearness is not None:
+    if np.shape(pins.nearness) != (count,):
+      raise UserError(
+        f'{where}: nearness is {list(np.shape(pins.nearness))}, expected a number for each object'
+      )
     nearness = np.zeros(num_slots, np.float32)
     nearness[1 : count + 1] = pins.nearness
     batch = batch.replace(nearness=nearness)

@@ -27,9 +27,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 import sg2im_jax
+from data_pipelines.drawing import sheets
 from data_pipelines.language.parser import parse_text
 from data_pipelines.scene_graphs import geometry
-from data_pipelines.scene_graphs.completion import Addition
+from data_pipelines.scene_graphs.completion import Addition, GraphStatistics
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import (
   IN_IMAGE_PREDICATE,
@@ -133,7 +134,7 @@ class Model(Body):
   attributes: list[str]
   scene_attributes: list[str]
   attributes_of: Annotated[
-    dict[str, list[str]], Field(description='by class, those of its objects in the training data')
+    dict[str, list[str]], Field(description='by class, those that its objects may have')
   ]
   excluding_attributes: Annotated[
     list[list[str]], Field(description='pairs of attributes that nothing there has both of')
@@ -412,9 +413,8 @@ def _add_page(app: FastAPI):
 def _add_knowledge(app: FastAPI, engine: Engine):
   """What the model knows: names, relations, texts, completions, examples."""
   model, settings, vocabulary = engine.model, engine.model.settings, engine.model.vocabulary
-  statistics = model.statistics
+  statistics = model.statistics or GraphStatistics.of_graphs(())
   predicates = _predicates(engine)
-  of_scenes = {} if statistics is None else statistics.scene
   described = Model(
     name=settings.data.name,
     step=model.step,
@@ -425,19 +425,15 @@ def _add_knowledge(app: FastAPI, engine: Engine):
     objects=list(engine.objects),
     predicates=predicates,
     attributes=list(vocabulary.attribute_names),
-    scene_attributes=[name for name in vocabulary.attribute_names if name in of_scenes],
-    attributes_of={}
-    if statistics is None
-    else {name: list(statistics.attributes_of(name)) for name in engine.objects},
-    excluding_attributes=[]
-    if statistics is None
-    else list(map(list, statistics.excluding_attributes())),
-    counterparts={} if statistics is None else statistics.counterparts(),
+    scene_attributes=[name for name in vocabulary.attribute_names if name in statistics.scene],
+    attributes_of=_attributes_of(engine, statistics),
+    excluding_attributes=list(map(list, statistics.excluding_attributes())),
+    counterparts=statistics.counterparts(),
     max_objects=MAX_OBJECTS,
     max_relationships=MAX_RELATIONSHIPS,
     max_samples=MAX_SAMPLES,
     limits=model.limits,
-    can_complete=statistics is not None and statistics.num_scenes > 0,
+    can_complete=statistics.num_scenes > 0,
   )
   examples = Examples(examples=list(_examples(engine)))
 
@@ -461,7 +457,7 @@ def _add_knowledge(app: FastAPI, engine: Engine):
       if name not in engine.objects:
         vocabulary.object_id(name, role)  # raises, with the nearest names, but for reserved ones
         raise UserError(f'{role}: {json.dumps(name)} is no object of a graph')
-    known = {} if statistics is None else statistics.relations
+    known = statistics.relations
     counts = collections.Counter(
       {predicate: known.get((subject, predicate, object_), 0) for predicate in predicates}
     )
@@ -477,10 +473,10 @@ def _add_knowledge(app: FastAPI, engine: Engine):
     """The graph of an English text."""
     parsed = await anyio.to_thread.run_sync(parse_text, request.text, vocabulary)
     graph = engine.check(parsed.graph)
-    implied = None
-    if statistics is not None and (found := statistics.implied(graph))[1]:
+    implied, (found, added) = None, statistics.implied(graph)
+    if added:
       with contextlib.suppress(UserError):  # it is too large then
-        implied = _completed(engine, *found)
+        implied = _completed(engine, found, added)
     return ReadText(
       graph=Graph.of(graph),
       not_understood=list(map(str, parsed.not_understood)),
@@ -500,6 +496,15 @@ def _add_knowledge(app: FastAPI, engine: Engine):
   async def get_examples() -> Examples:
     """Graphs to begin with."""
     return examples
+
+
+def _attributes_of(engine: Engine, statistics: GraphStatistics) -> dict[str, list[str]]:
+  """By class, what its objects may be: what they are in the training data, if that is known."""
+  if statistics.described:
+    return {name: list(statistics.attributes_of(name)) for name in engine.objects}
+  names = engine.model.vocabulary.attribute_names
+  of_objects = [name for name in names if name not in statistics.scene]
+  return {name: of_objects for name in engine.objects}
 
 
 def _completed(engine: Engine, graph: SceneGraph, added: Sequence[Addition]) -> Completed:
@@ -705,9 +710,7 @@ def _relations(
 
 
 def _png(picture: np.ndarray) -> bytes:
-  stream = io.BytesIO()
-  Image.fromarray(picture).save(stream, 'PNG')
-  return stream.getvalue()
+  return sheets.png(Image.fromarray(picture))
 
 
 def _picture(

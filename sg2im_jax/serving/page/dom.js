@@ -113,5 +113,10 @@ export function openMenu(x, y, entries, choose, first = 0) {
   menu.children[first]?.scrollIntoView({ block: 'nearest' });
 }
 
+/** Attributes of an SVG element that fills a box, in a view box from 0 to 100. */
+export const rectOf = ([x0, y0, x1, y1]) => ({
+  x: 100 * x0, y: 100 * y0, width: Math.max(0, 100 * (x1 - x0)), height: Math.max(0, 100 * (y1 - y0)),
+});
+
 /** A colour for the key of an object; the same in all views. */
 export const colourOf = (key) => `hsl(${(key * 137.5 + 67.5) % 360} 62% 48%)`;

@@ -212,7 +212,7 @@ export class GraphView {
     },
     shape('title', {}, `${from.name} ${relation.predicate} ${to.name}${said ?? ''}`),
     shape('path', { d: path }),
-    shape('rect', { x: x - width / 2, y: y - 10, width, height: 20 }),
+    shape('rect', { x: x - width / 2, y: y - LABEL / 2, width, height: LABEL }),
     shape('text', { x, y }, relation.predicate));
   }
 

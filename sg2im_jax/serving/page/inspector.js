@@ -80,12 +80,9 @@ export class Inspector {
     ].filter(Boolean);
   }
 
-  /** What such an object can be: what the training data has, and what it is called by now. */
+  /** What such an object can be, and what it is called by now. */
   #attributesOf(object) {
-    const { attributes, attributes_of: known, scene_attributes: ofScenes } = this.#studio.model;
-    const usual = Object.keys(known).length ? known[object.name] ?? []
-      : attributes.filter((one) => !ofScenes.includes(one));
-    return [...new Set([...usual, ...object.attributes])];
+    return [...new Set([...(this.#studio.model.attributes_of[object.name] ?? []), ...object.attributes])];
   }
 
   #lookOf(object, others) {

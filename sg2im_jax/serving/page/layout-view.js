@@ -1,6 +1,7 @@
 // The layout: boxes and masks that can be moved and resized. A box that was set by hand is pinned.
 
-import { byId, colourOf, element, focusOn, follow, holdTouches, pointIn, rebuild, shape } from './dom.js';
+import { byId, colourOf, element, focusOn, follow, holdTouches, pointIn, rebuild,
+  rectOf, shape } from './dom.js';
 import * as scenes from './scene.js';
 
 const LEAST_SIDE = 0.03;
@@ -20,8 +21,8 @@ export class LayoutView {
   }
 
   show(scene) {
-    const area = (object) => (object.box[2] - object.box[0]) * (object.box[3] - object.box[1]);
-    const placed = scene.objects.filter((one) => one.box).sort((a, b) => area(b) - area(a));
+    const placed = scene.objects.filter((one) => one.box)
+      .sort((one, other) => scenes.areaOf(other.box) - scenes.areaOf(one.box));
     rebuild(byId('layout'), [
       ...placed.map((one) => this.#box(scene, one)), shape('g', { class: 'labels' }, ...labels(placed))]);
     this.#showNotices(scene);
@@ -30,8 +31,8 @@ export class LayoutView {
   #box(scene, object) {
     const studio = this.#studio;
     const colour = colourOf(object.key);
-    const [x0, y0, x1, y1] = object.box.map((value) => 100 * value);
-    const frame = { x: x0, y: y0, width: Math.max(0, x1 - x0), height: Math.max(0, y1 - y0) };
+    const [right, top] = [100 * object.box[2], 100 * object.box[1]];
+    const frame = rectOf(object.box);
     return shape('g', {
       class: `box${object.pinned ? ' pinned' : ''}${studio.selected === object.key ? ' selected' : ''}`,
       tabindex: 0,
@@ -57,7 +58,7 @@ export class LayoutView {
     })),
     object.pinned ? shape('g', {
       class: 'pin',
-      transform: `translate(${Math.min(x1 - 3.4, 96)} ${Math.max(y0 + 3.6, 4)})`,
+      transform: `translate(${Math.min(right - 3.4, 96)} ${Math.max(top + 3.6, 4)})`,
       onpointerdown: (event) => event.stopPropagation(),
       onclick: () => this.#release(object),
     },
@@ -89,9 +90,8 @@ export class LayoutView {
       if (box) studio.preview(scenes.move(before, object.key, box));
     }, (last) => {
       const box = moved(last);
-      studio.endPreview(before);
+      studio.endPreview();
       if (box) studio.change(`move ${object.name}`, scenes.move(before, object.key, box), { moved: object.key });
-      else studio.refresh();
     });
     studio.select(object.key); // after it: the element that was pressed is built anew
     focusOn(within, object.key);

@@ -1,7 +1,7 @@
 // A picture from a file: boxes are drawn on it, and it becomes the scene, or gives looks to objects.
 
 import * as api from './api.js';
-import { byId, element, follow, pointIn, shape } from './dom.js';
+import { byId, element, follow, pointIn, rectOf, shape } from './dom.js';
 import * as scenes from './scene.js';
 
 const MOST_SIDE = 1024;
@@ -71,9 +71,7 @@ export class Photo {
 
   #show(unfinished) {
     const all = [...this.#boxes.map((one) => one.box), ...(unfinished ? [unfinished] : [])];
-    byId('photo-boxes').replaceChildren(...all.map(([x0, y0, x1, y1]) => shape('rect', {
-      x: 100 * x0, y: 100 * y0, width: 100 * (x1 - x0), height: 100 * (y1 - y0),
-    })));
+    byId('photo-boxes').replaceChildren(...all.map((box) => shape('rect', rectOf(box))));
     if (unfinished) return;
     byId('photo-objects').replaceChildren(...this.#boxes.map((one, index) => element('li', {},
       this.#names(one, index),

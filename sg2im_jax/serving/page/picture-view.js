@@ -1,7 +1,7 @@
 // The picture, its other drawings, and the attributes of the whole of it.
 
 import * as api from './api.js';
-import { byId, element, holdTouches, pictureUrl, rebuild, shape } from './dom.js';
+import { byId, element, holdTouches, pictureUrl, rebuild, rectOf, shape } from './dom.js';
 import * as scenes from './scene.js';
 
 export class PictureView {
@@ -21,8 +21,7 @@ export class PictureView {
     byId('stage').addEventListener('pointerleave', () => studio.point(null));
     const thingAt = (event) => { // grounds are moved in the layout
       const object = scenes.find(studio.scene, this.#objectAt(event));
-      const [x0, y0, x1, y1] = object?.box ?? [0, 0, 1, 1];
-      return (x1 - x0) * (y1 - y0) < scenes.LARGEST_THING ? object : undefined;
+      return object && scenes.areaOf(object.box) < scenes.LARGEST_THING ? object : undefined;
     };
     holdTouches(byId('outline'), ({ touches: [touch] }) => (
       studio.selected !== null && thingAt(touch)?.key === studio.selected));
@@ -74,14 +73,10 @@ export class PictureView {
   /** Where the object is that is under the pointer, or selected. */
   showPointed(scene) {
     const object = scenes.find(scene, this.#studio.pointed ?? this.#studio.selected);
-    byId('pointed').textContent = object
-      ? scenes.labelOf(object) : '\u00a0';
+    byId('pointed').textContent = object ? scenes.labelOf(object) : '\u00a0';
     byId('outline').replaceChildren(...(object?.box ? [shape('rect', {
       class: this.#studio.pointed === null ? 'selected' : '',
-      x: 100 * object.box[0],
-      y: 100 * object.box[1],
-      width: 100 * (object.box[2] - object.box[0]),
-      height: 100 * (object.box[3] - object.box[1]),
+      ...rectOf(object.box),
     })] : []));
   }
 
@@ -104,8 +99,7 @@ export class PictureView {
     byId('whole').replaceChildren(legend, ...names.map((name) => element('button', {
       class: 'chip',
       'aria-pressed': String(scene.scene.includes(name)),
-      onclick: () => this.#studio.change(`the whole: ${name}`,
-        this.described(name)),
+      onclick: () => this.#studio.change(`the whole: ${name}`, this.described(name)),
     }, name)));
   }
 
@@ -125,7 +119,7 @@ export class PictureView {
     let best = null;
     for (const { key, box } of this.#studio.scene.objects) {
       const inside = box && x >= box[0] && x <= box[2] && y >= box[1] && y <= box[3];
-      const area = inside && (box[2] - box[0]) * (box[3] - box[1]);
+      const area = inside && scenes.areaOf(box);
       if (inside && (!best || area < best.area)) best = { key, area };
     }
     return best?.key ?? null;

@@ -23,7 +23,10 @@ export const EMPTY = {
 const OPEN = { box: null, latent: null, mask: null, pinned: false, level: 0 };
 const OPEN_LOOK = { latent: null, mask: null };
 
-/** Area of a box, as a share of the picture, from which on it is a ground and no thing. */
+/** Area of a box, as a share of the picture; 0 if it ends before it begins. */
+export const areaOf = ([x0, y0, x1, y1]) => Math.max(0, x1 - x0) * Math.max(0, y1 - y0);
+
+/** Area from which on a box is of a ground and not of a thing. */
 export const LARGEST_THING = 0.35;
 const NEARNESS = 5; // of a level; much more would show the rims of masks
 const MOST_LEVELS = 4;
@@ -154,13 +157,15 @@ export const lookLike = (scene, key, other) =>
 
 export const wear = (scene, key, latent) => withObject(scene, key, { latent, mask: null });
 
+/** An object with everything open, but for a box that is pinned. */
+const opened = (one) => ({ ...one, ...OPEN_LOOK, box: one.pinned ? one.box : null });
+
 /** Everything open but pinned boxes. */
 export const drawAnew = (scene, seed = scene.seed + 1) => ({
   ...scene,
   seed,
   imageLatent: null,
-  objects: scene.objects.map((one) => (
-    { ...one, ...OPEN_LOOK, box: one.pinned ? one.box : null })),
+  objects: scene.objects.map(opened),
 });
 
 /** Boxes of the real scene, and looks if they are given, for its objects that are still there. */
@@ -179,8 +184,7 @@ export const likeReal = (scene, boxes, looks = null) => ({
 /** Objects that are free are open again. */
 const withFreeOpen = (scene) => ({
   ...scene,
-  objects: scene.objects.map((one) => (
-    one.free ? { ...one, ...OPEN_LOOK, box: one.pinned ? one.box : null } : one)),
+  objects: scene.objects.map((one) => (one.free ? opened(one) : one)),
 });
 
 /** The graph as `sample` reads it. */
@@ -311,13 +315,12 @@ function best({ graph }, { samples }) {
  * things that are related may be before each other.
  */
 function hidden(boxes, relationships) {
-  const area = ([x0, y0, x1, y1]) => Math.max(0, x1 - x0) * Math.max(0, y1 - y0);
   const related = new Set(relationships.flatMap(([one, , other]) => [`${one} ${other}`, `${other} ${one}`]));
   let total = 0;
   boxes.forEach((one, index) => boxes.slice(0, index).forEach((other, before) => {
-    const areas = [one, other].map(area);
+    const areas = [one, other].map(areaOf);
     if (Math.max(...areas) >= LARGEST_THING || related.has(`${index} ${before}`)) return;
-    const common = area([...[0, 1].map((side) => Math.max(one[side], other[side])),
+    const common = areaOf([...[0, 1].map((side) => Math.max(one[side], other[side])),
       ...[2, 3].map((side) => Math.min(one[side], other[side]))]);
     total += common / Math.max(1e-6, Math.min(...areas));
   }));

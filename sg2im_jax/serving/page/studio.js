@@ -32,8 +32,8 @@ class Studio {
     this.model = model;
     this.realScenes = realScenes;
     const layout = new LayoutView(this);
-    this.views = [
-      new GraphView(this), layout, new PictureView(this, layout), new Inspector(this)];
+    this.picture = new PictureView(this, layout);
+    this.views = [new GraphView(this), layout, this.picture, new Inspector(this)];
     this.files = new Files(this, new Photo(this));
     this.#store.listen(() => this.#show());
     this.#wire(examples);
@@ -90,13 +90,10 @@ class Studio {
     }).catch(() => {});
   }
 
-  /** Shows the scene again. */
-  refresh() {
-    this.#show();
-  }
-
+  /** Shows the scene as it was before. */
   endPreview() {
     this.#previewed = null;
+    this.#show();
   }
 
   select(key) {
@@ -109,7 +106,7 @@ class Studio {
   point(key) {
     if (this.pointed === key) return;
     this.pointed = key;
-    this.views[2].showPointed(this.scene);
+    this.picture.showPointed(this.scene);
   }
 
   remove(key) {
@@ -286,11 +283,11 @@ class Studio {
     const before = this.scene.objects.length;
     const words = text.toLowerCase().split(/\W+/);
     const whole = this.model.scene_attributes.filter((name) => words.includes(name));
-    const parsed = api.parse(text).catch((error) => {
+    const parsed = await api.parse(text).catch((error) => {
       if (!before || !whole.length) throw error; // "make it night" is about the scene that is there
     });
-    if (!await parsed) return this.change(text, this.views[2].described(whole.at(-1), true));
-    const { graph, not_understood: rest, implied } = await parsed;
+    if (!parsed) return this.change(text, this.picture.described(whole.at(-1), true));
+    const { graph, not_understood: rest, implied } = parsed;
     const said = scenes.fromGraph(graph);
     if (implied) {
       this.open(text, said, { paint: false });

@@ -103,6 +103,16 @@ def test_what_the_model_knows(client, engine):
   assert found['excluding_attributes'] == [] and found['counterparts'] == {'night': {}}
 
 
+def test_statistics_without_attributes_limit_none(engine, monkeypatch):
+  old = GraphStatistics.from_dict({'num_scenes': 0, 'classes': {}, 'pairs': [], 'relations': []})
+  for statistics in (None, old):
+    monkeypatch.setattr(engine.model, 'statistics', statistics)
+    with TestClient(make_app(engine, [HOST]), base_url=f'http://{HOST}') as client:
+      found = client.get('/api/model').json()
+    assert found['attributes_of'] == dict.fromkeys(engine.objects, found['attributes'])
+    assert not found['can_complete'] and found['counterparts'] == {}
+
+
 def test_the_page_comes_from_memory(client):
   assert client.get('/').headers['content-type'].startswith('text/html')
   assert client.get('/page/index.html').text == client.get('/').text
