@@ -5,7 +5,7 @@ CONFIG ?= configs/storybook.py
 WORKDIR ?= runs/storybook
 STUDIO ?= examples/storybook_model
 
-.PHONY: quickstart storybook-long studio test test-all check lint clean
+.PHONY: quickstart storybook-long studio test test-onnx test-all check lint clean
 
 quickstart: .venv/installed  ## install, train on the embedded data set, draw the example graphs
 	$(BIN)/python -m sg2im_jax.train --config=$(CONFIG) --workdir=$(WORKDIR)
@@ -21,6 +21,9 @@ studio: .venv/installed-studio  ## install, open the studio with the model that 
 
 test: .venv/installed-dev  ## install and run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not exhaustive'
+
+test-onnx: .venv-onnx/installed  ## the tests of exports as ONNX and as a page, in their own environment
+	.venv-onnx/bin/python -m pytest tests/sg2im_jax/exporting/formats_test.py
 
 test-all: .venv/installed-dev  ## the tests, also the exhaustive ones
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -46,5 +49,12 @@ lint: .venv/installed-dev  ## check the style and the types
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-clean:  ## remove the environment; data sets and runs stay
-	rm -rf .venv build dist *.egg-info
+# jax2onnx wants an older orbax-checkpoint. All else is taken from .venv.
+.venv-onnx/installed: .venv/installed-dev
+	$(PYTHON) -m venv .venv-onnx
+	cd .venv-onnx/lib/*/site-packages && realpath ../../../../.venv/lib/*/site-packages > base.pth
+	.venv-onnx/bin/python -m pip install --quiet --editable '.[onnx]'
+	touch $@
+
+clean:  ## remove the environments; data sets and runs stay
+	rm -rf .venv .venv-onnx build dist *.egg-info

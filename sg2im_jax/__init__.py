@@ -13,6 +13,7 @@
   train       trains a model into a work directory
   evaluate    scores a work directory
   convert     makes a work directory of a checkpoint of the published PyTorch code
+  export      writes a trained model in a form that other programs take
 
 Importing the package loads neither JAX nor TensorFlow; each name loads what it needs when it is
 first used, and sampling never needs TensorFlow. What long work reports goes to the logger
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
   from data_pipelines.scene_graphs.errors import UserError as UserError
   from data_pipelines.scene_graphs.graph import SceneGraph as SceneGraph
   from sg2im_jax.evaluation.evaluation import evaluate as evaluate
+  from sg2im_jax.exporting.exporter import export as export
   from sg2im_jax.published.conversion import convert as convert
   from sg2im_jax.sampling.trained_model import TrainedModel as TrainedModel
   from sg2im_jax.sampling.trained_model import load as load
@@ -40,6 +42,7 @@ _MODULES = {
   'UserError': 'data_pipelines.scene_graphs.errors',
   'convert': 'sg2im_jax.published.conversion',
   'evaluate': 'sg2im_jax.evaluation.evaluation',
+  'export': 'sg2im_jax.exporting.exporter',
   'load': 'sg2im_jax.sampling.trained_model',
   'parse_text': 'data_pipelines.language.parser',
   'train': 'sg2im_jax.training.loop',
@@ -51,6 +54,7 @@ __all__ = [
   'UserError',
   'convert',
   'evaluate',
+  'export',
   'load',
   'parse_text',
   'train',
@@ -69,8 +73,8 @@ def __dir__() -> list[str]:
 
 class _Package(types.ModuleType):
   def __setattr__(self, name: str, value: Any):
-    # The commands train, evaluate and convert are modules of this package. Importing one must not
-    # replace the function of the same name.
+    # The commands train, evaluate, export and convert are modules of this package. Importing one
+    # must not replace the function of the same name.
     if name not in _MODULES or not isinstance(value, types.ModuleType):
       super().__setattr__(name, value)
 

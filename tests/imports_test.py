@@ -16,7 +16,10 @@ from tests.training_runs import ENVIRONMENT, ROOT, write_untrained
 PACKAGES = ('sg2im_jax', 'data_pipelines')
 STUDIO, WEB = 'sg2im_jax.studio', ('fastapi', 'starlette', 'uvicorn')
 COMMANDS = {
-  *(f'sg2im_jax.{name}' for name in ('train', 'sample', 'edit', 'evaluate', 'figures', 'convert')),
+  *(
+    f'sg2im_jax.{name}'
+    for name in ('train', 'sample', 'edit', 'export', 'evaluate', 'figures', 'convert')
+  ),
   STUDIO,
   *(f'data_pipelines.{name}' for name in ('prepare', 'browse', 'export')),
 }

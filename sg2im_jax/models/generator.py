@@ -1,6 +1,7 @@
 """The generator: scene graph -> boxes and masks -> scene layout -> image (paper figure 2)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import flax.struct
@@ -76,9 +77,9 @@ class Generator(nn.Module, kw_only=True):
   rematerialize: bool
 
   def random_noise(
-    self, key: jax.Array, object_slots: int
+    self, key: jax.Array, object_slots: Any
   ) -> Float[jax.Array, '{self.image_size[0]} {self.image_size[1]} {self.layout_noise_dim}']:
-    """The noise of one sample, N(0, 1), whatever the number of objects."""
+    """The noise of one sample, N(0, 1), whatever O is: a number, or a symbol in an export."""
     del object_slots
     return jax.random.normal(key, (*self.image_size, self.layout_noise_dim))
 

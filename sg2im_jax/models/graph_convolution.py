@@ -1,6 +1,7 @@
 """Graph convolution over padded scene graphs (paper section 3, figure 3)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import flax.struct
@@ -25,9 +26,10 @@ class Incidence(flax.struct.PyTreeNode, kw_only=True):
 
   @classmethod
   def from_triples(
-    cls, triples: Int[Array, 'B T 3'], triple_mask: Bool[Array, 'B T'], *, object_slots: int
+    cls, triples: Int[Array, 'B T 3'], triple_mask: Bool[Array, 'B T'], *, object_slots: Any
   ) -> 'Incidence':
-    """The matrices of triples (subject slot, predicate, object slot); object_slots is O."""
+    """The matrices of triples (subject slot, predicate, object slot); object_slots is O, a number,
+    or a symbol in an export."""
 
     def one_hot(slots: Array) -> jax.Array:
       return jax.nn.one_hot(slots, object_slots) * triple_mask[..., None]

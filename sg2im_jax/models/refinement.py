@@ -36,7 +36,8 @@ class SceneLayout(flax.struct.PyTreeNode, kw_only=True):
   def halved(self) -> 'SceneLayout':
     """The layout at half the resolution. Pooling is linear, so it is done to the factors."""
     canvases, channels = (
-      nn.avg_pool(part, (2, 2), strides=(2, 2)) for part in (self.canvases, self.channels)
+      nn.avg_pool(part, window_shape=(2, 2), strides=(2, 2))
+      for part in (self.canvases, self.channels)
     )
     return self.replace(canvases=canvases, channels=channels)
 

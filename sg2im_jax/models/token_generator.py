@@ -4,6 +4,8 @@ Where the published generator regresses one layout of a graph, this one samples 
 appearances; `Generator` and `TokenGenerator` are called alike.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import flax.struct
 import jax
@@ -102,8 +104,9 @@ class TokenGenerator(nn.Module, kw_only=True):
   def setup(self):
     self.latent_moments = LatentMoments(latent_dim=self.latent_dim)
 
-  def random_noise(self, key: jax.Array, object_slots: int) -> TokenNoise:
-    """The noise of one sample; that of an object does not depend on how many slots there are."""
+  def random_noise(self, key: jax.Array, object_slots: Any) -> TokenNoise:
+    """The noise of one sample; that of an object does not depend on O, how many slots there are: a
+    number, or a symbol in an export."""
     of_pixels, of_tokens = jax.random.split(key)
     slots = jax.vmap(lambda slot: jax.random.fold_in(of_tokens, slot))(jnp.arange(object_slots))
     return TokenNoise(

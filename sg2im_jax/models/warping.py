@@ -150,7 +150,7 @@ def triangular_weights(
   positions: Float[Array, '*shape'], texels: int
 ) -> Float[jax.Array, '*shape {texels}']:
   """The bilinear weight of each texel at positions in units of texels."""
-  return jnp.maximum(0, 1 - jnp.abs(positions[..., None] - jnp.arange(texels)))
+  return jnp.maximum(0.0, 1 - jnp.abs(positions[..., None] - jnp.arange(texels)))
 
 
 def texel_positions(

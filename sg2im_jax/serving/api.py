@@ -410,12 +410,11 @@ def _add_page(app: FastAPI):
     return answer(name)
 
 
-def _add_knowledge(app: FastAPI, engine: Engine):
-  """What the model knows: names, relations, texts, completions, examples."""
+def describe(engine: Engine) -> Model:
+  """What the model knows and can do."""
   model, settings, vocabulary = engine.model, engine.model.settings, engine.model.vocabulary
   statistics = model.statistics or GraphStatistics.of_graphs(())
-  predicates = _predicates(engine)
-  described = Model(
+  return Model(
     name=settings.data.name,
     step=model.step,
     fingerprint=model.fingerprint,
@@ -423,7 +422,7 @@ def _add_knowledge(app: FastAPI, engine: Engine):
     mask_size=settings.model.mask_size,
     is_token_model=settings.tokens is not None,
     objects=list(engine.objects),
-    predicates=predicates,
+    predicates=_predicates(engine),
     attributes=list(vocabulary.attribute_names),
     scene_attributes=[name for name in vocabulary.attribute_names if name in statistics.scene],
     attributes_of=_attributes_of(engine, statistics),
@@ -435,7 +434,23 @@ def _add_knowledge(app: FastAPI, engine: Engine):
     limits=model.limits,
     can_complete=statistics.num_scenes > 0,
   )
-  examples = Examples(examples=list(_examples(engine)))
+
+
+def relations_between(engine: Engine, subject: str, object_: str) -> list[PredicateShare]:
+  """How common each predicate is between two classes in the training data, most common first."""
+  known = {} if engine.model.statistics is None else engine.model.statistics.relations
+  counts = collections.Counter(
+    {predicate: known.get((subject, predicate, object_), 0) for predicate in _predicates(engine)}
+  )
+  total = max(counts.total(), 1)
+  return [PredicateShare(name=name, share=count / total) for name, count in counts.most_common()]
+
+
+def _add_knowledge(app: FastAPI, engine: Engine):
+  """What the model knows: names, relations, texts, completions, examples."""
+  model, vocabulary = engine.model, engine.model.vocabulary
+  statistics = model.statistics or GraphStatistics.of_graphs(())
+  described, found_examples = describe(engine), Examples(examples=examples(engine))
 
   @app.get('/api/health', responses=_OF_GET)
   async def health() -> Health:
@@ -457,16 +472,7 @@ def _add_knowledge(app: FastAPI, engine: Engine):
       if name not in engine.objects:
         vocabulary.object_id(name, role)  # raises, with the nearest names, but for reserved ones
         raise UserError(f'{role}: {json.dumps(name)} is no object of a graph')
-    known = statistics.relations
-    counts = collections.Counter(
-      {predicate: known.get((subject, predicate, object_), 0) for predicate in predicates}
-    )
-    total = max(counts.total(), 1)
-    return Relations(
-      predicates=[
-        PredicateShare(name=name, share=count / total) for name, count in counts.most_common()
-      ]
-    )
+    return Relations(predicates=relations_between(engine, subject, object_))
 
   @app.post('/api/text', responses=_OF_POST)
   async def text(request: TextRequest) -> ReadText:
@@ -495,7 +501,7 @@ def _add_knowledge(app: FastAPI, engine: Engine):
   @app.get('/api/examples', responses=_OF_GET)
   async def get_examples() -> Examples:
     """Graphs to begin with."""
-    return examples
+    return found_examples
 
 
 def _attributes_of(engine: Engine, statistics: GraphStatistics) -> dict[str, list[str]]:
@@ -515,19 +521,22 @@ def _completed(engine: Engine, graph: SceneGraph, added: Sequence[Addition]) -> 
   )
 
 
+def real_scenes(scenes: Sequence[ValidationScene]) -> list[RealScene]:
+  """Scenes for JSON."""
+  return [
+    RealScene(
+      image_id=one.image_id,
+      graph=Graph.of(one.scene.graph),
+      boxes=one.scene.boxes.astype(float).tolist(),
+      picture=_text(_png(one.picture)),
+    )
+    for one in scenes
+  ]
+
+
 def _add_scenes(app: FastAPI, scenes: Sequence[ValidationScene]):
   """Scenes that are real."""
-  found = RealScenes(
-    scenes=[
-      RealScene(
-        image_id=one.image_id,
-        graph=Graph.of(one.scene.graph),
-        boxes=one.scene.boxes.astype(float).tolist(),
-        picture=_text(_png(one.picture)),
-      )
-      for one in scenes
-    ]
-  )
+  found = RealScenes(scenes=real_scenes(scenes))
 
   @app.get('/api/scenes', responses=_OF_GET)
   async def get_scenes() -> RealScenes:
@@ -759,7 +768,7 @@ def _animation(files: Sequence[bytes], milliseconds: int) -> bytes:
   return stream.getvalue()
 
 
-def _examples(engine: Engine) -> list[Example]:
+def examples(engine: Engine) -> list[Example]:
   """The examples of the checkout whose names the model knows."""
   title, story = _STORY
   graphs = _known_graphs(engine, _EXAMPLES / story)

@@ -1,6 +1,9 @@
-// What the server does, as functions.
+// What the server does, as functions. A page without a server has the same of its own.
 
 export class ApiError extends Error {}
+
+export const hasLanguage = true; // parse and complete
+export const hasAnimation = true;
 
 const MOST_TRIES = 5;
 

@@ -260,12 +260,18 @@ class Studio {
       const { left, bottom } = event.currentTarget.getBoundingClientRect();
       openMenu(left, bottom + 4, entries, (index) => entries[index].use());
     });
-    for (const button of byId('empty').querySelectorAll('button')) {
+    const toTry = examples.filter((one) => one.graphs.length === 1);
+    byId('empty').querySelectorAll('button').forEach((button, index) => {
+      if (!api.hasLanguage) button.textContent = toTry[index]?.name ?? '';
+      button.hidden = !button.textContent;
       button.addEventListener('click', () => {
+        if (!api.hasLanguage) return this.#play(toTry[index]);
         byId('text').value = button.textContent;
-        this.attempt(() => this.#say(button.textContent));
+        return this.attempt(() => this.#say(button.textContent));
       });
-    }
+    });
+    for (const id of ['say', 'complete']) byId(id).hidden = !api.hasLanguage;
+    document.querySelector('[data-save=story]').hidden = !api.hasAnimation;
     const narrow = matchMedia('(max-width: 1000px)');
     const arrange = () => { // also for those who go through the page by keyboard
       const order = ['picture-panel', 'layout-panel', 'graph-panel'].map(byId);
