@@ -28,7 +28,8 @@ What is written:
                                  step and model
 
 Of more than 100 graphs only sample_*.png and graph.json are written, unless --pictures=all asks for
-the rest, which takes far more time than the pictures.
+the rest, which takes far more time than the pictures. --pictures=shards writes the same into tar
+archives of 1,000 graphs each, as WebDataset reads them: graphs-000000-of-000100.tar, ...
 
 Stopped at any time, even killed, the same command continues: graphs that are complete and were
 sampled from the same model with the same settings are kept. Several devices share the work. So do
@@ -81,10 +82,10 @@ class SampleOptions(hosts.HostOptions):
     description='Pictures computed at a time by all devices of a process; by default 64 for each '
     'device, and fewer where there are fewer.',
   )
-  pictures: Literal['all', 'samples'] | None = Field(
+  pictures: Literal['all', 'samples', 'shards'] | None = Field(
     None,
-    description='What to write of each graph: all, or the samples and graph.json alone. By default '
-    'all of up to 100 graphs.',
+    description='What to write of each graph: all, or the samples and graph.json alone, in a '
+    'folder of its own or in shards, tar archives of 1,000 graphs. By default all of up to 100.',
   )
 
 

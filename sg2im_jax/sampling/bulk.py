@@ -1,8 +1,10 @@
 """A file of graphs of any length, sampled into a directory: resumable, by one or more processes."""
 
+import functools
+import itertools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import jax
@@ -12,11 +14,14 @@ from data_pipelines.pipeline.parallel import ordered_map
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
 from sg2im_jax.runtime import hosts, reporting
-from sg2im_jax.sampling.graphs import check_graphs
+from sg2im_jax.sampling.graphs import GraphSamples, check_graphs
 from sg2im_jax.sampling.output_directory import OutputDirectory, State
+from sg2im_jax.sampling.shards import ShardDirectory
 from sg2im_jax.sampling.trained_model import TrainedModel
 
 MOST_GRAPHS_WITH_DRAWINGS = 100
+
+_Sample = Callable[[Mapping[int, SceneGraph]], Iterator[GraphSamples]]
 
 
 def sample_to_directory(
@@ -29,7 +34,7 @@ def sample_to_directory(
   seed: int = 0,
   stretch: bool | None = None,
   batch_size: int | None = None,
-  pictures: Literal['all', 'samples'] | None = None,
+  pictures: Literal['all', 'samples', 'shards'] | None = None,
 ) -> list[pathlib.Path]:
   """Writes samples of every graph; graphs that are complete already are kept.
 
@@ -46,14 +51,15 @@ def sample_to_directory(
     stretch: see `pixels.denormalize`; None for what the model's settings say.
     batch_size: pictures computed at a time; None for 64 a device.
     pictures: `samples` writes only the samples and graph.json of each graph, `all` also drawings of
-      graph and layout, sheets and overviews; None for all of up to MOST_GRAPHS_WITH_DRAWINGS.
+      graph and layout, sheets and overviews, `shards` tar archives of them, see `shards`; None for
+      all of up to MOST_GRAPHS_WITH_DRAWINGS.
 
   Returns:
     What to look at: the overviews, or the directory.
 
   Raises:
-    UserError: a graph does not fit the model, something cannot be written, or a batch does not fit
-      the memory of the devices.
+    UserError: a graph does not fit the model, something cannot be written, a batch does not fit the
+      memory of the devices, or the directory has shards of something else.
   """
   graphs = model.understood(graphs)
   check_graphs(graphs, model.vocabulary, source)
@@ -63,30 +69,28 @@ def sample_to_directory(
   if pictures is None and not are_few:
     reporting.info(
       f'{len(graphs)} graphs: of each only sample_*.png and graph.json are written; '
-      'pictures=all adds drawings of graphs and layouts, and overviews'
+      'pictures=all adds drawings of graphs and layouts, and overviews, pictures=shards writes '
+      'few files'
     )
   stretch = model.settings.sampling.stretch if stretch is None else stretch
-  directory = OutputDirectory(
-    pathlib.Path(output_dir),
-    len(graphs),
-    samples,
-    drawings=pictures == 'all' or (pictures is None and are_few),
-    facts={'seed': seed, 'step': model.step, 'stretch': stretch, 'model': model.fingerprint},
+  facts = {'seed': seed, 'step': model.step, 'stretch': stretch, 'model': model.fingerprint}
+  sample = functools.partial(
+    model.sample_graphs, samples=samples, seed=seed, stretch=stretch, batch_size=batch_size
   )
-  atomic_files.check_writable(directory.directory)
+  atomic_files.check_writable(pathlib.Path(output_dir))
   try:
-    left = _incomplete(directory, graphs)
-    sampled = model.sample_graphs(
-      left, samples=samples, seed=seed, stretch=stretch, batch_size=batch_size
-    )
-    written = ordered_map(directory.write, sampled)
-    for _ in reporting.with_progress(written, total=len(left), noun='graphs', images_each=samples):
-      pass
-    hosts.barrier('all graphs are sampled')
-    results = [directory.directory]
-    if directory.drawings and hosts.is_first():
-      results = directory.write_overviews()
-    hosts.barrier('the overviews are drawn')
+    if pictures == 'shards':
+      shards = ShardDirectory(pathlib.Path(output_dir), graphs, samples, facts)
+      results = _write_shards(shards, sample)
+    else:
+      directory = OutputDirectory(
+        pathlib.Path(output_dir),
+        len(graphs),
+        samples,
+        drawings=pictures == 'all' or (pictures is None and are_few),
+        facts=facts,
+      )
+      results = _write_folders(directory, graphs, sample)
   except OSError as error:
     raise UserError(
       f'cannot write to {output_dir}: {error.strerror or error}; free space or choose an '
@@ -100,6 +104,50 @@ def sample_to_directory(
       f'a batch does not fit the memory of the devices; give a batch_size smaller than {size}'
     ) from error
   return results
+
+
+def _write_folders(
+  directory: OutputDirectory, graphs: Sequence[SceneGraph], sample: _Sample
+) -> list[pathlib.Path]:
+  """A folder for each graph, and overviews; returns what to look at."""
+  left = _incomplete(directory, graphs)
+  written = ordered_map(directory.write, sample(left))
+  images_each = directory.samples_per_graph
+  for _ in reporting.with_progress(
+    written, total=len(left), noun='graphs', images_each=images_each
+  ):
+    pass
+  hosts.barrier('all graphs are sampled')
+  results = [directory.directory]
+  if directory.drawings and hosts.is_first():
+    results = directory.write_overviews()
+  hosts.barrier('the overviews are drawn')
+  return results
+
+
+def _write_shards(shards: ShardDirectory, sample: _Sample) -> list[pathlib.Path]:
+  """The shards that are missing; this process writes every N-th. Returns their directory."""
+  if hosts.is_first():
+    shards.begin()
+  hosts.barrier('the directory is the right one')
+  mine = range(jax.process_index(), len(shards), jax.process_count())
+  left = [number for number in mine if not shards.path(number).exists()]
+  if len(left) < len(mine):
+    reporting.info(f'{len(mine) - len(left)} of {len(mine)} shards are there already')
+
+  def samples_of(number: int) -> Iterator[GraphSamples]:
+    for one in sample({index: shards.graphs[index] for index in shards.indices(number)}):
+      yield one
+      next(progress)
+
+  total = sum(len(shards.indices(number)) for number in left)
+  progress = reporting.with_progress(
+    itertools.repeat(None), total=total, noun='graphs', images_each=shards.samples_per_graph
+  )
+  for number in left:
+    shards.write(number, samples_of(number))
+  hosts.barrier('all graphs are sampled')
+  return [shards.directory]
 
 
 def _incomplete(directory: OutputDirectory, graphs: Sequence[SceneGraph]) -> dict[int, SceneGraph]:

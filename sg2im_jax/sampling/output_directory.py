@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class OutputDirectory:
       return State.MISSING
     except ValueError:
       return State.OUTDATED
-    expected = self._record(index, graph)
+    expected = _record(index, graph, self._samples(), self.facts)
     same = isinstance(record, dict) and _without_boxes(record) == json.loads(json.dumps(expected))
     return State.COMPLETE if same and found >= self._pictures() else State.OUTDATED
 
@@ -89,12 +90,7 @@ class OutputDirectory:
       sheet = sheets.contact_sheet(graph, layout, samples.pictures)
       for name, picture in zip(_DRAWINGS, (graph, layout, sheet), strict=True):
         _write_picture(folder / name, picture)
-    record = self._record(samples.index, samples.graph)
-    boxes = np.round(samples.boxes.astype(float), 5).swapaxes(0, 1).tolist()  # of each object
-    for entry, of_samples in zip(record['objects'], boxes, strict=True):
-      entry['box'] = of_samples[0]  # as layout.png
-      if samples.latents is not None:  # each sample has a layout of its own
-        entry['boxes'] = of_samples
+    record = record_of(samples, self._samples(), self.facts)
     atomic_files.write(folder / 'graph.json', _to_json(record).encode())
 
   def write_overviews(self) -> list[pathlib.Path]:
@@ -131,20 +127,42 @@ class OutputDirectory:
   def _pictures(self) -> set[str]:
     return {*self._samples(), *(_DRAWINGS if self.drawings else ())}
 
-  def _record(self, index: int, graph: SceneGraph) -> dict[str, Any]:
-    """What graph.json says, but for the boxes."""
-    objects: list[dict[str, Any]] = [{'name': name} for name in graph.objects]
-    for entry, names in zip(objects, graph.attributes, strict=False):  # none, or one for each
-      if names:
-        entry['attributes'] = names
-    return {
-      'objects': objects,
-      'relationships': graph.relationships,
-      **({'scene': graph.scene} if graph.scene else {}),
-      'samples': self._samples(),
-      'graph': index,
-      **self.facts,
-    }
+
+def record_of(
+  samples: GraphSamples, names: Sequence[str], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+  """What graph.json says of the samples of a graph.
+
+  Args:
+    samples: of one graph.
+    names: of the files of its pictures.
+    facts: about the run, fit for JSON.
+  """
+  record = _record(samples.index, samples.graph, names, facts)
+  boxes = np.round(samples.boxes.astype(float), 5).swapaxes(0, 1).tolist()  # of each object
+  for entry, of_samples in zip(record['objects'], boxes, strict=True):
+    entry['box'] = of_samples[0]  # as layout.png
+    if samples.latents is not None:  # each sample has a layout of its own
+      entry['boxes'] = of_samples
+  return record
+
+
+def _record(
+  index: int, graph: SceneGraph, names: Sequence[str], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+  """The same but for the boxes."""
+  objects: list[dict[str, Any]] = [{'name': name} for name in graph.objects]
+  for entry, attributes in zip(objects, graph.attributes, strict=False):  # none, or one for each
+    if attributes:
+      entry['attributes'] = attributes
+  return {
+    'objects': objects,
+    'relationships': graph.relationships,
+    **({'scene': graph.scene} if graph.scene else {}),
+    'samples': list(names),
+    'graph': index,
+    **facts,
+  }
 
 
 def _without_boxes(record: dict[str, Any]) -> dict[str, Any]:

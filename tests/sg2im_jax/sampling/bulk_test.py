@@ -1,7 +1,9 @@
 import errno
+import io
 import json
 import pathlib
 import shutil
+import tarfile
 import time
 
 import jax
@@ -15,6 +17,7 @@ from data_pipelines.scene_graphs.graph import load_scene_graphs
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from data_pipelines.storybook import builder as storybook
 from sg2im_jax.runtime import reporting
+from sg2im_jax.sampling import shards
 from sg2im_jax.sampling.bulk import sample_to_directory
 from sg2im_jax.sampling.graphs import check_graphs
 from sg2im_jax.sampling.sampler import Sampler
@@ -382,3 +385,43 @@ def test_the_examples_are_known_to_the_storybook(name, count):
   graphs = load_scene_graphs(path)
   assert len(graphs) == count
   check_graphs(graphs, storybook.VOCABULARY, str(path))
+
+
+def test_shards_hold_what_folders_hold(workdir, tmp_path, monkeypatch):
+  """Also after a run that ended in the middle."""
+  monkeypatch.setattr(shards, 'SHARD', 2)
+  path = _graph_file(tmp_path, [SKY, FLOCK, SHEEP, SKY, SHEEP])
+  _sample(workdir, path, tmp_path / 'folders', pictures='samples')
+  (found,) = _sample(workdir, path, tmp_path / 'shards', pictures='shards')
+  names = sorted(one.name for one in found.glob('*.tar'))
+  assert names == [f'graphs-00000{number}-of-000003.tar' for number in range(3)]
+  with tarfile.open(found / names[0]) as archive:
+    assert archive.getnames() == [
+      f'00000000{graph}.{kind}' for graph in (0, 1) for kind in ('json', '0.png', '1.png')
+    ]
+  for number, name in enumerate(names):
+    with tarfile.open(found / name) as archive:
+      for member in archive:
+        content = archive.extractfile(member).read()
+        key, kind = member.name.split('.', 1)
+        folder = tmp_path / f'folders/graph_00{int(key)}'
+        assert int(key) // 2 == number
+        if kind == 'json':
+          expected = json.loads((folder / 'graph.json').read_text())
+          assert json.loads(content) == expected | {'samples': [f'{key}.0.png', f'{key}.1.png']}
+        else:
+          picture = np.asarray(Image.open(io.BytesIO(content)))
+          assert np.abs(picture.astype(int) - _pixels(folder / f'sample_{kind}')).max() <= 1
+
+  before = {name: (found / name).stat().st_mtime_ns for name in names}
+  (found / names[1]).unlink()
+  _sample(workdir, path, found, pictures='shards')
+  after = {name: (found / name).stat().st_mtime_ns for name in names}
+  assert [name for name in names if after[name] != before[name]] == [names[1]]
+
+
+def test_shards_of_another_run_are_not_touched(workdir, tmp_path):
+  path = _graph_file(tmp_path, [SKY])
+  _sample(workdir, path, tmp_path / 'out', pictures='shards')
+  with pytest.raises(UserError, match='has shards of other seed than asked for; choose another'):
+    _sample(workdir, path, tmp_path / 'out', pictures='shards', seed=1)
