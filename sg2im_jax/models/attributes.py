@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
+from sg2im_jax.models import layers
 from sg2im_jax.scene_batch import Array, SceneBatch
 
 
@@ -23,7 +24,9 @@ class AttributeEmbedding(nn.Module, kw_only=True):
   def __call__(self, attributes: Int[Array, 'B O A']) -> Float[jax.Array, 'B O {self.features}']:
     """Sums the vectors of `SceneBatch.attributes`."""
     slots = jnp.asarray(attributes)
-    vectors = nn.Embed(self.num_attributes, self.features, name='table')(jnp.maximum(slots - 1, 0))
+    vectors = layers.Embedding(self.num_attributes, self.features, name='table')(
+      jnp.maximum(slots - 1, 0)
+    )
     return jnp.where(slots[..., None] > 0, vectors, 0).sum(-2)
 
 

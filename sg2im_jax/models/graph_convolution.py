@@ -156,14 +156,14 @@ def graph_vectors(
     dtype: of the computation.
   """
   unit_normal = nn.initializers.normal(1.0)
-  embeddings = nn.Embed(
+  embeddings = layers.Embedding(
     num_objects + 1,  # the published table has a row for a class that does not exist
     embedding_dim,
     embedding_init=unit_normal,
     dtype=dtype,
     name='object_embedding',
   )(batch.object_class)
-  predicate_vectors = nn.Embed(
+  predicate_vectors = layers.Embedding(
     num_predicates,
     embedding_dim,
     embedding_init=unit_normal,

@@ -15,7 +15,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from sg2im_jax.models.arch import leaky_slope
 from sg2im_jax.models.convolutions import convolve_strided, convolve_upsampled
@@ -54,6 +54,37 @@ def dense(
     dtype=x.dtype,
     name=name,
   )(x)
+
+
+@jax.custom_vjp
+def look_up(
+  table: Float[jax.Array, 'V D'], ids: Int[Array, '*shape']
+) -> Float[jax.Array, '*shape D']:
+  """Rows of a table. The gradient is a product with a matrix of zeros and ones: the same at every
+  run, which scatters of accelerators, that add in any order, are not."""
+  return table[ids]
+
+
+def _look_up_forward(table: jax.Array, ids: Array) -> tuple[jax.Array, tuple[Array, jax.Array]]:
+  return table[ids], (ids, table[:, :0])
+
+
+def _look_up_backward(kept: tuple[Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, None]:
+  ids, rows = kept
+  chosen = jax.nn.one_hot(jnp.ravel(ids), len(rows), dtype=gradient.dtype)
+  flat = gradient.reshape(len(chosen), -1)
+  summed = jnp.einsum('nv,nd->vd', chosen, flat, preferred_element_type=rows.dtype)
+  return summed, None
+
+
+look_up.defvjp(_look_up_forward, _look_up_backward)
+
+
+class Embedding(nn.Embed):
+  """A table of learned vectors, by `look_up`."""
+
+  def __call__(self, ids: Int[Array, '*shape']) -> Float[jax.Array, '*shape {self.features}']:
+    return look_up(self.embedding, ids).astype(self.dtype or self.param_dtype)
 
 
 class ConvolutionParameters(nn.Module, kw_only=True):

@@ -124,7 +124,7 @@ class SpriteDecoder(nn.Module, kw_only=True):
 
   def _class_map(self, x: jax.Array, object_class: Array, side: int) -> jax.Array:
     """A learned map of each object's class, of the shape of x."""
-    maps = nn.Embed(
+    maps = layers.Embedding(
       self.num_objects,
       side**2 * x.shape[-1],
       embedding_init=nn.initializers.normal(0.5 if side == _FIRST_SIDE else 0.2),

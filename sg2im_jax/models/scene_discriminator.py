@@ -139,7 +139,7 @@ class SceneDiscriminator(nn.Module, kw_only=True):
     scores = SpectralConvolution(features=1, width=1, name='object_score')(
       pooled[:, :, None], train=train
     )[..., 0, 0]
-    embedding = nn.Embed(
+    embedding = layers.Embedding(
       self.num_objects,
       pooled.shape[-1],
       embedding_init=nn.initializers.normal(0.1),

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
+from sg2im_jax.models import layers
 from sg2im_jax.models.attributes import AttributeEmbedding
 from sg2im_jax.models.graph_convolution import Incidence
 from sg2im_jax.models.object_tokens import BOX_DIM
@@ -80,12 +81,14 @@ class TokenPrior(nn.Module, kw_only=True):
     def norm(x: jax.Array, name: str) -> jax.Array:
       return nn.LayerNorm(dtype=dtype, name=name)(x)
 
-    classes = nn.Embed(self.num_objects, width // 2, name='object_embedding')(batch.object_class)
+    classes = layers.Embedding(self.num_objects, width // 2, name='object_embedding')(
+      batch.object_class
+    )
     if batch.attributes is not None:
       classes += AttributeEmbedding(
         num_attributes=self.num_attributes, features=width // 2, name='attribute_embedding'
       )(batch.attributes)
-    predicates = nn.Embed(self.num_predicates, width // 2, name='predicate_embedding')(
+    predicates = layers.Embedding(self.num_predicates, width // 2, name='predicate_embedding')(
       batch.triples[..., 1]
     )
     moments = _encode_times(times)
