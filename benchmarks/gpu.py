@@ -4,13 +4,15 @@
 
 Trains and samples configs/coco64.py and configs/coco64_tokens.py on one GPU, at 64, 128 and 256
 pixels, in bfloat16 and float32, with 32, 128 and 512 images a step; coco64 in turns with PyTorch:
-eager, and torch.compile at 32. There is no token model in PyTorch to compare with. A section with
+eager, and torch.compile at 32. There is no token model in PyTorch to compare with. Training runs
+--steps_per_dispatch steps a dispatch, as `config.steps_per_dispatch` does for users; with one, the
+host's launches take longer than the kernels of 32 images. A section with
 the device, the versions and the date is appended to the file, and a row as soon as it is measured.
 A contestant that runs out of memory beside the others is measured again alone; if it still does,
 its row says so. Measurements that --minutes leave no time for are listed, too, the largest pictures
-first. The columns are those of `python -m benchmarks.train_step --help`. To save time, all
-contestants of a size and dtype start together and share the processor, so compile times are longer
-than alone.
+first. The columns are those of `python -m benchmarks.train_step --help`. To save time, the
+contestants of a model, size and dtype that do one thing start together and share the processor, so
+compile times are longer than alone.
 """
 
 import contextlib
@@ -40,7 +42,7 @@ from benchmarks.measure import (
 from benchmarks.tables import Table
 from data_pipelines.configs import coco64, coco64_tokens
 from data_pipelines.scene_graphs.errors import UserError
-from data_pipelines.settings.section import Section
+from data_pipelines.settings.section import PositiveInt, Section
 from sg2im_jax.runtime import command_line
 from sg2im_jax.settings import Settings
 
@@ -71,6 +73,9 @@ class GpuOptions(Section):
   output: str = Field(
     'benchmarks/RESULTS.md', description='The Markdown file that a section is appended to.'
   )
+  steps_per_dispatch: PositiveInt = Field(
+    10, description='Training steps that are one XLA program.'
+  )
   minutes: float = Field(
     7.5, ge=0, description='No measurement starts later; the last one takes a few seconds more.'
   )
@@ -91,11 +96,13 @@ def groups(
     dtypes: of the networks.
     batch_sizes: images in a step.
   """
-  for side, dtype, (model, settings) in itertools.product(image_sizes, dtypes, models.items()):
+  activities = comparison.TRAINING, comparison.SAMPLING
+  for side, dtype, (model, settings), activity in itertools.product(
+    image_sizes, dtypes, models.items(), activities
+  ):
     sizes = {'data.image_size': (side, side), 'dtype': dtype}
     yield [
       Row(model, activity, comparison.resized(settings, **sizes, batch_size=batch_size))
-      for activity in (comparison.TRAINING, comparison.SAMPLING)
       for batch_size in batch_sizes
     ]
 
@@ -190,13 +197,13 @@ def measure_all(
   write('\n' + '\n'.join(comparisons or ['- no contestant to compare with']))
 
 
-def heading(devices: Devices) -> str:
+def heading(devices: Devices, steps_per_dispatch: int) -> str:
   """Start of a section: the device, the date and the versions."""
   versions = ', '.join(f'{name} {_version(name)}' for name in ('jax', 'jaxlib', 'torch'))
   return (
     f'\n### {devices.device_kind}, {datetime.date.today()}\n\n'
     f'One of {devices.count}, driver {_driver()}, {versions}, Python {platform.python_version()}. '
-    'By `python -m benchmarks.gpu`.\n'
+    f'By `python -m benchmarks.gpu --steps_per_dispatch={steps_per_dispatch}`.\n'
   )
 
 
@@ -234,12 +241,12 @@ def measure(options: GpuOptions):
     with output.open('a') as file:
       file.write(text + '\n')
 
-  write(heading(devices))
+  write(heading(devices, options.steps_per_dispatch))
+  configs = {'coco64': coco64.get_config(), 'coco64_tokens': coco64_tokens.get_config()}
+  for config in configs.values():
+    config.steps_per_dispatch = options.steps_per_dispatch
   everything = groups(
-    {
-      'coco64': Settings.from_config(coco64.get_config()),
-      'coco64_tokens': Settings.from_config(coco64_tokens.get_config()),
-    },
+    {name: Settings.from_config(config) for name, config in configs.items()},
     image_sizes=(64, 128, 256),
     dtypes=('bfloat16', 'float32'),
     batch_sizes=(32, 128, 512),

@@ -98,7 +98,7 @@ def run(module: str, *arguments: str) -> subprocess.CompletedProcess:
         'batch_size': None,
       },
     ),
-    (gpu.GpuOptions, {'output': 'benchmarks/RESULTS.md', 'minutes': 7.5}),
+    (gpu.GpuOptions, {'steps_per_dispatch': 10, 'output': 'benchmarks/RESULTS.md', 'minutes': 7.5}),
   ],
 )
 def test_flags_and_their_defaults(options_class, defaults):
