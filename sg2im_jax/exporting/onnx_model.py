@@ -40,7 +40,8 @@ def write_program(model: TrainedModel, program: Program, path: pathlib.Path):
 
   # While jax2onnx traces, it replaces functions of JAX by others that know no closures in loops; so
   # it is given what has been traced before.
-  traced = core.jaxpr_as_fun(jax.make_jaxpr(flat)(*inputs.values()))
+  with _without_platforms():
+    traced = core.jaxpr_as_fun(jax.make_jaxpr(flat)(*inputs.values()))
   with _symbolic_pads():
     converted = jax2onnx.to_onnx(
       lambda *arrays: tuple(traced(*arrays)),
@@ -79,6 +80,13 @@ def run_bytes(content: bytes, arrays: Arrays) -> dict[str, np.ndarray]:
   session = onnxruntime.InferenceSession(content, options)
   names = [output.name for output in session.get_outputs()]
   return dict(zip(names, session.run(names, dict(arrays))))
+
+
+def _without_platforms() -> Any:
+  """ONNX has no platforms: of what JAX chooses by them, the default is taken."""
+  return unittest.mock.patch.object(
+    jax.lax, 'platform_dependent', lambda *arrays, default, **_: default(*arrays)
+  )
 
 
 @contextlib.contextmanager
