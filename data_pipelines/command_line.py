@@ -42,6 +42,8 @@ def run(
 ) -> NoReturn:
   """Makes the options from the command line, runs `main(options)` and exits with its status.
 
+  The `model_fields_set` of the options are the flags that were given.
+
   A `UserError` becomes one line on stderr and exit status 2; Ctrl-C where nothing else handles it,
   status 130. `--help` prints `doc` and the flags, with status 0.
 
@@ -67,8 +69,8 @@ def run(
       logging.set_verbosity(logging.WARNING)
     values = {
       name: _value(options_class, name)
-      for name, field in options_class.model_fields.items()
-      if name != positional and not (field.is_required() and flags.FLAGS[name].value is None)
+      for name in options_class.model_fields
+      if name != positional and flags.FLAGS[name].present
     }
     if positional is not None:
       values[positional] = tuple(argv[1:])

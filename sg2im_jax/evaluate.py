@@ -11,13 +11,14 @@ samples the graphs of the split, each several times, and writes to the work dire
   evaluation.png    the first graphs: the real image, and samples
 
   Layout   IoU of predicted boxes with those of the data, recall at IoU 0.3 and 0.5, sigma_x,
-           sigma_area (paper table 2), and the share of the graphs' geometric relations that the
-           boxes keep, for each predicate.
-  Images   Inception score, FID, KID, precision and recall, diversity of the samples of one graph.
-           Features come from --backbone: efficientnet-lite0, whose weights come with a package, or
-           inception-2015, that of published scores, whose weights (91 MB) are downloaded once.
-           Scores of different backbones do not compare. Real images of another split get the same
-           scores, as the best that can be expected.
+           sigma_area (paper table 2); the share of the graphs' geometric relations that the
+           boxes keep, for each predicate; SG-IoU and relation IoU of the graphs that they show.
+  Images   Inception score, FID, SceneFID (FID of objects cut out), KID, precision and recall,
+           diversity of the samples of one graph. Features come from --backbone:
+           efficientnet-lite0, whose weights come with a package, or inception-2015, that of
+           published scores, whose weights (91 MB) are downloaded once. Scores of different
+           backbones do not compare. Real images of another split get the same scores, as the best
+           that can be expected.
   Objects  classification accuracy score: a small ResNet learns objects of real pictures and names
            sampled ones, and the other way round.
   Edits    of a token model: --num_edited real scenes, changed in every way of `edit`; what stays,
@@ -27,8 +28,13 @@ The backbones need pip install -e '.[evaluate]'; --backbone=none scores the layo
 The same command gives the same scores: graphs, noise and subsets come from --seed and from each
 image's place in its split. All devices of this machine share the work.
 
-What a paper did is said with flags. Five pictures of each of the 2,048 images of a list from
-ground-truth layouts, compared at 256 x 256:
+--protocol=NAME does what a paper did; `docs/evaluation.md` has the sources, and where papers and
+their code contradict each other. A protocol without its data set, sizes or images is refused:
+
+{protocols}
+
+Other protocols are said with flags. Five pictures of each of the images of a list from ground-truth
+layouts, compared at 256 x 256:
 
   --image_ids=ids.txt --boxes=ground_truth --masks=ground_truth --samples_per_graph=5
   --image_size=256,256
@@ -44,6 +50,7 @@ from typing import Literal
 from pydantic import Field
 
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
+from sg2im_jax.evaluation import named_protocols
 from sg2im_jax.evaluation.protocol import Protocol, ProtocolOptions, load_image_ids
 from sg2im_jax.runtime import command_line, reporting
 
@@ -52,6 +59,11 @@ class EvaluateOptions(ProtocolOptions):
   """The flags of the command."""
 
   workdir: str | None = Field(None, description='Work directory of a training run.')
+  protocol: str | None = Field(
+    None,
+    description='Name of a published protocol, see above. Flags given beside it win, and '
+    'evaluation.json says what they change.',
+  )
   compare: bool = Field(
     False,
     description='Instead of evaluating: set the evaluated work directories that are named at the '
@@ -66,8 +78,10 @@ class EvaluateOptions(ProtocolOptions):
     description='Height and width, such as 256,256, that sampled and real pictures are brought to '
     "(bicubic) before the backbone; by default the model's own.",
   )
-  backbone: Literal['efficientnet-lite0', 'inception-2015', 'none'] = Field(
-    'efficientnet-lite0', description='Whose features to compare by; none for the layout alone.'
+  backbone: Literal['efficientnet-lite0', 'inception-2015', 'none'] | None = Field(
+    None,
+    description='Whose features to compare by; none for the layout alone. By default that of '
+    '--protocol, or efficientnet-lite0.',
   )
   backbone_weights: str | None = Field(
     None,
@@ -84,11 +98,16 @@ class EvaluateOptions(ProtocolOptions):
     None, description='Folder for the three files; by default the work directory.'
   )
 
-  def protocol(self) -> Protocol:
-    """The protocol that the flags describe, with the ids of the file."""
-    common = {name: getattr(self, name) for name in ProtocolOptions.model_fields}
+  def asked(self) -> Protocol:
+    """The protocol that the given flags describe, with the ids of the file."""
+    values = {
+      name: getattr(self, name)
+      for name in self.model_fields_set & ProtocolOptions.model_fields.keys()
+    }
     ids = None if self.image_ids is None else load_image_ids(self.image_ids)
-    return Protocol.from_values({**common, 'image_ids': ids, 'image_size': self.image_size})
+    return Protocol.from_values(
+      {**values, 'name': self.protocol, 'image_ids': ids, 'image_size': self.image_size}
+    )
 
 
 def evaluate(options: EvaluateOptions):
@@ -107,7 +126,7 @@ def evaluate(options: EvaluateOptions):
         'is missing; expected the work directory of a training run, or --compare DIR1 DIR2 ...',
       )
     )
-  protocol = options.protocol()
+  protocol = options.asked()
 
   from sg2im_jax.evaluation import evaluation, report  # TensorFlow takes seconds
 
@@ -141,8 +160,14 @@ def _compare(options: EvaluateOptions):
   reporting.info(comparison(options.directories))
 
 
+def _help() -> str:
+  widths = [max(map(len, column)) for column in zip(*named_protocols.rows())]
+  lines = ['  ' + '  '.join(map(str.ljust, row, widths)).rstrip() for row in named_protocols.rows()]
+  return (__doc__ or '').format(protocols='\n'.join(lines))
+
+
 def main():
-  command_line.run(EvaluateOptions, evaluate, doc=__doc__, positional='directories')
+  command_line.run(EvaluateOptions, evaluate, doc=_help(), positional='directories')
 
 
 if __name__ == '__main__':

@@ -92,8 +92,13 @@ def stored_vocabulary(builder: tfds.core.DatasetBuilder) -> Vocabulary:
 
 
 def num_examples(builder: tfds.core.DatasetBuilder, split: str) -> int:
-  """The number of scenes of a split."""
-  return _split_info(builder, split).num_examples
+  """The number of scenes of a split, or of several joined by +, such as val+test."""
+  return sum(info.num_examples for info in _split_infos(builder, split))
+
+
+def split_files(builder: tfds.core.DatasetBuilder, split: str) -> list[str]:
+  """The files of a split, or of several joined by +, in the order in which they are read."""
+  return [str(path) for info in _split_infos(builder, split) for path in info.filepaths]
 
 
 def training_batches(
@@ -170,7 +175,7 @@ def evaluation_batches(
     builder: from `prepare`.
     settings: how scenes are visited.
     vocabulary: of the model, whose ids the batches have; it holds every name of the data set's.
-    split: train, val or test.
+    split: train, val or test, or several of them joined by +, one after the other.
     batch_size: images of a batch over all shards; B = batch_size / num_shards.
     seed: of everything random.
     num_examples: how many examples from the start; None for all.
@@ -192,7 +197,7 @@ def evaluation_batches(
       f'{batch_size} images a batch cannot be split evenly among {num_shards} processes'
     )
   make_scene, make_batch = _stages(builder, settings, vocabulary, flip=False)
-  split_size = _split_info(builder, split).num_examples
+  split_size = sum(info.num_examples for info in _split_infos(builder, split))
   wanted = np.ones(split_size, bool) if chosen is None else np.isin(np.arange(split_size), chosen)
   count = int(wanted.sum()) if num_examples is None else min(num_examples, int(wanted.sum()))
   num_rows = -(-count // batch_size) * batch_size
@@ -275,12 +280,13 @@ def _geometric_names(settings: VisitSettings) -> Sequence[str]:
   return GEOMETRIC_PREDICATES if settings.relations in ('geometric', 'mixed') else ()
 
 
-def _split_info(builder: tfds.core.DatasetBuilder, split: str) -> tfds.core.SplitInfo:
-  if split not in builder.info.splits:
-    raise UserError(
-      f'{builder.data_dir}: no split {split!r}; it has {", ".join(sorted(builder.info.splits))}'
-    )
-  return builder.info.splits[split]
+def _split_infos(builder: tfds.core.DatasetBuilder, split: str) -> list[tfds.core.SplitInfo]:
+  for name in split.split('+'):
+    if name not in builder.info.splits:
+      raise UserError(
+        f'{builder.data_dir}: no split {name!r}; it has {", ".join(sorted(builder.info.splits))}'
+      )
+  return [builder.info.splits[name] for name in split.split('+')]
 
 
 def _epoch_key(seed: int, epoch: tf.Tensor) -> tf.Tensor:
@@ -292,9 +298,8 @@ def _visits(
   builder: tfds.core.DatasetBuilder, split: str, seed: int, epoch: tf.Tensor
 ) -> tf.data.Dataset:
   """The records of a split, not yet parsed, each with int64[2], the key of its random numbers."""
-  paths = [str(path) for path in _split_info(builder, split).filepaths]
   return (
-    tf.data.TFRecordDataset(paths)
+    tf.data.TFRecordDataset(split_files(builder, split))
     .enumerate()
     .map(_as_written(lambda index, record: (record, tf.stack([_epoch_key(seed, epoch), index]))))
   )

@@ -213,9 +213,8 @@ class SplitVisits:
 
 def image_ids(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[str]:
   """The ids of a split's images in the order of the files, as in `evaluation_batches`."""
-  paths = [str(path) for path in builder.info.splits[split].filepaths]
   feature = {'image_id': tf.io.FixedLenFeature([], tf.string)}
-  ids = tf.data.TFRecordDataset(paths).map(
+  ids = tf.data.TFRecordDataset(input_pipeline.split_files(builder, split)).map(
     lambda record: tf.io.parse_single_example(record, feature)['image_id']
   )
   return (bytes(image_id).decode() for image_id in ids.as_numpy_iterator())

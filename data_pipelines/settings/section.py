@@ -74,8 +74,9 @@ class Section(pydantic.BaseModel):
       raise SettingsError(faults_of(error, values, name)) from None
 
   def replace(self, **values: Any) -> Self:
-    """The same settings with other values, which are checked."""
-    return self.from_values({**dict(self), **values})
+    """The same settings with other values, which are checked; defaults stay defaults."""
+    given = {name: getattr(self, name) for name in self.model_fields_set}
+    return self.from_values({**given, **values})
 
 
 def faults_of(

@@ -83,6 +83,7 @@ class Backbone:
     sha256: of that file, in hexadecimal digits.
     resize: how images are brought to the size of the network's input, in words.
     num_features: D.
+    input_size: side of the network's input in pixels.
     batch_size: images that are computed at a time.
   """
 
@@ -98,6 +99,7 @@ class Backbone:
     module, network = _NETWORKS[name]
     self.name, self.weights, self.sha256 = name, weights, sha256
     self.resize, self.num_features = module.RESIZE, module.NUM_FEATURES
+    self.input_size = module.INPUT_SIZE
     self._num_classes = module.NUM_CLASSES
     mesh = sharding.make_mesh(jax.local_devices())
     is_cpu = mesh.devices.flat[0].platform == 'cpu'

@@ -96,18 +96,19 @@ class Classifier:
     return num_right / len(crops)
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames='size')
 def cut(
-  images: UInt8[Array, 'B H W 3'], boxes: Float[Array, 'B O 4']
-) -> UInt8[jax.Array, 'B O 32 32 3']:
+  images: UInt8[Array, 'B H W 3'], boxes: Float[Array, 'B O 4'], size: int = CROP_SIZE
+) -> UInt8[jax.Array, 'B O {size} {size} 3']:
   """Every box of each image, as the object discriminator sees it.
 
   Args:
     images: to cut from.
     boxes: x0, y0, x1, y1, the image being [0, 1]; crops are black where a box reaches beyond it.
+    size: side of the crops in pixels.
   """
   crops = crop_objects(
-    jnp.asarray(images, jnp.float32), jnp.asarray(boxes), CROP_SIZE, align_corners=False
+    jnp.asarray(images, jnp.float32), jnp.asarray(boxes), size, align_corners=False
   )
   return jnp.clip(jnp.round(crops), 0, 255).astype(jnp.uint8)
 

@@ -19,7 +19,7 @@ RESIZE = 'bilinear to 224x224, half-pixel centres, anti-aliased where it shrinks
 UNUSED = ()
 STAGES = ('block_0', 'block_2', 'block_4', 'block_10', 'block_15')  # the ends of five sizes
 NUM_CLASSES = 1000
-_INPUT_SIZE = 224
+INPUT_SIZE = 224
 
 
 class _Stage(NamedTuple):
@@ -69,7 +69,7 @@ def preprocess(images: UInt8[jax.Array, 'N H W 3']) -> Float[jax.Array, 'N 224 2
   Those take (x - 127) / 128 in place of ImageNet's mean and standard deviation (MEAN_RGB and
   STDDEV_RGB of efficientnet/lite/efficientnet_lite_builder.py in tensorflow/tpu).
   """
-  shape = (images.shape[0], _INPUT_SIZE, _INPUT_SIZE, 3)
+  shape = (images.shape[0], INPUT_SIZE, INPUT_SIZE, 3)
   resized = jax.image.resize(images.astype(jnp.float32), shape, 'bilinear', antialias=True)
   return (resized - 127) / 128
 

@@ -15,7 +15,14 @@ from data_pipelines.drawing import sheets
 from data_pipelines.pipeline import input_pipeline, prepared
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.settings.data_settings import DataSettings
-from sg2im_jax.evaluation import attributes, backbones, classification, edits, report
+from sg2im_jax.evaluation import (
+  attributes,
+  backbones,
+  classification,
+  edits,
+  named_protocols,
+  report,
+)
 from sg2im_jax.evaluation.backbones import Activations
 from sg2im_jax.evaluation.controls import controls
 from sg2im_jax.evaluation.pictures import Pictures, Scenes, real_pictures, sampled_pictures
@@ -34,7 +41,7 @@ def evaluate(
   model: TrainedModel | str | os.PathLike,
   protocol: Protocol,
   *,
-  backbone: str = 'efficientnet-lite0',
+  backbone: str | None = None,
   backbone_weights: str | None = None,
   data_dir: str | None = None,
   source_dir: str | None = None,
@@ -47,7 +54,8 @@ def evaluate(
   Args:
     model: a model, or a work directory, whose newest checkpoint is loaded.
     protocol: what to evaluate and how.
-    backbone: name of a backbone, or none for the layout alone.
+    backbone: name of a backbone, or none for the layout alone; None for that of the protocol's
+      name, or efficientnet-lite0.
     backbone_weights: a PyTorch file of its weights; None for the published ones.
     data_dir: of the prepared data set; None for that of the training.
     source_dir: of the official files of the data set; None for that of the training.
@@ -57,7 +65,8 @@ def evaluate(
     What evaluation.json holds.
 
   Raises:
-    SettingsError: the protocol does not fit the data set.
+    SettingsError: the protocol does not fit the data set, or the records lack what its name
+      stands for.
     UserError: the work directory, the data set or the backbone cannot be read, or the files cannot
       be written.
   """
@@ -65,16 +74,21 @@ def evaluate(
   if not isinstance(model, TrainedModel):
     model = TrainedModel.load(model)
   settings, vocabulary = model.settings.with_data(data_dir, source_dir), model.vocabulary
+  asked = named_protocols.resolved(protocol, settings.data, backbone)
+  protocol, data = asked.protocol, asked.data
   if protocol.stretch is None:
     protocol = protocol.replace(stretch=settings.sampling.stretch)
   directory = output_dir or workdir
   if directory is not None:  # before minutes of work
     atomic_files.check_writable(pathlib.Path(directory))
-  network = None if backbone == 'none' else backbones.load_backbone(backbone, backbone_weights)
-  builder = preparation.prepare(settings.data)
+  builder = preparation.prepare(data)
+  asked.check_records(builder)
+  network = None
+  if asked.backbone != 'none':
+    network = backbones.load_backbone(asked.backbone, backbone_weights)
 
   # Graphs are drawn without their attributes, as those of the models that know none.
-  bare = settings.data.replace(max_attributes=0)
+  bare = data.replace(max_attributes=0)
 
   def scenes_of(split: str, numbers: np.ndarray, data: DataSettings = bare) -> Scenes:
     return Scenes(
@@ -87,6 +101,12 @@ def evaluate(
     )
 
   scenes = scenes_of(protocol.split, _numbers(builder, protocol))
+  chosen = set(scenes.numbers.tolist())
+  asked.check_ids(
+    image_id
+    for number, image_id in enumerate(prepared.image_ids(builder, protocol.split))
+    if number in chosen
+  )
   features = cast(Mapping[str, Any], builder.info.features)
   if protocol.masks == 'ground_truth' and 'masks' not in features:
     raise SettingsError(
@@ -112,7 +132,9 @@ def evaluate(
       'data': settings.data.name,
       'image_size': list(settings.data.image_size),
     },
-    'protocol': report.describe_protocol(protocol, settings, len(scenes), others.split, network),
+    'protocol': report.describe_protocol(
+      protocol, asked.changed, data, len(scenes), others.split, network
+    ),
     'layout': {
       'predicted': layout_metrics.scores(layouts),
       'mean box of class': layout_metrics.scores(
@@ -149,15 +171,13 @@ def evaluate(
       sampled=sampled.crops, real=real.crops, of_real=of_real, of_sampled=of_sampled
     )
     of_attributes = None
-    if vocabulary.attribute_names and settings.data.max_attributes:
+    if vocabulary.attribute_names and data.max_attributes:
       reporting.info('training a classifier of attributes')
       learned = _other_images(builder, protocol.split, attributes.MOST_LEARNED)
-      of_attributes = attributes.trained(
-        scenes_of(*learned, settings.data), protocol.seed, batch_size
-      )
+      of_attributes = attributes.trained(scenes_of(*learned, data), protocol.seed, batch_size)
       results['attributes'] = attributes.scores(
         model,
-        scenes_of(protocol.split, scenes.numbers, settings.data),
+        scenes_of(protocol.split, scenes.numbers, data),
         of_attributes,
         protocol,
         batch_size,
@@ -229,6 +249,8 @@ def _image_scores(
     features=activations.features,
     probabilities=activations.probabilities,
     real_features=of_real.features,
+    crop_features=pictures.crop_features,
+    real_crop_features=real.crop_features,
     samples_per_graph=samples_per_graph,
     num_splits=protocol.num_splits,
     seed=protocol.seed,

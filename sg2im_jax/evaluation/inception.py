@@ -24,7 +24,7 @@ UNUSED = ('fc.bias',)  # of the arrays in the file, see `Inception`
 NUM_CLASSES = 1008
 # The ends of five sizes.
 STAGES = ('Conv2d_2b_3x3', 'Conv2d_4a_3x3', 'Mixed_5d', 'Mixed_6e', 'Mixed_7c')
-_INPUT_SIZE = 299
+INPUT_SIZE = 299
 
 
 def published_name(module: tuple[str, ...]) -> str:
@@ -46,12 +46,12 @@ def _resize_matrix(size: int) -> np.ndarray:
   centre: TensorFlow 1 shifts nothing by half a pixel, so that beyond the last pixel's centre the
   last pixel is repeated.
   """
-  position = np.arange(_INPUT_SIZE, dtype=np.float32) * np.float32(size / _INPUT_SIZE)
+  position = np.arange(INPUT_SIZE, dtype=np.float32) * np.float32(size / INPUT_SIZE)
   left = position.astype(int)
   right = np.minimum(left + 1, size - 1)
-  matrix = np.zeros((_INPUT_SIZE, size), np.float32)
-  np.add.at(matrix, (np.arange(_INPUT_SIZE), left), 1 - (position - left))
-  np.add.at(matrix, (np.arange(_INPUT_SIZE), right), position - left)
+  matrix = np.zeros((INPUT_SIZE, size), np.float32)
+  np.add.at(matrix, (np.arange(INPUT_SIZE), left), 1 - (position - left))
+  np.add.at(matrix, (np.arange(INPUT_SIZE), right), position - left)
   return matrix
 
 

@@ -7,10 +7,11 @@ import json
 import pathlib
 import zipfile
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
 from data_pipelines import atomic_files
@@ -84,21 +85,24 @@ class Pictures:
   Attributes:
     activations: of all of them; None without a backbone.
     crops: of their objects, those of the first pictures, at most MOST_CROPS.
+    crop_features: of C objects cut out of the first picture of each graph, for SceneFID; None
+      without a backbone or without such crops.
     shown: S pictures of each of the first graphs (S is 1 for real ones).
   """
 
   activations: Activations | None
   crops: Crops
+  crop_features: Float[np.ndarray, 'C D'] | None
   shown: UInt8[np.ndarray, 'G S H W 3']
 
 
 def real_pictures(
   scenes: Scenes, protocol: Protocol, backbone: Backbone, batch_size: int
 ) -> Pictures:
-  """The photographs of the scenes; their activations are cached on disk."""
+  """The photographs of the scenes; what the backbone makes of them is cached on disk."""
   path = _cache_path(scenes, protocol, backbone)
-  known = _read_activations(path)
-  gathered = Gathered(backbone if known is None else None, protocol)
+  known = _read_cache(path)
+  gathered = Gathered(backbone if known is None else None, protocol, protocol.scene_crops)
   for batch in reporting.with_progress(
     scenes.batches(batch_size),
     total=-(-len(scenes) // batch_size),
@@ -110,9 +114,8 @@ def real_pictures(
 
   pictures = gathered.pictures()
   if known is not None:
-    return dataclasses.replace(pictures, activations=known)
-  if pictures.activations is not None:
-    _write_activations(path, pictures.activations)
+    return dataclasses.replace(pictures, **known)
+  _write_cache(path, pictures)
   return pictures
 
 
@@ -158,7 +161,7 @@ def sampled_pictures(
         ],
       )
 
-  gathered, layouts, overlaps = Gathered(backbone, protocol), [], []
+  gathered, layouts, overlaps = Gathered(backbone, protocol, protocol.scene_crops), [], []
   for batch, samples in reporting.with_progress(
     one_ahead(dispatch()),
     total=-(-len(scenes) // batch_size),
@@ -186,9 +189,18 @@ def sampled_pictures(
 class Gathered:
   """Collects from batches of pictures what `Pictures` has."""
 
-  def __init__(self, backbone: Backbone | None, protocol: Protocol):
-    self._backbone, self._protocol = backbone, protocol
+  def __init__(self, backbone: Backbone | None, protocol: Protocol, scene_crops: int = 0):
+    """Nothing has been collected yet.
+
+    Args:
+      backbone: None to leave out activations and features.
+      protocol: with the size of pictures and the seed.
+      scene_crops: objects of each graph to cut out for SceneFID, or as many as there are.
+    """
+    self._backbone, self._protocol, self._scene_crops = backbone, protocol, scene_crops
+    self._random = np.random.default_rng(protocol.seed)
     self._activations, self._pixels, self._classes, self._shown = [], [], [], []
+    self._crop_features = []
 
   def add(
     self,
@@ -197,6 +209,8 @@ class Gathered:
     batch: SceneBatch,
   ):
     """Takes the pictures of a batch without the rows that are padding."""
+    if self._backbone is not None and self._scene_crops:
+      self._crop_features.extend(self._features_of_objects(pictures[:, 0], boxes[:, 0], batch))
     real = np.asarray(batch.example_mask)
     pictures, boxes = pictures[real], boxes[real]
     self._shown.extend(pictures[: SHOWN_GRAPHS - len(self._shown)])
@@ -212,6 +226,24 @@ class Gathered:
         )
         self._classes.append(np.asarray(batch.object_class)[real][scored])
 
+  def _features_of_objects(
+    self,
+    pictures: UInt8[np.ndarray, 'B H W 3'],
+    boxes: Float[np.ndarray, 'B O 4'],
+    batch: SceneBatch,
+  ) -> Iterator[Float[np.ndarray, '_ D']]:
+    """Of some objects of each picture, the same ones in every set of the same scenes."""
+    assert self._backbone is not None
+    scored = np.asarray(batch.object_mask) & np.asarray(batch.example_mask)[:, None]
+    scored[:, 0] = False  # __image__
+    chosen = some_slots(scored, self._scene_crops, self._random)
+    pictures, rows = resized(pictures, self._protocol.image_size), np.arange(len(pictures))
+    for slots in chosen.T:  # one at a time: crops are much larger than pictures
+      crops = classification.cut(pictures, boxes[rows, slots][:, None], self._backbone.input_size)
+      crops = np.asarray(crops)[:, 0][slots >= 0]
+      if len(crops):
+        yield self._backbone(crops).features
+
   def pictures(self) -> Pictures:
     """All that has been added."""
     activations = None
@@ -225,7 +257,19 @@ class Gathered:
     crops = Crops(
       np.concatenate(self._pixels)[:MOST_CROPS], np.concatenate(self._classes)[:MOST_CROPS]
     )
-    return Pictures(activations, crops, np.stack(self._shown))
+    crop_features = np.concatenate(self._crop_features) if self._crop_features else None
+    return Pictures(activations, crops, crop_features, np.stack(self._shown))
+
+
+def some_slots(
+  scored: Bool[np.ndarray, 'B O'], count: int, random: np.random.Generator
+) -> Int[np.ndarray, 'B {count}']:
+  """Slots of `count` of the objects of each row at random, -1 where it has fewer."""
+  chosen = np.full((len(scored), count), -1)
+  for row, slots in zip(chosen, scored):
+    some = random.permutation(np.flatnonzero(slots))[:count]
+    row[: len(some)] = some
+  return chosen
 
 
 def resized(
@@ -244,11 +288,14 @@ def resized(
 
 
 def _cache_path(scenes: Scenes, protocol: Protocol, backbone: Backbone) -> pathlib.Path:
-  """The file of the cache for these records, scenes, sizes and weights."""
-  paths = [pathlib.Path(str(path)) for path in scenes.builder.info.splits[scenes.split].filepaths]
+  """The file of the cache for these records, scenes, sizes, crops and weights."""
+  paths = map(pathlib.Path, input_pipeline.split_files(scenes.builder, scenes.split))
   records = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
   size = protocol.image_size or scenes.settings.image_size
-  key = json.dumps([records, scenes.numbers.tolist(), list(size), backbone.name, backbone.sha256])
+  crops = [protocol.scene_crops, protocol.seed]
+  key = json.dumps(
+    [records, scenes.numbers.tolist(), list(size), crops, backbone.name, backbone.sha256]
+  )
   return (
     compilation.cache_directory()
     / 'real_images'
@@ -256,17 +303,25 @@ def _cache_path(scenes: Scenes, protocol: Protocol, backbone: Backbone) -> pathl
   )
 
 
-def _read_activations(path: pathlib.Path) -> Activations | None:
+def _read_cache(path: pathlib.Path) -> dict[str, Any] | None:
+  """What `Pictures` has from a backbone, by field."""
   try:
     with np.load(path) as arrays:
-      return Activations(arrays['features'], arrays['probabilities'])
+      return {
+        'activations': Activations(arrays['features'], arrays['probabilities']),
+        'crop_features': arrays['crop_features'] if 'crop_features' in arrays else None,
+      }
   except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there, or not whole
     return None
 
 
-def _write_activations(path: pathlib.Path, activations: Activations):
+def _write_cache(path: pathlib.Path, pictures: Pictures):
+  assert pictures.activations is not None
+  arrays = dataclasses.asdict(pictures.activations)
+  if pictures.crop_features is not None:
+    arrays['crop_features'] = pictures.crop_features
   content = io.BytesIO()
-  np.savez(content, **dataclasses.asdict(activations))
+  np.savez(content, **arrays)
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_files.write(path, content.getvalue())

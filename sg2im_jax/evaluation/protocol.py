@@ -15,7 +15,9 @@ Layout = Literal['predicted', 'ground_truth']
 class ProtocolOptions(Section):
   """The choices that a `Protocol` and the flags of the command have in common."""
 
-  split: str = Field('val', description='Whose graphs and images: train, val or test.')
+  split: str = Field(
+    'val', description='Whose graphs and images: train, val or test; val+test for both.'
+  )
   num_graphs: PositiveInt | None = Field(
     None, description='How many graphs, from the start of the split; by default all.'
   )
@@ -33,13 +35,22 @@ class ProtocolOptions(Section):
     description='How many scenes, from the first one evaluated, a token model changes, to score '
     'its edits; none if fewer than 2.',
   )
+  scene_crops: NonNegativeInt = Field(
+    2,
+    description='Objects of each graph, chosen by the seed, that SceneFID compares: cut out of the '
+    'real image and of the first sample by the boxes of each; 0 for none.',
+  )
   num_splits: PositiveInt = Field(5, description='Splits of the Inception score.')
   seed: Seed = Field(0, description='The same seed gives the same scores.')
 
 
 class Protocol(ProtocolOptions):
-  """The choices of an evaluation, apart from the model and the backbone."""
+  """The choices of an evaluation, apart from the model and the backbone.
 
+  With a name, the fields that are not given are those of that published protocol.
+  """
+
+  name: str | None = Field(None, description='Of one of NAMED_PROTOCOLS.')
   image_ids: tuple[str, ...] | None = Field(
     None,
     description='Of the images to take of the split, by default all; with num_graphs the first of '

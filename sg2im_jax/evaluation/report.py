@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from data_pipelines.settings.data_settings import DataSettings
 from sg2im_jax.evaluation.attributes import ATTRIBUTE_METRICS
 from sg2im_jax.evaluation.backbones import Backbone
 from sg2im_jax.evaluation.classification import OBJECT_METRICS
@@ -12,7 +13,6 @@ from sg2im_jax.evaluation.protocol import Protocol
 from sg2im_jax.metrics.image_metrics import IMAGE_METRICS
 from sg2im_jax.metrics.layout_metrics import LAYOUT_METRICS
 from sg2im_jax.metrics.metric import Metric
-from sg2im_jax.settings import Settings
 
 # The sets of pictures that are scored, as tables call them: samples; those painted from boxes of
 # the data that are shifted and scaled by up to 20 % (see `controls`), and from boxes and encoded
@@ -27,7 +27,8 @@ PICTURES = {
 
 def describe_protocol(
   protocol: Protocol,
-  settings: Settings,
+  changed: Mapping[str, Mapping[str, Any]],
+  data: DataSettings,
   num_graphs: int,
   other_split: str,
   backbone: Backbone | None,
@@ -36,7 +37,8 @@ def describe_protocol(
 
   Args:
     protocol: as asked for.
-    settings: of the model.
+    changed: what is not as its name says, see `named_protocols.Resolved`.
+    data: settings of what was evaluated.
     num_graphs: that were evaluated.
     other_split: whose real images stand for the best that can be expected.
     backbone: None for the layout alone.
@@ -46,8 +48,12 @@ def describe_protocol(
     and hashlib.sha256('\n'.join(sorted(protocol.image_ids)).encode()).hexdigest()
   )
   described = {
-    'data': settings.data.name,
-    'relations': settings.data.relations,
+    'name': protocol.name,
+    'changed': changed,
+    'data': data.name,
+    'options': data.options.model_dump(mode='json'),
+    'relations': data.relations,
+    'max_objects': data.max_objects,
     'split': protocol.split,
     'num_graphs': num_graphs,
     'image_ids_sha256': ids,
@@ -62,13 +68,14 @@ def describe_protocol(
     'num_real_images': num_graphs,
     'other_real_images': other_split,
     'stretch': protocol.stretch,
-    'image_size': list(protocol.image_size or settings.data.image_size),
+    'image_size': list(protocol.image_size or data.image_size),
     'backbone': backbone.name,
     'weights': backbone.weights,
     'weights_sha256': backbone.sha256,
     'resize': backbone.resize,
     'num_features': backbone.num_features,
     'inception_splits': protocol.num_splits,
+    'scene_crops': protocol.scene_crops,
   }
 
 
@@ -82,6 +89,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     f'relations {protocol["relations"]}; sampled with {_layouts(protocol)}; seed '
     f'{protocol["seed"]}; model {model["fingerprint"]}.',
     '',
+    *_name_section(protocol),
     *_layout_section(results['layout'], results.get('layout_overlap')),
   ]
   if 'images' in results:
@@ -93,6 +101,18 @@ def markdown(results: Mapping[str, Any]) -> str:
       *edit_section(results.get('edits')),
     ]
   return '\n'.join(lines)
+
+
+def _name_section(protocol: Mapping[str, Any]) -> Iterator[str]:
+  """What is not as the protocol's name says."""
+  if protocol['name'] is None:
+    return
+  changes = '; '.join(
+    f'{name} is {one["used"]}, published {one["published"]}'
+    for name, one in protocol['changed'].items()
+  )
+  yield f'Protocol {protocol["name"]}{f", changed: {changes}" if changes else ""}.'
+  yield ''
 
 
 def _attribute_section(attributes: Mapping[str, Any] | None) -> Iterator[str]:
@@ -212,9 +232,10 @@ def _image_section(images: Mapping[str, Any], protocol: Mapping[str, Any]) -> It
     f'images, at {height} x {width} pixels, stretch {"on" if protocol["stretch"] else "off"}. '
     f'Features of {protocol["backbone"]} ({protocol["weights"]}, SHA-256 '
     f'{protocol["weights_sha256"]}); resized {protocol["resize"]}. Inception score over '
-    f'{protocol["inception_splits"]} splits; KID over random subsets; precision and recall of one '
-    f'sample a graph; row "real": images of split {protocol["other_real_images"]} instead of '
-    'samples.'
+    f'{protocol["inception_splits"]} splits; SceneFID of at most '
+    f'{protocol["scene_crops"]} objects a graph, in the real image and in the first sample; KID '
+    'over random subsets; precision and recall of one sample a graph; row "real": images of split '
+    f'{protocol["other_real_images"]} instead of samples.'
   )
   yield ''
   rows = {label: images[name] for name, label in PICTURES.items() if name in images}

@@ -226,6 +226,8 @@ class ScoredPictures:
     features: of the pictures, graph by graph.
     probabilities: of their classes.
     real_features: of the real images.
+    crop_features: of C objects cut out of the pictures; None if no objects were.
+    real_crop_features: of M objects cut out of the real images; None likewise.
     samples_per_graph: S, pictures of each graph.
     num_splits: of the Inception score.
     seed: of random subsets.
@@ -234,6 +236,8 @@ class ScoredPictures:
   features: Float[np.ndarray, 'N D']
   probabilities: Float[np.ndarray, 'N K']
   real_features: Float[np.ndarray, 'R D']
+  crop_features: Float[np.ndarray, 'C D'] | None
+  real_crop_features: Float[np.ndarray, 'M D'] | None
   samples_per_graph: int
   num_splits: int
   seed: int
@@ -262,8 +266,16 @@ def _some(features: np.ndarray, seed: int) -> np.ndarray:
   return features[np.random.default_rng(seed).choice(len(features), MOST_PICTURES, replace=False)]
 
 
+def _scene_fid(scored: ScoredPictures) -> float | None:
+  """SceneFID: the FID of objects cut out by their boxes (Sylvain et al. 2020, arXiv 2003.07449)."""
+  crops, real = scored.crop_features, scored.real_crop_features
+  if crops is None or real is None or min(len(crops), len(real)) < 2:
+    return None
+  return frechet_distance(FeatureStatistics.of(crops), FeatureStatistics.of(real))
+
+
 # Scores of ScoredPictures. What is a mean over splits, subsets or graphs comes with its standard
-# deviation. diversity is None for a single picture of each graph.
+# deviation. diversity is None for a single picture of each graph, scene_fid without crops.
 KID = Metric(
   name='kid',
   label='KID x 1000',
@@ -295,6 +307,13 @@ IMAGE_METRICS = (
     value=lambda scored: frechet_distance(
       FeatureStatistics.of(scored.features), FeatureStatistics.of(scored.real_features)
     ),
+    higher_is_better=False,
+    decimals=1,
+  ),
+  Metric(
+    name='scene_fid',
+    label='SceneFID',
+    value=_scene_fid,
     higher_is_better=False,
     decimals=1,
   ),

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -25,12 +25,14 @@ class ScoredBoxes:
     true_boxes: of the data.
     triples: subject, predicate as an index into GEOMETRIC_PREDICATES, object; subject and object
       number the N objects.
+    scene: of each triple, the number of its scene; ascending.
   """
 
   object_class: Int[np.ndarray, ' N']
   boxes: Float[np.ndarray, 'N 4']
   true_boxes: Float[np.ndarray, 'N 4']
   triples: Int[np.ndarray, 'R 3']
+  scene: Int[np.ndarray, ' R']
 
   @classmethod
   def of_batch(
@@ -51,7 +53,7 @@ class ScoredBoxes:
     row, slot = np.nonzero(asked >= 0)
     subject, _, object_ = batch.triples[row, slot].T
     triples = np.stack([number[row, subject], asked[row, slot], number[row, object_]], -1)
-    return cls(object_class[scored], np.asarray(boxes)[scored], true_boxes[scored], triples)
+    return cls(object_class[scored], np.asarray(boxes)[scored], true_boxes[scored], triples, row)
 
   @classmethod
   def concatenate(cls, parts: Iterable['ScoredBoxes']) -> 'ScoredBoxes':
@@ -59,11 +61,13 @@ class ScoredBoxes:
     parts = list(parts)
     starts = np.cumsum([0] + [len(part.object_class) for part in parts])
     triples = [part.triples + [start, 0, start] for part, start in zip(parts, starts)]
+    scenes = np.cumsum([0] + [part.scene.max(initial=-1) + 1 for part in parts])
     return cls(
       np.concatenate([part.object_class for part in parts]),
       np.concatenate([part.boxes for part in parts]),
       np.concatenate([part.true_boxes for part in parts]),
       np.concatenate(triples),
+      np.concatenate([part.scene + start for part, start in zip(parts, scenes)]),
     )
 
   def with_boxes(self, boxes: Float[np.ndarray, 'N 4']) -> 'ScoredBoxes':
@@ -98,17 +102,52 @@ def relation_holds(
   """Whether two boxes would be given this one of GEOMETRIC_PREDICATES."""
   boxes = np.stack([subject_box, object_box])
   triple = np.array([[0, GEOMETRIC_PREDICATES.index(predicate), 1]])
-  return bool(satisfied(ScoredBoxes(np.zeros(2, int), boxes, boxes, triple))[0])
+  return bool(satisfied(ScoredBoxes(np.zeros(2, int), boxes, boxes, triple, np.zeros(1, int)))[0])
 
 
 def satisfied(layouts: ScoredBoxes) -> Bool[np.ndarray, ' R']:
   """Whether the boxes of each triple would be given the predicate that it has."""
-  subject, asked, object_ = layouts.triples.T
+  return found_predicates(layouts) == layouts.triples[:, 1]
+
+
+def found_predicates(layouts: ScoredBoxes) -> Int[np.ndarray, ' R']:
+  """The predicates that the boxes of each triple would be given, by their centres."""
+  subject, _, object_ = layouts.triples.T
   centres = _centres(layouts.boxes)
-  found = geometric_predicate(
+  return geometric_predicate(
     layouts.boxes[subject], layouts.boxes[object_], centres[subject], centres[object_]
   )
-  return found == asked
+
+
+def graph_overlap(layouts: ScoredBoxes, *, of: Literal['triples', 'predicates']) -> float | None:
+  """How much of the graph that was asked for is the graph that the boxes show.
+
+  |asked and shown| / |asked or shown|, the mean over all scenes with geometric relations. Both are
+  sets, as LAION-SG computes its SG-IoU and Relation-IoU (Li et al. 2024, arXiv 2412.08580,
+  test/test_iou.py of github.com/mengcye/LAION-SG), so what occurs twice in a scene counts once.
+  There a language model reads the shown graph from the picture. Here it is the relation that the
+  boxes have, of every pair of objects that the graph relates geometrically.
+
+  Args:
+    layouts: to be scored.
+    of: triples, which are (class, predicate, class); or predicates alone.
+
+  Returns:
+    In [0, 1]; None without geometric relations.
+  """
+  subject, predicate, object_ = layouts.triples.T
+
+  def by_scene(predicate: np.ndarray) -> list[set]:
+    parts = [predicate]
+    if of == 'triples':
+      parts = [layouts.object_class[subject], predicate, layouts.object_class[object_]]
+    sets = {}
+    for scene, *one in zip(layouts.scene.tolist(), *(part.tolist() for part in parts)):
+      sets.setdefault(scene, set()).add(tuple(one))
+    return list(sets.values())
+
+  pairs = zip(by_scene(predicate), by_scene(found_predicates(layouts)))
+  return _mean(np.array([len(asked & shown) / len(asked | shown) for asked, shown in pairs]))
 
 
 def mean_box_of_class(
@@ -177,7 +216,7 @@ def _ious(layouts: ScoredBoxes) -> np.ndarray:
 # The spreads (sigma) are the standard deviation of a class's boxes, averaged over the classes of
 # two or more objects, as a share of the image. relation_accuracy is the share of geometric triples
 # whose boxes the rule of scene_graphs/geometry.py, applied to the centres of the boxes, gives the
-# predicate that was asked.
+# predicate that was asked. sg_iou and relation_iou: see graph_overlap.
 LAYOUT_METRICS = (
   Metric(
     name='box_iou',
@@ -219,5 +258,17 @@ LAYOUT_METRICS = (
     value=lambda layouts: _mean(satisfied(layouts)),
     higher_is_better=True,
     is_share=True,
+  ),
+  Metric(
+    name='sg_iou',
+    label='SG-IoU',
+    value=lambda layouts: graph_overlap(layouts, of='triples'),
+    higher_is_better=True,
+  ),
+  Metric(
+    name='relation_iou',
+    label='relation IoU',
+    value=lambda layouts: graph_overlap(layouts, of='predicates'),
+    higher_is_better=True,
   ),
 )

@@ -21,13 +21,14 @@ from tests.training_runs import write_untrained
 
 pytestmark = pytest.mark.slow
 
-PROTOCOL = Protocol(samples_per_graph=2, num_splits=2)
+PROTOCOL = Protocol(samples_per_graph=2, num_splits=2, scene_crops=0)
 
 
 class FakeBackbone(Backbone):
   """Features are the colours of 2 x 2 parts; class probabilities the mean colour."""
 
   name, weights, sha256, resize, num_features = 'fake', 'fake.pth', '0' * 64, 'not at all', 12
+  input_size = 16
 
   def __init__(self):
     self.seen = []
@@ -124,6 +125,38 @@ def test_every_image_once_and_real_ones_only_the_first_time(model, backbone, bui
   assert [len(images) for images in backbone.seen] == [18, 9, 18, 9, 9, 6]
 
 
+def test_crops_of_objects_of_each_graph(model, backbone, builder):
+  asked = PROTOCOL.replace(scene_crops=2, num_graphs=6)
+  results = evaluate(model, asked)
+  crops = [images for images in backbone.seen if images.shape[1:] == (16, 16, 3)]
+  visits = prepared.SplitVisits(builder, 'val', 'mixed', 12, 24, 0)
+  counts = [min(len(scene.boxes), 2) for scene in visits.scenes()]
+  others = prepared.SplitVisits(builder, 'train', 'mixed', 12, 24, 0)
+  expected = 2 * sum(counts[:6]) + sum(min(len(scene.boxes), 2) for scene in others.scenes())
+  assert sum(map(len, crops)) == expected
+  assert results['images']['drawn']['scene_fid'] > 0 < results['images']['real']['scene_fid']
+  assert results['images']['perturbed']['scene_fid'] is None
+  backbone.seen.clear()
+  assert evaluate(model, asked)['images'] == results['images']  # real ones from the cache
+  assert sum(len(images) for images in backbone.seen if images.shape[1] == 16) == sum(counts[:6])
+  given = asked.replace(seed=1)
+  assert evaluate(model, given)['images']['real']['scene_fid'] != pytest.approx(
+    results['images']['real']['scene_fid']
+  )
+
+
+def test_several_splits(model):
+  together = evaluate(model, PROTOCOL.replace(split='val+train'), backbone='none')
+  assert together['protocol']['num_graphs'] == 9 + 6
+  num_objects = [
+    evaluate(model, PROTOCOL.replace(split=split), backbone='none')['layout']['predicted'][
+      'num_objects'
+    ]
+    for split in ('val', 'train')
+  ]
+  assert together['layout']['predicted']['num_objects'] == sum(num_objects)
+
+
 @pytest.mark.exhaustive
 def test_chosen_images_are_sampled_as_when_all_are(model, backbone, builder):
   evaluate(model, PROTOCOL)
@@ -162,6 +195,8 @@ def test_layout_alone_needs_no_backbone(model, monkeypatch):
     ({'num_splits': 10}, '9 graphs of split val to evaluate, expected at least 10'),
     ({'image_ids': ('1', '2')}, '2 of 2 image ids are not in split val'),
     ({'split': 'tset'}, "no split 'tset'"),
+    ({'split': 'val+tset'}, "no split 'tset'"),
+    ({'name': 'lostgan'}, 'this model is of storybook'),
   ],
 )
 def test_mistakes(model, tmp_path, changes, message):

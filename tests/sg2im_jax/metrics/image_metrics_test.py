@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sg2im_jax.metrics import image_metrics
-from sg2im_jax.metrics.image_metrics import FeatureStatistics
+from sg2im_jax.metrics.image_metrics import FeatureStatistics, ScoredPictures
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +61,31 @@ def test_frechet_distance_of_fewer_pictures_than_features():
   shifted = FeatureStatistics.of(features + 0.5)
   assert image_metrics.frechet_distance(statistics, statistics) == pytest.approx(0, abs=1e-5)
   assert image_metrics.frechet_distance(statistics, shifted) == pytest.approx(64 * 0.25, abs=1e-5)
+
+
+def test_scene_fid_is_of_crops_alone():
+  random = np.random.default_rng(0)
+  features, crops = random.normal(size=(2, 50, 4)).astype(np.float32)
+  metric = next(one for one in image_metrics.IMAGE_METRICS if one.name == 'scene_fid')
+
+  def scene_fid(crops, real_crops):
+    return metric.value(
+      ScoredPictures(
+        features=features,
+        probabilities=np.full((50, 2), 0.5),
+        real_features=features + 9,
+        crop_features=crops,
+        real_crop_features=real_crops,
+        samples_per_graph=1,
+        num_splits=1,
+        seed=0,
+      )
+    )
+
+  assert scene_fid(crops, crops[::-1]) == pytest.approx(0, abs=1e-5)
+  assert scene_fid(crops + 1, crops) == pytest.approx(4, rel=1e-4)  # |m1 - m2|^2 alone
+  assert scene_fid(2 * crops, crops) > scene_fid(1.1 * crops, crops) > 0
+  assert scene_fid(None, crops) is scene_fid(crops, None) is scene_fid(crops[:1], crops) is None
 
 
 def test_kernel_distance_by_hand():

@@ -59,6 +59,8 @@ def test_the_boxes_of_the_data(batch):
     'recall_at_0.3': 1,
     'recall_at_0.5': 1,
     'relation_accuracy': 1,
+    'sg_iou': 1,
+    'relation_iou': 1,
     'relation_accuracy_of': {'left of': 1, 'above': 1},
   }
 
@@ -86,6 +88,42 @@ def test_nothing_to_score(batch):
   scores = layout_metrics.scores(empty)
   assert scores['num_objects'] == scores['num_relations'] == 0
   assert scores['box_iou'] is scores['sigma_x'] is scores['relation_accuracy'] is None
+  assert scores['sg_iou'] is scores['relation_iou'] is None
+
+
+def test_graphs_that_boxes_show():
+  """A sheep left of a tree, above which is the sky; and a tree left of another one."""
+  left_of, right_of, above = map(GEOMETRIC_PREDICATES.index, ('left of', 'right of', 'above'))
+  sheep, tree, sky, left, right = [
+    [0, 0.5, 0.2, 0.7],
+    [0.7, 0.5, 0.9, 0.7],
+    [0.7, 0, 0.9, 0.2],
+    [0, 0, 0.2, 1],
+    [0.8, 0, 1, 1],
+  ]
+  true_boxes = np.array([sheep, tree, sky, left, right], np.float32)
+  layouts = ScoredBoxes(
+    np.array([SHEEP, TREE, SKY, TREE, TREE]),
+    true_boxes,
+    true_boxes,
+    np.array([[0, left_of, 1], [2, above, 1], [3, left_of, 4], [4, right_of, 3]]),
+    np.array([0, 0, 1, 1]),
+  )
+
+  def overlaps(*order):
+    moved = layouts.with_boxes(true_boxes[list(order)])
+    return [layout_metrics.graph_overlap(moved, of=of) for of in ('triples', 'predicates')]
+
+  assert overlaps(0, 1, 2, 3, 4) == [1, 1]
+  # Sheep and tree change places: both the sheep and the sky are right of the tree then.
+  assert overlaps(1, 0, 2, 3, 4) == [0.5, 0.5]
+  # The trees of the second scene change places: the triples are the same two, by class.
+  assert overlaps(0, 1, 2, 4, 3) == [1, 1]
+  scene = layouts.with_boxes(true_boxes[[0, 1, 0, 3, 4]])  # the sky where the sheep is
+  assert layout_metrics.graph_overlap(scene, of='triples') == pytest.approx((1 / 3 + 1) / 2)
+  assert layout_metrics.graph_overlap(scene, of='predicates') == pytest.approx((1 / 2 + 1) / 2)
+  both = ScoredBoxes.concatenate([layouts, layouts])
+  assert both.scene.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_spread_is_averaged_over_classes_not_objects():
@@ -93,7 +131,11 @@ def test_spread_is_averaged_over_classes_not_objects():
     [[0, 0, 0.2, 1], [0.4, 0, 0.6, 1], [0, 0, 1, 0.1], [0, 0, 1, 0.5], [0, 0, 1, 0.3]], np.float32
   )
   layouts = ScoredBoxes(
-    np.array([SHEEP, SHEEP, TREE, TREE, TREE]), boxes, boxes, np.zeros((0, 3), int)
+    np.array([SHEEP, SHEEP, TREE, TREE, TREE]),
+    boxes,
+    boxes,
+    np.zeros((0, 3), int),
+    np.zeros(0, int),
   )
   scores = layout_metrics.scores(layouts)
   assert scores['sigma_x'] == pytest.approx(0.2 / 2)

@@ -66,6 +66,8 @@ def test_losses_and_layouts(config, generator):
     'sigma_x',
     'sigma_area',
     'relation_accuracy',
+    'sg_iou',
+    'relation_iou',
   }
   assert all(np.isfinite(list(scores.values())))
 
