@@ -142,9 +142,10 @@ NAMED_PROTOCOLS = (
     sources='github.com/google/sg2im: scripts/sample_images.py, scripts/train.py, sg2im/data/; its '
     'issue 20 (Inception score by the code of Salimans et al.)',
     contradictions='The paper (by notes of it) evaluates the test split, with five random graphs '
-    'of each COCO image (here five samples of one graph); sample_images.py draws one picture of each image of '
-    'val2017, of Visual Genome of val.h5. The paper has 5 splits, the code of Salimans et al. 10 '
-    'by default. That code takes up to 10 objects and __image__, here 10 with it.',
+    'of each COCO image (here five samples of one graph); sample_images.py draws one picture of '
+    'each image of val2017, of Visual Genome of val.h5. The paper has 5 splits, the code of '
+    'Salimans et al. 10 by default. The readers take up to 10 objects and __image__, here 10 with '
+    'it.',
   ),
   NamedProtocol(
     name='sg2im_gt',
