@@ -501,10 +501,10 @@ def _changed_size(
     side = named.sizes[-1]
     raise SettingsError(
       Fault(
-        'protocol',
-        f'is {named.name}, which scores pictures of {sizes}, but this model paints '
-        f'{painted[0]} x {painted[1]}; to have them resized, and that on record, give '
-        f'image_size {side},{side} too',
+        'image_size',
+        f'is {painted[0]} x {painted[1]}, which this model paints, but protocol {named.name} '
+        f'scores pictures of {sizes}; evaluate a model of that size, or have pictures resized',
+        f'{side},{side}',
       )
     )
   return {'image_size': {'published': published, 'used': used, 'painted': painted}}

@@ -36,7 +36,7 @@ class ProtocolOptions(Section):
     'its edits; none if fewer than 2.',
   )
   scene_crops: NonNegativeInt = Field(
-    2,
+    1,
     description='Objects of each graph, chosen by the seed, that SceneFID compares: cut out of the '
     'real image and of the first sample by the boxes of each; 0 for none.',
   )

@@ -14,7 +14,8 @@ class Options(Section):
   """The flags of the command."""
 
   ending: str = Field(
-    'done', description='How the command ends: user_error, settings_error, path, text, or a report.'
+    'done',
+    description='How the command ends: user_error, settings_error, path, text, given, or a report.',
   )
   path: str = Field('', description='What ending=path reports.')
   text: Annotated[str, PROSE] = Field('', description='What ending=text reports.')
@@ -25,7 +26,8 @@ def main(options: Options):
     raise UserError('a.json: empty;\n  name an object')
   if options.ending == 'settings_error':
     raise SettingsError(Fault('ending', 'is wrong', 'done'))
-  reported = {'path': options.path, 'text': options.text}
+  given = ', '.join(sorted(options.model_fields_set))
+  reported = {'path': options.path, 'text': options.text, 'given': given}
   reporting.info(reported.get(options.ending, options.ending))
   reporting.warning('and a warning')
 

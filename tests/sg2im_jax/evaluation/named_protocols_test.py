@@ -116,7 +116,7 @@ def test_flags_that_are_given():
 def test_sizes():
   data = settings_of('coco_stuff', 64)
   with pytest.raises(
-    SettingsError, match='scores pictures of 128 x 128 or 256 x 256, but this model paints 64 x 64'
+    SettingsError, match='is 64 x 64, .* 128 x 128 or 256 x 256; .*set image_size=256,256'
   ):
     resolved(Protocol(name='layoutdiffusion-3097x5'), data, None)
   asked = Protocol(name='layoutdiffusion-3097x5', image_size=(256, 256))

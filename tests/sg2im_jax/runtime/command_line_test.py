@@ -41,6 +41,10 @@ def test_prose_stays_as_it_is():
   assert run('--ending=text', f'--text={text}').stdout == f'{text}\n'
 
 
+def test_options_know_which_flags_were_given():
+  assert run('--ending=given', '--path=').stdout == 'ending, path\n'
+
+
 def test_output_that_the_terminal_cannot_print_is_replaced(monkeypatch):
   monkeypatch.setenv('PYTHONIOENCODING', 'ascii')
   result = run('--ending=path', '--path=Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}')
