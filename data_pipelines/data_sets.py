@@ -15,8 +15,7 @@ from data_pipelines.visual_genome import official_files
 from data_pipelines.visual_genome.options import VisualGenomeOptions
 
 if TYPE_CHECKING:
-  import tensorflow_datasets as tfds
-
+  from data_pipelines.pipeline.scene_builder import SceneBuilder
   from data_pipelines.settings.data_settings import DataSettings
 
 
@@ -38,7 +37,7 @@ class DataSet:
   module: str
   files: DataSetFiles | None = None
 
-  def make_builder(self, settings: 'DataSettings') -> 'tfds.core.GeneratorBasedBuilder':
+  def make_builder(self, settings: 'DataSettings') -> 'SceneBuilder':
     """Its tensorflow-datasets builder for these settings, prepared or not.
 
     Raises:

@@ -1,22 +1,28 @@
 """Preparing a data set; and what the command `prepare` needs: settings from options, a report."""
 
 import importlib
-import pathlib
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from data_pipelines import data_sets
 from data_pipelines.data_sets import DataSet
+from data_pipelines.pipeline.parallel import BeamSettings
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.settings.data_settings import DataSettings
 
 if TYPE_CHECKING:
   import tensorflow_datasets as tfds
 
+  from data_pipelines.pipeline.scene_builder import SceneBuilder
 
-def prepare(settings: DataSettings) -> 'tfds.core.DatasetBuilder':
+
+def prepare(settings: DataSettings, beam: BeamSettings | None = None) -> 'SceneBuilder':
   """The builder of the data set that the settings name, prepared now unless it has been before.
+
+  Args:
+    settings: of the data.
+    beam: who makes the records, which are the same; None for threads of this process.
 
   Raises:
     UserError: the files that the records are made from are missing or damaged, or the records
@@ -24,7 +30,7 @@ def prepare(settings: DataSettings) -> 'tfds.core.DatasetBuilder':
   """
   from data_pipelines.pipeline import input_pipeline  # TensorFlow takes seconds to import
 
-  return input_pipeline.prepare_records(data_sets.find(settings.name).make_builder, settings)
+  return input_pipeline.prepare_records(data_sets.find(settings.name).make_builder, settings, beam)
 
 
 def data_settings(
@@ -97,9 +103,7 @@ def report(settings: DataSettings, builder: 'tfds.core.DatasetBuilder') -> str:
     for name in ('train', 'val', 'test')
     if name in builder.info.splits
   ]
-  size = sum(
-    path.stat().st_size for path in pathlib.Path(builder.data_dir).rglob('*') if path.is_file()
-  )
+  size = sum(path.stat().length for path in builder.data_path.iterdir() if path.is_file())
   height, width = settings.image_size
   masks = (
     f'masks {settings.mask_size}x{settings.mask_size}'

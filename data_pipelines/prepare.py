@@ -5,19 +5,24 @@
   python -m data_pipelines.prepare --dataset=coco_stuff --option=min_objects=2 \\
       --option=include_other=true
   python -m data_pipelines.prepare --dataset=scenes --source=my_scenes --check
+  python -m data_pipelines.prepare --dataset=coco_stuff --source=gs://bucket/coco \\
+      --data_dir=gs://bucket/prepared --beam_runner=DataflowRunner \\
+      --beam_options=project=my-project,region=us-central1,temp_location=gs://bucket/temp
 
 The records are those that training with the same settings looks for; the command for it is shown at
 the end. Official files may lie in --source unpacked or in their zip archives. --download fetches
 those that it lacks, which are about 21 GB for COCO and 16 GB for Visual Genome; an interrupted
-download continues where it was when the command is run again.
+download continues where it was when the command is run again. --beam_runner makes the same records
+by Apache Beam, in several processes or on many machines.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pydantic
 
 from data_pipelines import command_line, data_sets, preparation
 from data_pipelines.pipeline import download
+from data_pipelines.pipeline.parallel import BeamSettings
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.settings.section import PositiveInt, Section
 
@@ -52,6 +57,18 @@ class PrepareOptions(Section):
     description='NAME=VALUE: an option of the data set, one of config.data.options; may be given '
     'several times.',
   )
+  beam_runner: Literal['DirectRunner', 'DataflowRunner', 'SparkRunner', 'FlinkRunner'] | None = (
+    pydantic.Field(
+      None,
+      description='Makes the records by Apache Beam, in processes or on machines of this runner; '
+      'by default by threads of this process. Needs the extra beam.',
+    )
+  )
+  beam_options: Annotated[tuple[str, ...], command_line.REPEATED] = pydantic.Field(
+    (),
+    description="NAME=VALUE,...: Beam's options of the runner, such as "
+    'direct_running_mode=multi_processing,direct_num_workers=4; may be given several times.',
+  )
   download: bool = pydantic.Field(
     False, description='First fetch those official files that --source lacks.'
   )
@@ -85,8 +102,17 @@ def prepare(options: PrepareOptions) -> int:
   if options.download:
     _download(data_set, settings.source_dir)
 
-  print(preparation.report(settings, preparation.prepare(settings)))
+  print(preparation.report(settings, preparation.prepare(settings, _beam(options))))
   return 0
+
+
+def _beam(options: PrepareOptions) -> BeamSettings | None:
+  if options.beam_runner is None:
+    if options.beam_options:
+      raise UserError(f'--beam_options={options.beam_options[0]}: only with --beam_runner')
+    return None
+  names = (name for text in options.beam_options for name in text.split(','))
+  return BeamSettings(options.beam_runner, tuple(names))
 
 
 def _check(name: str, source: str) -> int:

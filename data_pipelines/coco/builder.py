@@ -10,9 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -22,9 +20,9 @@ from absl import logging
 from data_pipelines.coco import annotations as coco_annotations
 from data_pipelines.coco.options import CocoOptions
 from data_pipelines.pipeline import images
-from data_pipelines.pipeline.annotation_files import EntryFault, Faults, Id
-from data_pipelines.pipeline.parallel import ordered_map
+from data_pipelines.pipeline.annotation_files import EntryFault, Id
 from data_pipelines.pipeline.records import metadata_of, other_annotations, record_features
+from data_pipelines.pipeline.scene_builder import Example, Plan, SceneBuilder, Split
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs import encoding
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
@@ -58,22 +56,7 @@ class CocoConfig(tfds.core.BuilderConfig):
   without_lists: bool = False  # all because the lists of stuff40k are missing
 
 
-@dataclasses.dataclass(frozen=True)
-class Example:
-  """The record of one image, or the reason why it has none.
-
-  Attributes:
-    record: None if there is none.
-    reason: why.
-    faults: kind and name of each of its objects that are left out.
-  """
-
-  record: dict | None
-  reason: str = ''
-  faults: tuple[tuple[str, str], ...] = ()
-
-
-class CocoBuilder(tfds.core.GeneratorBasedBuilder):
+class CocoBuilder(SceneBuilder):
   """What the readings of COCO have in common: images, splits, records."""
 
   ARCHIVES: Mapping[str, str]  # annotation files, {} for the part -> the archive that holds them
@@ -85,11 +68,12 @@ class CocoBuilder(tfds.core.GeneratorBasedBuilder):
   ) -> coco_annotations.Annotations:
     """The images and objects of a part that the options keep, of `image_ids` (None: of all)."""
 
+  @staticmethod
   @abc.abstractmethod
   def read_masks(
-    self, source: Source, part: str, image: coco_annotations.AnnotatedImage
+    source: Source, part: str, image: coco_annotations.AnnotatedImage
   ) -> list[np.ndarray | EntryFault]:
-    """bool[height, width] of each object, or what is wrong with it; called by several threads.
+    """bool[height, width] of each object, or what is wrong with it; on any thread or machine.
 
     Raises:
       UnreadableImage, OSError: the masks cannot be read.
@@ -133,8 +117,7 @@ class CocoBuilder(tfds.core.GeneratorBasedBuilder):
       metadata=tfds.core.MetadataDict(),
     )
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-    del dl_manager  # the files are the user's own
+  def plan(self) -> Plan:
     config = self.builder_config
     source = Source(config.source_dir)
     if config.without_lists:
@@ -165,109 +148,75 @@ class CocoBuilder(tfds.core.GeneratorBasedBuilder):
       logging.info('%s: %d images pass the filter.', part, len(annotations.images))
       parts[part] = annotations
       faults += annotations.faults
-    metadata_of(self).update(
-      vocabulary=parts[TRAIN].vocabulary.to_dict(),
-      max_objects=0,
-      max_relations=0,
-      num_skipped_images=0,
-      faults=dict(faults),
-      annotation_bytes=self.annotation_bytes(source),
-    )
+    vocabulary = parts[TRAIN].vocabulary
+    make_example = {
+      part: functools.partial(
+        _make_example, self.read_masks, source, part, config, annotations.class_ids(vocabulary)
+      )
+      for part, annotations in parts.items()
+    }
     val_images = parts[VAL].images
     splits = {
       'train': (TRAIN, parts[TRAIN].images),
       'val': (VAL, val_images[: config.options.num_val]),
       'test': (VAL, val_images[config.options.num_val :]),
     }
-    class_ids = {
-      part: annotations.class_ids(parts[TRAIN].vocabulary) for part, annotations in parts.items()
-    }
-    # tensorflow-datasets knows no empty split, so a small val2017 has no `test`.
-    return {
-      name: self._generate_examples(source, part, images_, class_ids[part])
-      for name, (part, images_) in splits.items()
-      if images_
-    }
+    return Plan(
+      str(source.directory),
+      # A small val2017 has no `test`.
+      {
+        name: Split(images_, make_example[part])
+        for name, (part, images_) in splits.items()
+        if images_
+      },
+      {'vocabulary': vocabulary.to_dict(), 'annotation_bytes': self.annotation_bytes(source)},
+      faults=faults,
+    )
 
-  def _generate_examples(
-    self,
-    source: Source,
-    part: str,
-    annotated_images: list[coco_annotations.AnnotatedImage],
-    class_ids: Mapping[Id, int],
-  ) -> Iterator[tuple[Id, dict]]:
-    metadata = metadata_of(self)
-    num_skipped, faults = 0, Faults()
-    make_example = functools.partial(self._make_example, source, part, class_ids)
-    for image, example in zip(
-      annotated_images, ordered_map(make_example, annotated_images), strict=True
-    ):
-      for kind, name in example.faults:
-        faults.add(kind, name)
-      if example.record is None:
-        logging.warning('Skipped %s/%s: %s.', part, image.file_name, example.reason)
-        num_skipped += 1
-        continue
-      metadata['max_objects'] = max(metadata['max_objects'], len(example.record['object_class']))
-      yield image.image_id, example.record
-    faults.report(part)
-    metadata['faults'] = dict(faults.counts + collections.Counter(metadata['faults']))
-    if num_skipped == len(annotated_images):
-      raise UserError(
-        f'{source.directory}: none of the {num_skipped} images of {part} that pass the filter '
-        'could be used; the lines above say why'
-      )
-    if num_skipped:
-      logging.warning(
-        '%s: skipped %d of %d images, which are named above.',
-        part,
-        num_skipped,
-        len(annotated_images),
-      )
-      metadata['num_skipped_images'] += num_skipped
 
-  def _make_example(
-    self,
-    source: Source,
-    part: str,
-    class_ids: Mapping[Id, int],
-    image: coco_annotations.AnnotatedImage,
-  ) -> Example:
-    config = self.builder_config
-    path = source.find(f'{part}/{image.file_name}', f'images/{part}/{image.file_name}')
-    if path is None:
-      return Example(None, 'missing')
-    try:
-      with source.open(path) as file:
-        pixels = images.read_image(file, config.image_size, (image.width, image.height))
-      masks = self.read_masks(source, part, image)
-    except (OSError, zipfile.BadZipFile, zlib.error, images.UnreadableImage) as error:
-      return Example(None, f'cannot be used ({error})')
-    kept, faults = [], []
-    for object_, mask in zip(image.objects, masks, strict=True):
-      if object_.category_id not in class_ids:
-        faults.append((OTHER_CATEGORIES, image.name_of(object_)))
-      elif isinstance(mask, EntryFault):
-        faults.append((BAD_MASKS, f'{image.name_of(object_)}: {mask}'))
-      elif not mask.any():
-        faults.append((EMPTY_MASKS, image.name_of(object_)))
-      else:
-        kept.append((object_, mask))
-    faults = tuple(faults)
-    if not kept or len(kept) < config.options.min_objects:
-      return Example(None, f'{len(faults)} of its {len(masks)} objects are not usable', faults)
-    record = {
-      'image': pixels,
-      'image_id': str(image.image_id),
-      'object_class': np.array([class_ids[object_.category_id] for object_, _ in kept], np.int32),
-      'boxes': np.stack([object_.box for object_, _ in kept]),
-      'masks': np.stack(
-        [encoding.crop_mask(mask, object_.box, config.mask_size) for object_, mask in kept]
-      ),
-      'relations': np.zeros((0, 3), np.int32),
-      'attributes': np.zeros((0, 2), np.int32),
-    }
-    return Example(record, faults=faults)
+def _make_example(
+  read_masks: Callable[..., list[np.ndarray | EntryFault]],
+  source: Source,
+  part: str,
+  config: CocoConfig,
+  class_ids: Mapping[Id, int],
+  image: coco_annotations.AnnotatedImage,
+) -> Example:
+  skipped = functools.partial(Example, image.image_id, f'{part}/{image.file_name}', None)
+  path = source.find(f'{part}/{image.file_name}', f'images/{part}/{image.file_name}')
+  if path is None:
+    return skipped('missing')
+  try:
+    with source.open(path) as file:
+      pixels = images.read_image(file, config.image_size, (image.width, image.height))
+    masks = read_masks(source, part, image)
+  except images.UNUSABLE as error:
+    return skipped(f'cannot be used ({error})')
+  kept, faults = [], []
+  for object_, mask in zip(image.objects, masks, strict=True):
+    if object_.category_id not in class_ids:
+      faults.append((OTHER_CATEGORIES, image.name_of(object_)))
+    elif isinstance(mask, EntryFault):
+      faults.append((BAD_MASKS, f'{image.name_of(object_)}: {mask}'))
+    elif not mask.any():
+      faults.append((EMPTY_MASKS, image.name_of(object_)))
+    else:
+      kept.append((object_, mask))
+  faults = tuple(faults)
+  if not kept or len(kept) < config.options.min_objects:
+    return skipped(f'{len(faults)} of its {len(masks)} objects are not usable', faults)
+  record = {
+    'image': pixels,
+    'image_id': str(image.image_id),
+    'object_class': np.array([class_ids[object_.category_id] for object_, _ in kept], np.int32),
+    'boxes': np.stack([object_.box for object_, _ in kept]),
+    'masks': np.stack(
+      [encoding.crop_mask(mask, object_.box, config.mask_size) for object_, mask in kept]
+    ),
+    'relations': np.zeros((0, 3), np.int32),
+    'attributes': np.zeros((0, 2), np.int32),
+  }
+  return Example(image.image_id, f'{part}/{image.file_name}', record, faults=faults)
 
 
 def make(builder_class: type[Builder], settings: DataSettings) -> Builder:

@@ -50,7 +50,8 @@ class CocoPanoptic(builder.CocoBuilder):
   ) -> coco_annotations.Annotations:
     return read(source, ANNOTATIONS.format(part), self.builder_config.options, image_ids)
 
-  def read_masks(self, source: Source, part: str, image: AnnotatedImage) -> list[np.ndarray]:
+  @staticmethod
+  def read_masks(source: Source, part: str, image: AnnotatedImage) -> list[np.ndarray | EntryFault]:
     with open_segments(source, part, image) as file:
       segments = read_segments(file)
     if segments.shape != (image.height, image.width):

@@ -28,8 +28,9 @@ class CocoStuff(builder.CocoBuilder):
       source, instances_path, stuff_path, self.builder_config.options, image_ids
     )
 
+  @staticmethod
   def read_masks(
-    self, source: Source, part: str, image: coco_annotations.AnnotatedImage
+    source: Source, part: str, image: coco_annotations.AnnotatedImage
   ) -> list[np.ndarray | EntryFault]:
     return [mask_or_fault(image, object_) for object_ in image.objects]
 

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -14,9 +14,9 @@ from absl import logging
 from data_pipelines.own_scenes import scenes_file
 from data_pipelines.own_scenes.options import OwnScenesOptions
 from data_pipelines.own_scenes.scenes_file import ObjectDescription, Reading, SceneDescription
-from data_pipelines.pipeline.images import read_image
-from data_pipelines.pipeline.parallel import ordered_map
-from data_pipelines.pipeline.records import metadata_of, record_features
+from data_pipelines.pipeline.images import UNUSABLE, read_image
+from data_pipelines.pipeline.records import record_features
+from data_pipelines.pipeline.scene_builder import Example, Plan, SceneBuilder, Split
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs import encoding
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
@@ -28,19 +28,25 @@ _DIGEST_LENGTH = 12  # hexadecimal digits of the hash of scenes.jsonl in the con
 
 
 @dataclasses.dataclass(frozen=True)
-class Selection:
-  """The scenes that are kept, of kept names only, and these names.
+class Names:
+  """The names that are kept.
 
   Attributes:
-    scenes: in the order of the lines.
     vocabulary: the object names, most common first; `__in_image__`, the geometric predicates, then
       the other stored ones, most common first.
     attribute_ids: by name, most common first.
   """
 
-  scenes: list[SceneDescription]
   vocabulary: Vocabulary
   attribute_ids: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+  """The scenes that are kept, of kept names only, in the order of the lines, and these names."""
+
+  scenes: list[SceneDescription]
+  names: Names
 
 
 def select(scenes: Iterable[SceneDescription], options: OwnScenesOptions) -> Selection:
@@ -94,7 +100,9 @@ def select(scenes: Iterable[SceneDescription], options: OwnScenesOptions) -> Sel
     )
     for scene in kept
   ]
-  return Selection(kept, Vocabulary((IMAGE_OBJECT, *object_names), predicate_names), attribute_ids)
+  return Selection(
+    kept, Names(Vocabulary((IMAGE_OBJECT, *object_names), predicate_names), attribute_ids)
+  )
 
 
 def _is_large(
@@ -139,7 +147,7 @@ class ScenesConfig(tfds.core.BuilderConfig):
   options: OwnScenesOptions
 
 
-class Scenes(tfds.core.GeneratorBasedBuilder):
+class Scenes(SceneBuilder):
   """Images with named objects, relationships and attributes, from a folder with scenes.jsonl."""
 
   VERSION = tfds.core.Version('1.0.0')
@@ -153,12 +161,11 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
       metadata=tfds.core.MetadataDict(),
     )
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-    del dl_manager  # the files are the user's own
+  def plan(self) -> Plan:
     config = self.builder_config
     source = Source(config.source_dir)
     path = source.directory / scenes_file.FILE_NAME
-    reading = scenes_file.read(source, scenes_file.read_content(source))
+    reading = scenes_file.read(source, scenes_file.read_content(source), self.ordered_map)
     selection = select(reading.scenes, config.options)
     self._report(reading, selection)
     splits = {
@@ -185,19 +192,17 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
           ),
           str(path),
         )
-    metadata_of(self).update(
-      vocabulary=selection.vocabulary.to_dict(),
-      attribute_names=list(selection.attribute_ids),
-      max_objects=max(len(scene.objects) for scene in selection.scenes),
-      max_relations=max(len(scene.relationships) for scene in selection.scenes),
-      num_skipped_images=len(reading.faults),
+    make_example = functools.partial(_make_example, source, config, selection.names)
+    return Plan(
+      str(path),
+      # There need not be a `test`.
+      {split: Split(scenes, make_example) for split, scenes in splits.items() if scenes},
+      {
+        'vocabulary': selection.names.vocabulary.to_dict(),
+        'attribute_names': list(selection.names.attribute_ids),
+      },
+      num_skipped=len(reading.faults),
     )
-    # tensorflow-datasets knows no empty split, so there need not be a `test`.
-    return {
-      split: self._generate_examples(source, scenes, selection)
-      for split, scenes in splits.items()
-      if scenes
-    }
 
   def _report(self, reading: Reading, selection: Selection):
     """Logs every line of the file that is not used, then the counts."""
@@ -208,7 +213,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
     counts = collections.Counter(scene.split for scene in selection.scenes)
     used = ', '.join(f'{counts[split]} {split}' for split in scenes_file.SPLITS)
     rare = {object_.name for scene in reading.scenes for object_ in scene.objects}
-    rare -= set(selection.vocabulary.object_names)
+    rare -= set(selection.names.vocabulary.object_names)
     log = logging.warning if reading.faults or num_filtered or rare else logging.info
     log(
       '%s: %d lines: %d used (%s), %d with faults, %d filtered out; %d object names, %d more '
@@ -219,7 +224,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
       used,
       len(reading.faults),
       num_filtered,
-      selection.vocabulary.num_objects - 1,
+      selection.names.vocabulary.num_objects - 1,
       len(rare),
     )
     if reading.faults:
@@ -230,18 +235,18 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
         self.info.full_name,
       )
 
-  def _generate_examples(
-    self, source: Source, scenes: list[SceneDescription], selection: Selection
-  ) -> Iterator[tuple[str, dict]]:
-    make_record = functools.partial(_record, source, self.builder_config, selection)
-    for scene, record in zip(scenes, ordered_map(make_record, scenes), strict=True):
-      yield scene.file, record
+
+def _make_example(
+  source: Source, config: ScenesConfig, names: Names, scene: SceneDescription
+) -> Example:
+  try:
+    return Example(scene.file, scene.file, _record(source, config, names, scene))
+  except (*UNUSABLE, scenes_file.LineFault) as error:  # it was good when the lines were read
+    return Example(scene.file, scene.file, None, f'cannot be used any more ({error})')
 
 
-def _record(
-  source: Source, config: ScenesConfig, selection: Selection, scene: SceneDescription
-) -> dict:
-  vocabulary, where = selection.vocabulary, scene.file
+def _record(source: Source, config: ScenesConfig, names: Names, scene: SceneDescription) -> dict:
+  vocabulary, where = names.vocabulary, scene.file
   with source.open(scene.file) as file:
     image = read_image(file, config.image_size)
   pixels = np.array([object_.box for object_ in scene.objects])
@@ -262,10 +267,10 @@ def _record(
     ).reshape(-1, 3),
     'attributes': np.array(
       [
-        (index, selection.attribute_ids[attribute])
+        (index, names.attribute_ids[attribute])
         for index, object_ in enumerate(scene.objects)
         for attribute in object_.attributes
-        if attribute in selection.attribute_ids
+        if attribute in names.attribute_ids
       ],
       np.int32,
     ).reshape(-1, 2),

@@ -1,6 +1,8 @@
 """One image file as pixels at training size."""
 
 import io
+import zipfile
+import zlib
 
 import numpy as np
 import PIL.Image
@@ -13,6 +15,11 @@ _SIDEWAYS = range(5, 9)
 
 class UnreadableImage(ValueError):
   """A file that is no whole image; the message is the reason, in one line."""
+
+
+# What a file raises that is damaged, or an archive that holds it. What else opening a file raises,
+# as of a network, is no fault of the file.
+UNUSABLE = (UnreadableImage, OSError, zipfile.BadZipFile, zlib.error)
 
 
 def read_image(

@@ -11,6 +11,7 @@ that it skips.
 # pyright: reportArgumentType=false, reportCallIssue=false, reportIndexIssue=false
 # pyright: reportOperatorIssue=false, reportReturnType=false
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -23,6 +24,8 @@ from absl import logging
 
 from data_pipelines import atomic_files
 from data_pipelines.pipeline import records, relation_ops
+from data_pipelines.pipeline.parallel import BeamSettings, OrderedMap, ordered_map
+from data_pipelines.pipeline.scene_builder import SceneBuilder
 from data_pipelines.pipeline.tensorflow_quietly import tf
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES, Vocabulary
@@ -47,13 +50,16 @@ EVALUATION_EPOCH = -1  # of the random numbers of evaluation; no epoch of traini
 
 
 def prepare_records(
-  make_builder: Callable[[DataSettings], tfds.core.DatasetBuilder], settings: DataSettings
-) -> tfds.core.DatasetBuilder:
+  make_builder: Callable[[DataSettings], SceneBuilder],
+  settings: DataSettings,
+  beam: BeamSettings | None = None,
+) -> SceneBuilder:
   """A builder, prepared now unless it has been before; see `preparation.prepare`.
 
   Args:
     make_builder: of the data set, see `data_sets.DataSet`.
     settings: of the data.
+    beam: who makes the records; None for threads of this process.
 
   Raises:
     UserError: the files that the records are made from are missing or damaged, or the records
@@ -66,13 +72,14 @@ def prepare_records(
     builder = make_builder(settings)
   finally:
     logging.set_verbosity(verbosity)
-  if not builder.data_path.exists():
+  if not builder.data_path.exists() and '://' not in settings.data_dir:
     atomic_files.check_writable(pathlib.Path(settings.data_dir), 'data.data_dir')
   try:
-    # Writes to a directory of another name and renames it at the end: no half-written records.
-    builder.download_and_prepare(
-      download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-    )
+    with _ordered_map(builder, beam) as builder.ordered_map:
+      # Writes to a directory of another name and renames it at the end: no half-written records.
+      builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+      )
   except OSError as error:
     raise SettingsError(
       Fault(
@@ -82,6 +89,21 @@ def prepare_records(
       )
     ) from error
   return builder
+
+
+def _ordered_map(
+  builder: SceneBuilder, beam: BeamSettings | None
+) -> contextlib.AbstractContextManager[OrderedMap]:
+  """Who makes the records."""
+  if beam is None or builder.data_path.exists():
+    return contextlib.nullcontext(ordered_map)
+  try:
+    from data_pipelines.pipeline import beam_map  # takes seconds, and is an extra
+  except ModuleNotFoundError as error:
+    raise UserError(
+      f'--beam_runner={beam.runner} needs Apache Beam ({error}): pip install "sg2im_jax[beam]"'
+    ) from None
+  return beam_map.opened(beam.runner, beam.options, builder.data_path.parent)
 
 
 def stored_vocabulary(builder: tfds.core.DatasetBuilder) -> Vocabulary:

@@ -2,15 +2,44 @@
 
 import collections
 import concurrent.futures
+import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 _QUEUED_PER_THREAD = 4
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
+
+
+class OrderedMap(Protocol):
+  """Who works on many items: threads (`ordered_map`), or other processes and machines."""
+
+  def __call__(
+    self, function: Callable[[Item], Result], items: Iterable[Item], /
+  ) -> Iterator[Result]:
+    """Yields function(item) in order.
+
+    Args:
+      function: picklable, as are its results.
+      items: picklable ones.
+    """
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class BeamSettings:
+  """Apache Beam as what works on many items; see `beam_map`.
+
+  Attributes:
+    runner: where its pipelines run: DirectRunner is processes of this machine.
+    options: NAME=VALUE, of Beam's pipeline options.
+  """
+
+  runner: str
+  options: tuple[str, ...] = ()
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -19,8 +48,8 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> It
   An exception of `function` is raised in the item's turn; items that have not started by then, or
   when the caller stops early, are cancelled.
 
-  Threads, as decoding and resizing of images release the GIL; processes would import the main
-  module again.
+  Threads, as decoding and resizing of images release the GIL; processes and machines are in
+  `beam_map`.
   """
   num_threads = os.cpu_count() or 1
   pool = concurrent.futures.ThreadPoolExecutor(num_threads)

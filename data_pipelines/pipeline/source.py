@@ -1,9 +1,9 @@
 """Files of a data set as it is distributed: unpacked in a directory, or in zip archives there."""
 
+import contextlib
 import dataclasses
 import io
 import os
-import pathlib
 import shutil
 import struct
 import tempfile
@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from absl import logging
+from etils import epath
 
 from data_pipelines.scene_graphs.errors import UserError
 
@@ -24,7 +25,9 @@ _SIGNATURE = b'PK\x03\x04'
 
 
 class Source:
-  """The files under a directory and in the zip archives in it; thread-safe.
+  """The files under a directory and in the zip archives in it; thread-safe, and picklable.
+
+  The directory may be in a cloud, such as gs://bucket/coco.
 
   An unpacked file precedes one of the same path in an archive. Archives are searched for in the
   directory itself and in its folder `annotations`. A member of an archive in a folder is found with
@@ -34,10 +37,14 @@ class Source:
   """
 
   def __init__(self, directory: str | os.PathLike):
-    self.directory = pathlib.Path(directory)
+    self.directory = epath.Path(directory)
     self._archives: list[_Archive] | None = None
     self._nested: dict[tuple[_Archive, str], _Archive] = {}
     self._lock = threading.RLock()
+
+  def __reduce__(self) -> tuple[type, tuple[str]]:
+    """Each process opens the archives itself."""
+    return Source, (os.fspath(self.directory),)
 
   def find(self, *paths: str) -> str | None:
     """The first of the relative paths that exists; None if none does."""
@@ -49,7 +56,7 @@ class Source:
     """Bytes of a file when it is unpacked."""
     unpacked = self.directory / path
     if unpacked.is_file():
-      return unpacked.stat().st_size
+      return unpacked.stat().length
     _, member = self._member(path)
     return member.file_size
 
@@ -62,14 +69,15 @@ class Source:
     """
     unpacked = self.directory / path
     if unpacked.is_file():
-      return unpacked.open('rb')
+      return _open(unpacked)
     archive, member = self._member(path)
     return archive.open(member)
 
   def names(self, folder: str) -> list[str]:
     """The files of a folder, unpacked and archived, without their folder; sorted."""
     prefix = f'{folder}/'
-    found = {path.name for path in (self.directory / folder).glob('*') if path.is_file()}
+    _, _, files = next((self.directory / folder).walk(), (None, [], []))
+    found = set(files)
     for archive in self._archives_of(prefix):
       found |= {path.removeprefix(prefix) for path in archive.paths() if path.startswith(prefix)}
     return sorted(name for name in found if name and '/' not in name)
@@ -77,7 +85,7 @@ class Source:
   def has_files(self, folder: str) -> bool:
     """Whether there are files in a folder or in folders of it, unpacked or archived."""
     prefix = f'{folder}/'
-    if any(path.is_file() for path in (self.directory / folder).rglob('*')):
+    if any(files for _, _, files in (self.directory / folder).walk()):
       return True
     return any(
       path.startswith(prefix) for archive in self._archives_of(prefix) for path in archive.paths()
@@ -118,7 +126,7 @@ class Source:
         paths = sorted([*self.directory.glob('*.zip'), *self.directory.glob('annotations/*.zip')])
         self._archives = [
           _Archive(
-            _Region(path, 0, path.stat().st_size),
+            _Region(path, 0, path.stat().length),
             path.parent.relative_to(self.directory).as_posix(),
             str(path),
           )
@@ -144,9 +152,9 @@ class Source:
     logging.info('%s: unpacking %.1f MB, for the time of this run.', name, member.file_size / 1e6)
     directory = tempfile.mkdtemp()
     weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
-    path = pathlib.Path(directory) / 'member.zip'
+    path = epath.Path(directory) / 'member.zip'
     try:
-      with archive.open(member) as packed, path.open('wb') as unpacked:
+      with archive.open(member) as packed, open(path, 'wb') as unpacked:
         shutil.copyfileobj(packed, unpacked, 1 << 20)
     except (EOFError, zipfile.BadZipFile, zlib.error) as error:
       raise _broken(archive.name, error) from error
@@ -214,13 +222,45 @@ class _Archive:
 class _Region:
   """`size` bytes of a file from `start` on."""
 
-  path: pathlib.Path
+  path: epath.Path
   start: int
   size: int
 
   def open(self) -> io.BufferedReader:
-    file = self.path.open('rb')
+    file = _open(self.path)
     return file if self.start == 0 else io.BufferedReader(_Slice(file, self.start, self.size))
+
+
+def _open(path: epath.Path) -> io.BufferedReader:
+  file = path.open('rb')
+  return file if isinstance(file, io.BufferedReader) else io.BufferedReader(_CloudFile(file))
+
+
+class _CloudFile(io.RawIOBase):
+  """A file as `epath` opens those in a cloud: a context, in which there is what reads."""
+
+  def __init__(self, context: contextlib.AbstractContextManager[Any]):
+    self._stack = contextlib.ExitStack()
+    self._file = self._stack.enter_context(context)
+
+  def readable(self) -> bool:
+    return True
+
+  def seekable(self) -> bool:
+    return True
+
+  def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+    self._file.seek(offset, whence)
+    return self._file.tell()
+
+  def readinto(self, buffer: Any) -> int:
+    content = self._file.read(len(buffer))
+    buffer[: len(content)] = content
+    return len(content)
+
+  def close(self):
+    self._stack.close()
+    super().close()
 
 
 class _Slice(io.RawIOBase):

@@ -5,12 +5,13 @@ sheet of pictures to look at.
 """
 
 import dataclasses
-from collections.abc import Iterator
+import functools
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_pipelines.pipeline.records import metadata_of, record_features
+from data_pipelines.pipeline.records import record_features
+from data_pipelines.pipeline.scene_builder import Example, Plan, SceneBuilder, Split
 from data_pipelines.scene_graphs import encoding
 from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.scene_graphs.graph import IMAGE_OBJECT
@@ -43,7 +44,7 @@ class StorybookConfig(tfds.core.BuilderConfig):
   options: StorybookOptions
 
 
-class Storybook(tfds.core.GeneratorBasedBuilder):
+class Storybook(SceneBuilder):
   """Pictures of meadows, shores, snow and roads with exact boxes, masks and relations."""
 
   # To be raised whenever a picture changes, so that old records are not used.
@@ -59,31 +60,24 @@ class Storybook(tfds.core.GeneratorBasedBuilder):
       metadata=tfds.core.MetadataDict(),
     )
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-    del dl_manager  # nothing is downloaded
-    config = self.builder_config
-    metadata_of(self).update(
-      vocabulary=VOCABULARY.to_dict(),
-      attribute_names=list(ATTRIBUTE_NAMES),
-      max_objects=0,
-      max_relations=0,
-      num_skipped_images=0,
+  def plan(self) -> Plan:
+    options = self.builder_config.options
+    make_example = functools.partial(_make_example, self.builder_config)
+    return Plan(
+      'storybook',
+      {
+        'train': Split(range(options.num_train), make_example),
+        'val': Split(range(FIRST_VAL_INDEX, FIRST_VAL_INDEX + options.num_val), make_example),
+      },
+      {'vocabulary': VOCABULARY.to_dict(), 'attribute_names': list(ATTRIBUTE_NAMES)},
     )
-    return {
-      'train': self._generate_examples(range(config.options.num_train)),
-      'val': self._generate_examples(
-        range(FIRST_VAL_INDEX, FIRST_VAL_INDEX + config.options.num_val)
-      ),
-    }
 
-  def _generate_examples(self, indices: range) -> Iterator[tuple[int, dict]]:
-    config, metadata = self.builder_config, metadata_of(self)
-    # One process: workers would import the main module, perhaps all of JAX, to save seconds.
-    for index in indices:
-      scene = draw_scene(config.options.scene_seed, index, config.image_size[0])
-      metadata['max_objects'] = max(metadata['max_objects'], len(scene.names))
-      metadata['max_relations'] = max(metadata['max_relations'], len(scene.relations))
-      yield index, _record(scene, f'{config.options.scene_seed}-{index}', config.mask_size)
+
+def _make_example(config: StorybookConfig, index: int) -> Example:
+  scene_seed = config.options.scene_seed
+  image_id = f'{scene_seed}-{index}'
+  scene = draw_scene(scene_seed, index, config.image_size[0])
+  return Example(index, image_id, _record(scene, image_id, config.mask_size))
 
 
 def _record(scene: StorybookScene, image_id: str, mask_size: int) -> dict:

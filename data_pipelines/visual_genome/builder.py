@@ -1,19 +1,18 @@
 """Visual Genome 1.4 as a tensorflow-datasets builder: records at training size."""
 
 import dataclasses
-import zipfile
-import zlib
-from collections.abc import Iterator
+import functools
+import itertools
 
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import logging
 
-from data_pipelines.pipeline import images, parallel
-from data_pipelines.pipeline.annotation_files import Faults, Id
+from data_pipelines.pipeline import images
+from data_pipelines.pipeline.annotation_files import Faults
 from data_pipelines.pipeline.records import metadata_of, other_annotations, record_features
+from data_pipelines.pipeline.scene_builder import Example, Plan, SceneBuilder, Split
 from data_pipelines.pipeline.source import Source
-from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
+from data_pipelines.scene_graphs.errors import Fault, SettingsError
 from data_pipelines.settings.data_settings import DataSettings
 from data_pipelines.visual_genome import annotations as visual_genome_annotations
 from data_pipelines.visual_genome.options import VisualGenomeOptions
@@ -31,7 +30,7 @@ class VisualGenomeConfig(tfds.core.BuilderConfig):
   options: VisualGenomeOptions
 
 
-class VisualGenome(tfds.core.GeneratorBasedBuilder):
+class VisualGenome(SceneBuilder):
   """Images of Visual Genome with boxes, relations and attributes; there are no masks."""
 
   VERSION = tfds.core.Version('1.0.0')
@@ -46,8 +45,7 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
       metadata=tfds.core.MetadataDict(),
     )
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-    del dl_manager  # the files are the user's own
+  def plan(self) -> Plan:
     config = self.builder_config
     source = Source(config.source_dir)
     annotations = visual_genome_annotations.read(source, config.options)
@@ -63,59 +61,35 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
           ),
           config.source_dir,
         )
-    kept = [scene for scenes in splits.values() for scene in scenes]
     box_faults = Faults()
-    for scene in kept:
+    for scene in itertools.chain.from_iterable(splits.values()):
       _count_boxes_out_of_frame(scene, box_faults)
     box_faults.report(config.source_dir)
-    metadata_of(self).update(
-      vocabulary=annotations.vocabulary.to_dict(),
-      attribute_names=list(annotations.attribute_names),
-      max_objects=max(len(scene.objects) for scene in kept),
-      max_relations=max(len(scene.relations) for scene in kept),
-      num_skipped_images=0,
-      faults=dict(annotations.faults + box_faults.counts),
-      annotation_bytes=_annotation_bytes(source),
+    make_example = functools.partial(_make_example, source, config.image_size)
+    return Plan(
+      str(source.directory),
+      {split: Split(scenes, make_example) for split, scenes in splits.items() if scenes},
+      {
+        'vocabulary': annotations.vocabulary.to_dict(),
+        'attribute_names': list(annotations.attribute_names),
+        'annotation_bytes': _annotation_bytes(source),
+      },
+      faults=annotations.faults + box_faults.counts,
     )
-    # tensorflow-datasets knows no empty split, so there may be no `test`.
-    return {
-      split: self._generate_examples(scenes, source) for split, scenes in splits.items() if scenes
-    }
 
-  def _generate_examples(
-    self, scenes: list[visual_genome_annotations.ImageAnnotation], source: Source
-  ) -> Iterator[tuple[Id, dict]]:
-    def read_pixels(scene: visual_genome_annotations.ImageAnnotation) -> np.ndarray | str:
-      try:
-        with source.open(scene.path) as file:
-          return images.read_image(
-            file, self.builder_config.image_size, (scene.width, scene.height)
-          )
-      except FileNotFoundError:
-        return 'missing'
-      except (images.UnreadableImage, OSError, zipfile.BadZipFile, zlib.error) as error:
-        return f'cannot be used ({error})'
 
-    num_skipped = 0
-    for scene, pixels in zip(scenes, parallel.ordered_map(read_pixels, scenes), strict=True):
-      if isinstance(pixels, str):
-        logging.warning('Skipped %s: %s.', source.directory / scene.path, pixels)
-        num_skipped += 1
-      else:
-        yield scene.image_id, {'image': pixels, **encode_scene(scene)}
-    if num_skipped == len(scenes):
-      raise UserError(
-        f'{source.directory}: none of the {len(scenes)} images of a split could be used; expected '
-        f'files such as {scenes[0].path}; the lines above say why'
-      )
-    if num_skipped:
-      logging.warning(
-        '%s: skipped %d of %d images of a split, which are named above.',
-        source.directory,
-        num_skipped,
-        len(scenes),
-      )
-    metadata_of(self)['num_skipped_images'] += num_skipped
+def _make_example(
+  source: Source, image_size: tuple[int, int], scene: visual_genome_annotations.ImageAnnotation
+) -> Example:
+  name = str(source.directory / scene.path)
+  try:
+    with source.open(scene.path) as file:
+      pixels = images.read_image(file, image_size, (scene.width, scene.height))
+  except FileNotFoundError:
+    return Example(scene.image_id, name, None, 'missing')
+  except images.UNUSABLE as error:
+    return Example(scene.image_id, name, None, f'cannot be used ({error})')
+  return Example(scene.image_id, name, {'image': pixels, **encode_scene(scene)})
 
 
 def _count_boxes_out_of_frame(scene: visual_genome_annotations.ImageAnnotation, faults: Faults):

@@ -14,10 +14,12 @@ in order:
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from data_pipelines.scene_graphs.errors import UserError
 
-Token = tuple[str, *tuple[int, ...]]
+# A letter, then numbers: tuple[str, *tuple[int, ...]], which beartype knows from 0.23 on only.
+Token = tuple[Any, ...]
 
 PADDINGS = ('valid', 'same')
 LEAKY_SLOPES = {'leakyrelu': 0.01, 'relu': 0.01}

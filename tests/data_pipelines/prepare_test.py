@@ -13,7 +13,7 @@ from absl import flags
 from data_pipelines import data_sets, preparation, prepare
 from data_pipelines.coco import official_files
 from data_pipelines.pipeline import download
-from data_pipelines.scene_graphs.errors import SettingsError
+from data_pipelines.scene_graphs.errors import SettingsError, UserError
 from sg2im_jax.runtime import config_flag
 from tests.data_pipelines import conftest, without_jax
 from tests.data_pipelines.settings import data_settings
@@ -190,6 +190,14 @@ def test_what_a_data_set_does_not_have():
       ['--dataset=cocostuff'],
       "error: --dataset is 'cocostuff', expected one of storybook, coco_stuff, ",
     ),
+    (
+      ['--dataset=storybook', '--beam_options=direct_num_workers=2'],
+      'error: --beam_options=direct_num_workers=2: only with --beam_runner',
+    ),
+    (
+      ['--dataset=storybook', '--beam_runner=Spark'],
+      'error: flag --beam_runner=Spark: value should be one of <DirectRunner|',
+    ),
     ([], 'error: --dataset is missing'),
     (
       ['--dataset=storybook', '--image_size=64x64'],
@@ -227,6 +235,8 @@ def test_help():
     '--image_size',
     '--mask_size',
     '--option',
+    '--beam_runner=DirectRunner|DataflowRunner|SparkRunner|FlinkRunner',
+    '--beam_options',
     '--[no]download',
     '--[no]check',
   ):
@@ -261,6 +271,19 @@ def test_downloads_before_it_prepares(monkeypatch, coco_root, tmp_path, capsys):
   assert prepare.prepare(options) == 0
   assert fetched == [(official_files.STUFF_FILES, str(coco_root / 'source'))]
   assert 'images: train 12, val 6; 16x16 pixels' in capsys.readouterr().out
+
+
+def test_without_apache_beam_its_extra_is_named(monkeypatch, tmp_path):
+  monkeypatch.setitem(sys.modules, 'apache_beam', None)
+  monkeypatch.delitem(sys.modules, 'data_pipelines.pipeline.beam_map', raising=False)
+  monkeypatch.delattr('data_pipelines.pipeline.beam_map', raising=False)
+  options = prepare.PrepareOptions(
+    dataset='storybook', data_dir=str(tmp_path), beam_runner='DirectRunner'
+  )
+  with pytest.raises(UserError) as raised:
+    prepare.prepare(options)
+  assert str(raised.value).startswith('--beam_runner=DirectRunner needs Apache Beam (')
+  assert str(raised.value).endswith(': pip install "sg2im_jax[beam]"')
 
 
 @pytest.mark.parametrize('data_set', data_sets.DATA_SETS, ids=lambda data_set: data_set.name)

@@ -165,9 +165,7 @@ def test_names_what_is_wrong_with_pngs(tmp_path, caplog):
   settings = make_settings(tmp_path, tmp_path / 'prepared2')
   PIL.Image.new('RGB', (10, 10)).save(folder / '000000000001.png')
   (folder / '000000000002.png').unlink()
-  with pytest.raises(
-    UserError, match='none of the 2 images of train2017 that pass the filter could be used'
-  ):
+  with pytest.raises(UserError, match="none of the 2 images of split 'train' could be used"):
     preparation.prepare(settings)
   assert 'its PNG has 10x10 pixels, the annotations 60x40' in caplog.text
   assert '000000000002.png: no such file' in caplog.text

@@ -490,9 +490,7 @@ def test_reports_that_no_image_can_be_read(tmp_path):
   conftest.write_coco_files(tmp_path / 'source', num_train=2, num_val=2)
   for path in (tmp_path / 'source/images/train2017').iterdir():
     path.write_bytes(b'')
-  with pytest.raises(
-    UserError, match='none of the 2 images of train2017 that pass the filter could be used'
-  ):
+  with pytest.raises(UserError, match="none of the 2 images of split 'train' could be used"):
     preparation.prepare(conftest.make_settings(tmp_path / 'source', tmp_path / 'prepared'))
 
 

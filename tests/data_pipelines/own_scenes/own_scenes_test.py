@@ -387,9 +387,9 @@ def test_vocabulary_is_of_the_train_split_most_common_first():
     ],
     options(),
   )
-  assert selection.vocabulary.object_names == ('__image__', 'dog', 'bee', 'cat')
-  assert selection.vocabulary.predicate_names == (*COCO_PREDICATES, 'by', 'near')
-  assert list(selection.attribute_ids) == ['red', 'big']
+  assert selection.names.vocabulary.object_names == ('__image__', 'dog', 'bee', 'cat')
+  assert selection.names.vocabulary.predicate_names == (*COCO_PREDICATES, 'by', 'near')
+  assert list(selection.names.attribute_ids) == ['red', 'big']
   val = selection.scenes[2]
   assert [object_.name for object_ in val.objects] == ['dog', 'cat']
   assert val.relationships == ((1, 'by', 0),)  # places counted anew; what touches the yak is gone
@@ -403,10 +403,10 @@ def test_thresholds():
     ],
     options(min_object_instances=2, min_predicate_instances=2, min_attribute_instances=3),
   )
-  assert found.vocabulary.object_names == ('__image__', 'a')
-  assert found.vocabulary.predicate_names == COCO_PREDICATES
+  assert found.names.vocabulary.object_names == ('__image__', 'a')
+  assert found.names.vocabulary.predicate_names == COCO_PREDICATES
   assert found.scenes[0].relationships == ((1, 'below', 0),)  # known from geometry, however rare
-  assert found.attribute_ids == {}
+  assert found.names.attribute_ids == {}
 
 
 def test_every_name_is_common_enough_in_what_is_kept():
@@ -415,7 +415,7 @@ def test_every_name_is_common_enough_in_what_is_kept():
     [scene(names=['a', 'a', 'c']), scene(names=['c', 'b']), scene(names=['a', 'a'])],
     options(min_object_instances=2, min_objects=2),
   )
-  assert found.vocabulary.object_names == ('__image__', 'a')
+  assert found.names.vocabulary.object_names == ('__image__', 'a')
   assert [[object_.name for object_ in kept.objects] for kept in found.scenes] == [
     ['a', 'a'],
     ['a', 'a'],
@@ -427,7 +427,7 @@ def test_filters_sizes_and_numbers():
     [scene(names=['a'], area=200), scene(names=['b'], area=199), scene(names=['c'] * 3, area=500)],
     options(min_object_area=0.0199, max_objects=2),
   )
-  assert found.vocabulary.object_names == ('__image__', 'a')
+  assert found.names.vocabulary.object_names == ('__image__', 'a')
 
 
 def test_record(tmp_path):

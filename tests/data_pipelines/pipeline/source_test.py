@@ -1,12 +1,16 @@
 import concurrent.futures
+import contextlib
 import gc
 import io
 import pathlib
+import pickle
 import tempfile
 import zipfile
 
 import numpy as np
 import pytest
+from etils import epath
+from etils.epath import gpath
 
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs.errors import UserError
@@ -169,3 +173,65 @@ def test_an_empty_or_missing_directory_has_nothing(tmp_path):
   (tmp_path / 'folder.zip').mkdir()
   assert Source(tmp_path).names('images') == []
   assert Source(tmp_path / 'nowhere').missing(['a']) == ['a']
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch) -> str:
+  """gs://bucket, which lies in a directory; opened as epath opens what is in a cloud."""
+  directory = tmp_path / 'cloud'
+  directory.mkdir()
+
+  def local(function):
+    return lambda original, path, *rest, **options: function(
+      original, str(path).replace('gs://bucket', str(directory)), *rest, **options
+    )
+
+  @contextlib.contextmanager
+  def opened(original, path, mode):
+    with original(path, mode) as file:
+      yield file
+
+  def same(original, path, **options):
+    return original(path, **options)
+
+  def glob(original, path):
+    return [found.replace(str(directory), 'gs://bucket') for found in original(path)]
+
+  monkeypatch.setattr(gpath, '_is_tf_installed', lambda: False)
+  names = ('exists', 'isdir', 'listdir', 'stat', 'walk')
+  with epath.testing.mock_epath(
+    open=local(opened), glob=local(glob), **{name: local(same) for name in names}
+  ):
+    yield 'gs://bucket'
+
+
+def test_files_in_a_cloud(tmp_path, bucket, temporary):
+  folder = tmp_path / 'cloud' / 'coco'
+  (folder / 'val2017').mkdir(parents=True)
+  (folder / 'val2017' / 'a.jpg').write_bytes(b'unpacked')
+  inner = zip_bytes({'masks/m.png': b'mask' * 1000})
+  (folder / 'val2017.zip').write_bytes(zip_bytes({'val2017/b.jpg': b'bb' * 5000}))
+  (folder / 'masks.zip').write_bytes(zip_bytes({'annotations/masks.zip': inner}, STORED))
+  source = pickle.loads(pickle.dumps(Source(f'{bucket}/coco')))
+  assert str(source.directory / 'a') == 'gs://bucket/coco/a'
+  assert source.names('val2017') == ['a.jpg', 'b.jpg'] and source.has_files('val2017')
+  assert not source.has_files('train2017')
+  for path, content in (
+    ('val2017/a.jpg', b'unpacked'),
+    ('val2017/b.jpg', b'bb' * 5000),
+    ('masks/m.png', b'mask' * 1000),
+  ):
+    assert source.size(path) == len(content)
+    with source.open(path) as file:
+      assert file.read() == content
+  assert source.missing(['val2017/a.jpg', 'val2017/c.jpg']) == ['val2017/c.jpg']
+  with pytest.raises(FileNotFoundError, match=r'gs://bucket/coco/val2017/c\.jpg: no such file'):
+    source.open('val2017/c.jpg')
+
+
+def test_a_copy_in_another_process_reads_the_same_files(tmp_path):
+  (tmp_path / 'val2017.zip').write_bytes(zip_bytes({'val2017/a.jpg': b'packed'}))
+  source = Source(tmp_path)
+  assert source.find('val2017/a.jpg')  # the archive is open
+  with pickle.loads(pickle.dumps(source)).open('val2017/a.jpg') as file:
+    assert file.read() == b'packed'

@@ -238,7 +238,7 @@ def test_skipped_images_are_named(files, caplog):
   text = caplog.text
   assert f'Skipped {files / image_path(MISSING_IMAGE)}: missing.' in text
   assert f'Skipped {files / image_path(TRUNCATED_IMAGE)}: cannot be used (' in text
-  assert 'skipped 2 of 8 images of a split' in text
+  assert "skipped 2 of 8 images of split 'train'" in text
 
 
 def test_filters_scenes_and_objects(settings, files):
@@ -488,7 +488,9 @@ def test_reports_that_no_image_can_be_read(files):
   for folder in visual_genome.IMAGE_FOLDERS:
     for path in (files / folder).iterdir():
       path.write_bytes(b'')
-  with pytest.raises(UserError, match='source: none of the 8 images of a split could be used'):
+  with pytest.raises(
+    UserError, match="source: none of the 8 images of split 'train' could be used"
+  ):
     preparation.prepare(make_settings(files, files.parent / 'prepared'))
 
 
