@@ -21,7 +21,7 @@ COMMANDS = {
     for name in ('train', 'sample', 'edit', 'export', 'evaluate', 'figures', 'convert')
   ),
   STUDIO,
-  *(f'data_pipelines.{name}' for name in ('prepare', 'browse', 'export')),
+  *(f'data_pipelines.{name}' for name in ('prepare', 'convert_scenes', 'browse', 'export')),
 }
 
 

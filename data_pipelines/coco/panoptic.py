@@ -11,7 +11,6 @@ import pathlib
 from collections.abc import Mapping
 
 import numpy as np
-import PIL.Image
 import tensorflow_datasets as tfds
 
 from data_pipelines.coco import annotations as coco_annotations
@@ -20,7 +19,7 @@ from data_pipelines.coco.annotations import AnnotatedImage, AnnotatedObject
 from data_pipelines.coco.options import CocoOptions
 from data_pipelines.pipeline import annotation_files
 from data_pipelines.pipeline.annotation_files import EntryFault, Faults, Id
-from data_pipelines.pipeline.images import UnreadableImage
+from data_pipelines.pipeline.images import UnreadableImage, read_segments
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import describe
@@ -174,20 +173,6 @@ def open_segments(source: Source, part: str, image: AnnotatedImage) -> io.Buffer
   name = pathlib.PurePath(image.file_name).stem + '.png'
   paths = [f'{folder}/{name}' for folder in _segment_folders(part)]
   return source.open(source.find(*paths) or paths[0])
-
-
-def read_segments(file: io.BufferedIOBase) -> np.ndarray:
-  """int32[H, W]: the id of the segment of each pixel, R + 256 G + 65536 B; 0 is none.
-
-  Raises:
-    UnreadableImage: no image, or cut off.
-  """
-  try:
-    with PIL.Image.open(io.BytesIO(file.read())) as image:
-      channels = np.asarray(image.convert('RGB'), np.int32)
-  except Exception as error:  # see images.read_image
-    raise UnreadableImage(f'its PNG: {error}') from None
-  return channels @ np.array([1, 256, 65536], np.int32)
 
 
 def _segment_folders(part: str) -> tuple[str, str]:

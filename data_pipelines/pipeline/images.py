@@ -57,6 +57,21 @@ def read_image(
     raise UnreadableImage(' '.join(str(error).split()) or type(error).__name__) from None
 
 
+def read_segments(file: io.BufferedIOBase) -> np.ndarray:
+  """int32[H, W] of a panoptic PNG: the id of the segment of each pixel, R + 256 G + 65536 B; 0 is
+  none.
+
+  Raises:
+    UnreadableImage: no image, or cut off.
+  """
+  try:
+    with PIL.Image.open(io.BytesIO(file.read())) as image:
+      channels = np.asarray(image.convert('RGB'), np.int32)
+  except Exception as error:  # see read_image
+    raise UnreadableImage(f'its PNG: {error}') from None
+  return channels @ np.array([1, 256, 65536], np.int32)
+
+
 def _as_annotated(image: PIL.Image.Image, annotated_size: tuple[int, int]) -> PIL.Image.Image:
   """The image as it was annotated: as it is stored, or turned as its EXIF mark says."""
   mark = image.getexif().get(EXIF_ORIENTATION, UPRIGHT)

@@ -48,6 +48,12 @@ def polygon_mask(polygons: Sequence[Any], width: int, height: int) -> np.ndarray
   return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(flat, height, width))).astype(bool)
 
 
+def run_lengths(mask: np.ndarray) -> dict[str, Any]:
+  """COCO's run lengths, as `run_length_mask` reads them, of bool[height, width]."""
+  runs: Any = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+  return {'size': list(mask.shape), 'counts': runs['counts'].decode()}
+
+
 def run_length_mask(runs: Any, width: int, height: int) -> np.ndarray:
   """bool[height, width] of COCO's run lengths.
 

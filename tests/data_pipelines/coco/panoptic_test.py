@@ -13,7 +13,7 @@ from data_pipelines.coco import builder as coco
 from data_pipelines.coco import panoptic as coco_panoptic
 from data_pipelines.coco.options import CocoOptions
 from data_pipelines.configs import coco_panoptic64
-from data_pipelines.pipeline import input_pipeline
+from data_pipelines.pipeline import images, input_pipeline
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs.errors import UserError
 from tests.data_pipelines import conftest
@@ -227,7 +227,7 @@ def test_agrees_with_the_reading_of_things_and_stuff(part):
   for image in panoptic.images:
     other = stuff_images[image.image_id]
     with coco_panoptic.open_segments(source, part, image) as file:
-      segments = coco_panoptic.read_segments(file)
+      segments = images.read_segments(file)
     classes, other_classes = (
       collections.Counter(
         object_.category_id for object_ in objects if object_.category_id <= last_thing

@@ -56,7 +56,7 @@ def test_keeps_the_order_and_leaves_nothing_behind(tmp_path):
 
 
 def test_counts(tmp_path, caplog):
-  caplog.set_level(logging.INFO)
+  caplog.set_level(logging.INFO, logger='absl')
   mapped(tmp_path, Parity, range(NUM_ITEMS))
   assert f'DirectRunner: even: {(NUM_ITEMS + 1) // 2}, odd: {NUM_ITEMS // 2}.' in caplog.text
 
