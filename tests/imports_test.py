@@ -151,6 +151,15 @@ def test_only_readers_of_weights_import_torch():
   assert found.keys() == {'sg2im_jax.published.checkpoint', 'sg2im_jax.evaluation.backbones'}
 
 
+def test_one_module_imports_apache_beam():
+  found = importers('apache_beam', of='data_pipelines')
+  assert found.keys() == {'data_pipelines.pipeline.beam_map'}
+  assert importers('data_pipelines.pipeline.beam_map', of='data_pipelines').keys() == {
+    'data_pipelines.pipeline.input_pipeline',
+    'data_pipelines.pipeline.beam_process',
+  }
+
+
 def test_only_the_studio_imports_a_web_framework():
   found = {module for package in PACKAGES for module in importers(*WEB, of=package)}
   assert found and all(is_under(module, 'sg2im_jax.serving') for module in found - {STUDIO})

@@ -24,7 +24,7 @@ from absl import logging
 
 from data_pipelines import atomic_files
 from data_pipelines.pipeline import records, relation_ops
-from data_pipelines.pipeline.parallel import BeamSettings, OrderedMap, ordered_map
+from data_pipelines.pipeline.parallel import BeamSettings, OrderedMap
 from data_pipelines.pipeline.scene_builder import SceneBuilder
 from data_pipelines.pipeline.tensorflow_quietly import tf
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
@@ -96,7 +96,7 @@ def _ordered_map(
 ) -> contextlib.AbstractContextManager[OrderedMap]:
   """Who makes the records."""
   if beam is None or builder.data_path.exists():
-    return contextlib.nullcontext(ordered_map)
+    return contextlib.nullcontext(builder.ordered_map)
   try:
     from data_pipelines.pipeline import beam_map  # takes seconds, and is an extra
   except ModuleNotFoundError as error:

@@ -66,3 +66,8 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> It
       yield result
   finally:
     pool.shutdown(cancel_futures=True)
+
+
+def one_by_one(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+  """Yields function(item) in order, in this thread: for what holds the GIL, which threads slow."""
+  return map(function, items)

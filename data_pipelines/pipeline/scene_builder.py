@@ -84,7 +84,7 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder):
   """A builder of prepared scenes.
 
   Attributes:
-    ordered_map: who works on many items at once; threads, unless `prepare_records` is told others.
+    ordered_map: who works on many items; threads, unless `prepare_records` is told others.
   """
 
   ordered_map: OrderedMap = staticmethod(ordered_map)

@@ -10,6 +10,7 @@ import functools
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_pipelines.pipeline.parallel import one_by_one
 from data_pipelines.pipeline.records import record_features
 from data_pipelines.pipeline.scene_builder import Example, Plan, SceneBuilder, Split
 from data_pipelines.scene_graphs import encoding
@@ -51,6 +52,7 @@ class Storybook(SceneBuilder):
   VERSION = tfds.core.Version('2.3.0')
   RELEASE_NOTES = {'2.3.0': 'One picture in five has weather: fog, rain or snowfall.'}
   builder_config: StorybookConfig  # pyright: ignore[reportIncompatibleMethodOverride]
+  ordered_map = staticmethod(one_by_one)  # drawing is Python: 1.2 times as long with two threads
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
