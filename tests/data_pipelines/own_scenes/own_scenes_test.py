@@ -19,7 +19,7 @@ from data_pipelines.own_scenes import builder as scenes
 from data_pipelines.own_scenes import scenes_file
 from data_pipelines.own_scenes.options import OwnScenesOptions
 from data_pipelines.own_scenes.scenes_file import ObjectDescription, SceneDescription
-from data_pipelines.pipeline import input_pipeline
+from data_pipelines.pipeline import input_pipeline, parallel
 from data_pipelines.pipeline.source import Source
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import COCO_PREDICATES
@@ -521,6 +521,25 @@ def test_uses_the_good_lines_and_names_the_bad(tmp_path, monkeypatch):
     'names, 1 more filtered out.'
   )
   assert 'delete the prepared directory scenes/' in said[3]
+
+
+def test_an_image_that_goes_after_the_lines_were_read_is_skipped(tmp_path, monkeypatch, caplog):
+  folder = write_folder(
+    tmp_path / 'folder', line(), line('images/1.png'), line('images/2.png', split='val')
+  )
+  maps = []
+
+  def losing_an_image(function, items):
+    maps.append(function)
+    if len(maps) == 2:  # the first one reads the lines
+      (folder / 'images/1.png').unlink()
+    return parallel.ordered_map(function, items)
+
+  monkeypatch.setattr(scenes.Scenes, 'ordered_map', staticmethod(losing_an_image))
+  settings = make_settings(folder, tmp_path)
+  assert list(records(settings)) == ['images/0.png']
+  assert preparation.prepare(settings).info.metadata['num_skipped_images'] == 1
+  assert 'Skipped images/1.png: cannot be used any more (' in caplog.text
 
 
 @pytest.mark.parametrize(
