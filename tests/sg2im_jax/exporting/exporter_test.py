@@ -19,6 +19,9 @@ from sg2im_jax.sampling.trained_model import TrainedModel
 from tests.small_scenes import VOCABULARY, tiny_config, tiny_token_config
 from tests.training_runs import start, write_untrained
 
+of_tokens = pytest.mark.parametrize('workdir', ['tokens'], indirect=True)
+of_published = pytest.mark.parametrize('workdir', ['published'], indirect=True)
+
 GRAPHS = [
   SceneGraph(('sky', 'grass', 'sheep'), ((0, 'above', 1), (2, 'above', 1))),
   SceneGraph(('sheep',), (), (('red',),), ('red',)),
@@ -70,9 +73,8 @@ def test_what_is_given_is_used(model):
   np.testing.assert_array_equal(given[1], open_[1])
 
 
+@of_tokens
 def test_appearances_are_those_of_the_model(model):
-  if model.settings.tokens is None:
-    pytest.skip('a published model has no appearances')
   program = programs.programs(model)[2]
   size = (1, *model.settings.data.image_size, 3)
   picture = np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)
@@ -85,7 +87,11 @@ def test_appearances_are_those_of_the_model(model):
   np.testing.assert_allclose(found['found_latents'][0, :2], whole[1:], atol=1e-4)
 
 
-@pytest.mark.parametrize('format', ['stablehlo', 'saved_model'])
+@pytest.mark.parametrize(
+  ('workdir', 'format'),
+  [('tokens', 'stablehlo'), ('published', 'stablehlo'), ('tokens', 'saved_model')],
+  indirect=['workdir'],
+)
 def test_an_export_is_tried_and_its_client_runs(workdir, model, format, tmp_path):
   described = exporter.export(workdir, format, tmp_path / 'exported')
   assert described['verification']['largest_difference'] <= 1
@@ -103,6 +109,7 @@ def test_an_export_is_tried_and_its_client_runs(workdir, model, format, tmp_path
     assert jax_export.deserialize(bytearray(content)).platforms == ('cpu', 'cuda', 'tpu')
 
 
+@of_published
 def test_an_export_that_differs_is_refused(model):
   found = programs.programs(model)
 
@@ -115,6 +122,7 @@ def test_an_export_that_differs_is_refused(model):
     verification.compare(model, found, other, 1)
 
 
+@of_published
 def test_refuses_a_folder_with_something_in_it(workdir, tmp_path):
   (tmp_path / 'mine.txt').write_text('mine')
   with pytest.raises(UserError, match='where something is already; choose another folder'):
@@ -122,6 +130,7 @@ def test_refuses_a_folder_with_something_in_it(workdir, tmp_path):
   assert os.listdir(tmp_path) == ['mine.txt']
 
 
+@of_published
 def test_leaves_nothing_when_it_fails(workdir, tmp_path, monkeypatch):
   def fail(*arguments):
     raise OSError(28, 'No space left on device')
@@ -136,6 +145,7 @@ def test_leaves_nothing_when_it_fails(workdir, tmp_path, monkeypatch):
   assert not any(tmp_path.iterdir())
 
 
+@of_published
 def test_names_what_is_to_be_installed(workdir, tmp_path, monkeypatch):
   monkeypatch.setattr(exporter.importlib.util, 'find_spec', lambda name: None)
   with pytest.raises(
@@ -145,6 +155,7 @@ def test_names_what_is_to_be_installed(workdir, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@of_published
 def test_the_command(workdir, tmp_path):
   process = start(
     'export', f'--workdir={workdir}', '--format=stablehlo', f'--output={tmp_path / "exported"}'
