@@ -178,6 +178,10 @@ class GraphStatistics:
       for attribute, found in best.items()
     }
 
+  def usual_scene(self) -> tuple[str, ...]:
+    """Attributes of the whole that most scenes have."""
+    return tuple(name for name, count in self.scene.items() if 2 * count > self.num_scenes)
+
   def excluding_attributes(self) -> list[tuple[str, str]]:
     """Pairs of attributes that nothing has both of, in alphabetical order."""
     expected: collections.Counter[tuple[str, str]] = collections.Counter()

@@ -133,6 +133,7 @@ class Model(Body):
   predicates: list[str]
   attributes: list[str]
   scene_attributes: list[str]
+  usual_scene: Annotated[list[str], Field(description='those that most scenes have')]
   attributes_of: Annotated[
     dict[str, list[str]], Field(description='by class, those that its objects may have')
   ]
@@ -425,6 +426,7 @@ def describe(engine: Engine) -> Model:
     predicates=_predicates(engine),
     attributes=list(vocabulary.attribute_names),
     scene_attributes=[name for name in vocabulary.attribute_names if name in statistics.scene],
+    usual_scene=list(statistics.usual_scene()),
     attributes_of=_attributes_of(engine, statistics),
     excluding_attributes=list(map(list, statistics.excluding_attributes())),
     counterparts=statistics.counterparts(),

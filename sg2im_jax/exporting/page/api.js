@@ -7,6 +7,11 @@ import { foldIn, keyOf, normal } from './noise.js';
 export const hasLanguage = false;
 export const hasAnimation = false;
 
+/** Unpacks the model and runs it once, so that the first picture comes soon. */
+export const warmUp = () => generate({
+  graph: { objects: described.objects.slice(0, 1) }, seed: 0, samples: MOST_AT_ONCE,
+}).catch(() => {}); // it is told when a picture is asked for
+
 const { model: described, latent_dim: latentDim, noise_dim: noiseDim, vocabulary } = known;
 const [height, width] = described.image_size;
 const maskSize = described.mask_size;

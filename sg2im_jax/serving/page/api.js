@@ -4,6 +4,7 @@ export class ApiError extends Error {}
 
 export const hasLanguage = true; // parse and complete
 export const hasAnimation = true;
+export const warmUp = null; // the server has done that
 
 const MOST_TRIES = 5;
 

@@ -69,8 +69,10 @@ export class Files {
     byId('share').addEventListener('click', () => studio.attempt(async () => {
       await studio.writeAddress();
       await navigator.clipboard.writeText(location.href);
-      studio.tell(['The link is copied. It opens this very picture in every studio that draws with '
-        + `this model, ${studio.model.fingerprint}; with another model it opens the graph.`]);
+      studio.tell([location.protocol === 'file:'
+        ? 'The link is copied. It opens this very picture in this file, on this computer.'
+        : 'The link is copied. It opens this very picture in every studio that draws with this '
+          + `model, ${studio.model.fingerprint}; with another model it opens the graph.`]);
     }));
   }
 
@@ -93,7 +95,11 @@ export class Files {
       await navigator.clipboard.writeText(graph());
       this.#studio.tell(['The graph is copied.']);
     }
-    if (what === 'paste') this.#open(await navigator.clipboard.readText());
+    if (what === 'paste') {
+      this.#open(await navigator.clipboard.readText().catch(() => {
+        throw new Error('the browser does not let this page read what is copied; open a file instead');
+      }));
+    }
     if (what === 'open') choose('.json,application/json', async (file) => this.#open(await file.text()));
     if (what === 'photo') choose('image/*', (file) => this.#photo.open(file));
   }

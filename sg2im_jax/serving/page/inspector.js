@@ -121,7 +121,7 @@ export class Inspector {
     if (starting.length === 1) return starting[0];
     const near = [...starting, ...nearest(lower, objects)].slice(0, 4);
     this.#studio.fail(`the model does not know "${typed}"; it knows ${near.join(', ')} …`
-      + (typed.includes(' ') ? ' A sentence goes into the line at the top.' : ''));
+      + (api.hasLanguage && typed.includes(' ') ? ' A sentence goes into the line at the top.' : ''));
     return null;
   }
 

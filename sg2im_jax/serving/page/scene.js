@@ -15,8 +15,10 @@
 //   real       number of the real scene that this began as, whose objects had the keys 1, 2, ...
 //   drawn      {asked, samples, chosen, keys}: the request, and what came of it
 
+const SEED = 7; // whose four drawings have clear weather, by the model that is shipped
+
 export const EMPTY = {
-  objects: [], relations: [], scene: [], imageLatent: null, seed: 0, real: null, drawn: null,
+  objects: [], relations: [], scene: [], imageLatent: null, seed: SEED, real: null, drawn: null,
   nextKey: 1,
 };
 

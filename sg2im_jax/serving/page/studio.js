@@ -22,7 +22,7 @@ class Studio {
   moved = null; // key of the object whose box was moved last
   failure = '';
   told = [];
-  #store = new Store(scenes.EMPTY);
+  #store;
   #asked = 0;
   #inFlight = 0;
   #previewed = null;
@@ -30,6 +30,7 @@ class Studio {
 
   constructor(model, examples, realScenes) {
     this.model = model;
+    this.#store = new Store(this.#nothing);
     this.realScenes = realScenes;
     const layout = new LayoutView(this);
     this.picture = new PictureView(this, layout);
@@ -42,6 +43,11 @@ class Studio {
       `${model.name}, step ${model.step}, ${width} × ${height} pixels, ${model.fingerprint}.`,
       ...model.limits].join(' ');
     this.#show();
+  }
+
+  /** A scene to begin with: without objects, as most scenes are. */
+  get #nothing() {
+    return { ...scenes.EMPTY, scene: this.model.usual_scene };
   }
 
   get scene() {
@@ -177,6 +183,7 @@ class Studio {
     const { scene } = this.#store;
     if (!scene.objects.length) {
       this.#store.amend({ ...scene, drawn: null });
+      this.#announce();
       return this.writeAddress();
     }
     const number = ++this.#asked;
@@ -194,8 +201,9 @@ class Studio {
     const { scene } = this.#store;
     const verdicts = scenes.verdicts(scene).filter((one) => typeof one?.kept === 'boolean');
     const kept = verdicts.filter((one) => one.kept).length;
-    byId('announcement').textContent = `Drawn: ${scene.objects.map(scenes.labelOf).join(', ')}. `
-      + (verdicts.length ? `The layout keeps ${kept} of ${verdicts.length} relations.` : '');
+    const names = scene.objects.map(scenes.labelOf).join(', ') || 'nothing';
+    byId('announcement').textContent = `Drawn: ${names}. ` + (verdicts.length
+      ? `Of ${verdicts.length} relations that a layout can tell, it keeps ${kept}.` : '');
   }
 
   /** Shows that something is being drawn, if it takes long. */
@@ -233,6 +241,7 @@ class Studio {
       this.moved = null;
       this.#store[name]();
       this.writeAddress();
+      this.#announce();
       const open = this.scene.objects.length && !scenes.drawing(this.scene);
       if (open) this.#paint();
     };
@@ -244,7 +253,7 @@ class Studio {
       const name = { z: event.shiftKey ? 'redo' : 'undo', y: 'redo' }[event.key.toLowerCase()];
       if (name) { event.preventDefault(); step(name); }
     });
-    byId('clear').addEventListener('click', () => this.open('a new scene', scenes.EMPTY));
+    byId('clear').addEventListener('click', () => this.open('a new scene', this.#nothing));
     byId('complete').addEventListener('click', () => this.attempt(() => this.#complete()));
     byId('say').addEventListener('submit', (event) => {
       event.preventDefault();
@@ -270,6 +279,7 @@ class Studio {
         return this.attempt(() => this.#say(button.textContent));
       });
     });
+    if (!api.hasLanguage) byId('begin').textContent = 'Add objects to the graph, or try';
     for (const id of ['say', 'complete']) byId(id).hidden = !api.hasLanguage;
     document.querySelector('[data-save=story]').hidden = !api.hasAnimation;
     const narrow = matchMedia('(max-width: 1000px)');
@@ -373,5 +383,6 @@ const known = await Promise.all([api.model(), api.examples(), api.realScenes()])
   throw error;
 });
 const studio = new Studio(...known);
+api.warmUp?.();
 await studio.readAddress();
 document.body.dataset.ready = '';

@@ -115,3 +115,9 @@ def test_attributes_that_exclude_each_other():
   few = GraphStatistics.of_graphs(graphs[:2])  # of which nothing can be said
   assert few.excluding_attributes() == []
   assert GraphStatistics.from_dict(found.to_dict()) == found
+
+
+def test_what_most_scenes_are():
+  clear, foggy = (SceneGraph(('sky',), (), scene=(name,)) for name in ('clear', 'foggy'))
+  assert GraphStatistics.of_graphs([clear, clear, foggy]).usual_scene() == ('clear',)
+  assert GraphStatistics.of_graphs([clear, foggy]).usual_scene() == ()
