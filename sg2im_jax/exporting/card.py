@@ -1,6 +1,7 @@
 """What goes with an export: a description for programs, and a model card for people."""
 
 import importlib.metadata
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -58,11 +59,25 @@ inputs = {
 {inputs}
 }
 Image.fromarray(session.run(['pictures'], inputs)[0][0]).save('picture.png')
+```
+
+In JavaScript, with `onnxruntime-web` from npm:
+
+```js
+import * as ort from 'onnxruntime-web';
+const { vocabulary } = await (await fetch('model.json')).json();
+const session = await ort.InferenceSession.create('sample.onnx');
+const ids = (values, ...shape) => new ort.Tensor('int32', Int32Array.from(values), shape);
+const { sqrt, log, cos, PI, random } = Math;
+const normal = () => sqrt(-2 * log(1 - random())) * cos(2 * PI * random());
+const { pictures } = await session.run({
+{javascript}
+}); // pictures.data: RGB
 ```""",
   ),
   'page': (
     '`index.html` holds everything and reaches no network: open it from the disk, or put it on any '
-    'host. `?` and what follows it is not used; what follows `#` is a scene.',
+    'host of files. What follows `#` in its address is a scene.',
     '',
   ),
 }
@@ -134,7 +149,7 @@ def card(described: dict[str, Any], model: TrainedModel, workdir: pathlib.Path) 
     '## Use',
     '',
     how,
-    *(('', client.replace('{inputs}', _example(described))) if client else ()),
+    *(('', _filled(client, described)) if client else ()),
     '',
   ]
   if described['format'] != 'page':
@@ -164,33 +179,63 @@ def card(described: dict[str, Any], model: TrainedModel, workdir: pathlib.Path) 
   return '\n'.join(lines)
 
 
-def _example(described: dict[str, Any]) -> str:
+def _filled(client: str, described: dict[str, Any]) -> str:
+  """A client with the inputs of this model."""
+  filled = client.replace('{inputs}', _python(described))
+  return filled.replace('{javascript}', _javascript(described))
+
+
+def _graph(described: dict[str, Any]) -> tuple[list[str], str]:
+  """Names of a few objects, and a predicate between the first two of them."""
+  objects = list(described['vocabulary']['object_name_to_idx'])
+  predicates = list(described['vocabulary']['pred_name_to_idx'])
+  wanted = ['sky', 'grass', 'sheep']
+  names = wanted if set(wanted) <= set(objects) else objects[1:4]
+  return names, 'above' if 'above' in predicates else predicates[-1]
+
+
+def _shape(port: dict[str, Any], num_objects: int) -> tuple[int, ...]:
+  """Of the example's input: one graph, one relationship, no attributes."""
+  sizes = {'B': 1, 'N': num_objects, 'R': 1, 'A': 1, 'N+1': num_objects + 1}
+  return tuple(size if isinstance(size, int) else sizes[size] for size in port['shape'])
+
+
+def _python(described: dict[str, Any]) -> str:
   """The inputs of a graph, as lines of Python."""
-  known = described['vocabulary']['object_name_to_idx']
-  wanted = [name for name in ('sky', 'grass', 'sheep') if name in known]
-  names = wanted if len(wanted) == 3 else list(known)[1:4]
-  predicate = list(described['vocabulary']['pred_name_to_idx'])[-1]
-  if 'above' in described['vocabulary']['pred_name_to_idx']:
-    predicate = 'above'
+  names, predicate = _graph(described)
   lines = []
   for port in described['programs']['sample']['inputs']:
-    shape = [
-      {'B': 1, 'N': len(names), 'A': 1, 'N+1': len(names) + 1}.get(one, one)
-      for one in port['shape']
-    ]
-    if port['name'] == 'objects':
-      value = f"np.array([[names['object_name_to_idx'][name] for name in {names}]], np.int32)"
-    elif port['name'] == 'relationships':
-      value = f"np.array([[[0, names['pred_name_to_idx']['{predicate}'], 1]]], np.int32)"
-    elif port['name'] in ('seed', 'number'):
-      value = 'np.array([0], np.int32)'
-    elif port['name'].endswith('noise'):
-      value = f'np.random.default_rng(0).normal(size={tuple(shape)}).astype(np.float32)'
-    else:
-      value = f'np.full({tuple(shape)}, -1, np.int32)  # none'
-      lines.append(f"  '{port['name']}': {value}".replace('  # none', ',  # none'))
-      continue
-    lines.append(f"  '{port['name']}': {value},")
+    shape = _shape(port, len(names))
+    values = {
+      'objects': f"np.array([[names['object_name_to_idx'][name] for name in {names}]], np.int32),",
+      'relationships': f"np.array([[[0, names['pred_name_to_idx']['{predicate}'], 1]]], np.int32),",
+      'attributes': f'np.full({shape}, -1, np.int32),  # none',
+      'scene': f'np.full({shape}, -1, np.int32),  # none',
+      'seed': 'np.array([0], np.int32),',
+      'number': 'np.array([0], np.int32),',
+    }
+    noise = f'np.random.default_rng(0).normal(size={shape}).astype(np.float32),'
+    lines.append(f"  '{port['name']}': {values.get(port['name'], noise)}")
+  return '\n'.join(lines)
+
+
+def _javascript(described: dict[str, Any]) -> str:
+  """The same in JavaScript."""
+  names, predicate = _graph(described)
+  lines = []
+  for port in described['programs']['sample']['inputs']:
+    shape = _shape(port, len(names))
+    dims, count = ', '.join(map(str, shape)), math.prod(shape)
+    values = {
+      'objects': f'ids({names}.map((name) => vocabulary.object_name_to_idx[name]), {dims})',
+      'relationships': f"ids([0, vocabulary.pred_name_to_idx['{predicate}'], 1], {dims})",
+    }
+    if port['name'].endswith('noise'):
+      noise = f'Float32Array.from({{ length: {count} }}, normal)'
+      values[port['name']] = f"new ort.Tensor('float32', {noise}, [{dims}])"
+    lines.append(
+      f'  {port["name"]}: {values.get(port["name"], f"ids(Array({count}).fill(-1), {dims})")},'
+    )
   return '\n'.join(lines)
 
 
