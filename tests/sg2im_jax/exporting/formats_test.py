@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.exporting import exporter, programs, verification
 from sg2im_jax.sampling.trained_model import TrainedModel
 from tests.browser import Page, needs_browser
@@ -45,7 +46,12 @@ def exported(model, tmp_path_factory):
   @functools.cache
   def make(format):
     folder = tmp_path_factory.mktemp(format) / 'exported'
-    exporter.export(WORKDIR, format, folder)
+    try:
+      exporter.export(WORKDIR, format, folder)
+    except UserError as error:
+      if 'onnxruntime-web' not in str(error):
+        raise
+      pytest.skip(f'ONNX Runtime Web cannot be fetched: {error}')
     return folder
 
   return make
