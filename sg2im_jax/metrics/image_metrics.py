@@ -28,17 +28,24 @@ class FeatureStatistics:
 
   Attributes:
     mean: over the set.
-    covariance: divided by N - 1.
+    root: a matrix A, the covariance (divided by N - 1) being A^T A; of as few rows as do.
   """
 
   mean: Float[np.ndarray, ' D']
-  covariance: Float[np.ndarray, 'D D']
+  root: Float[np.ndarray, 'K D']
 
   @classmethod
   def of(cls, features: Float[np.ndarray, 'N D']) -> 'FeatureStatistics':
     """The statistics in float64; N is at least 2."""
     features = np.asarray(features, np.float64)
-    return cls(features.mean(0), np.cov(features, rowvar=False))
+    mean = features.mean(0)
+    root = (features - mean) / np.sqrt(len(features) - 1)
+    if len(root) <= root.shape[1]:
+      return cls(mean, root)
+    import scipy.linalg
+
+    values, vectors = scipy.linalg.eigh(root.T @ root)
+    return cls(mean, np.sqrt(np.maximum(values, 0))[:, None] * vectors.T)
 
 
 def inception_score(
@@ -71,20 +78,18 @@ def inception_score(
 def frechet_distance(one: FeatureStatistics, other: FeatureStatistics) -> float:
   """Squared Frechet distance of two Gaussians ("FID", Heusel et al. 2017).
 
-  |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), where the trace of the root is the sum of the roots
-  of the eigenvalues of C1^(1/2) C2 C1^(1/2). That matrix is symmetric, so nothing turns complex
-  where a covariance is singular, as it is with fewer pictures than features.
+  |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). With C1 = A^T A and C2 = B^T B, the eigenvalues of
+  C1 C2 are those of (A B^T)(A B^T)^T, and zeros. That is a small matrix where there are fewer
+  pictures than features, and nothing turns complex although the covariances are singular then.
   """
   import scipy.linalg
 
-  values, vectors = scipy.linalg.eigh(one.covariance)
-  root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-  mixed = scipy.linalg.eigvalsh(root @ other.covariance @ root)
-  overlap = np.sqrt(np.maximum(mixed, 0)).sum()
+  few, many = sorted((one.root, other.root), key=len)
+  mixed = few @ many.T
+  overlap = np.sqrt(np.maximum(scipy.linalg.eigvalsh(mixed @ mixed.T), 0)).sum()
   difference = one.mean - other.mean
-  return float(
-    difference @ difference + np.trace(one.covariance) + np.trace(other.covariance) - 2 * overlap
-  )
+  traces = (one.root**2).sum() + (other.root**2).sum()
+  return float(difference @ difference + traces - 2 * overlap)
 
 
 def kernel_distance(

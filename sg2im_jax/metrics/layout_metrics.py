@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -175,7 +173,9 @@ def _spread(values: np.ndarray, classes: np.ndarray) -> float | None:
   return _mean(np.array(deviations))
 
 
-def box_iou(boxes: Float[Array, '*N 4'], other: Float[Array, '*N 4']) -> Float[jax.Array, '*N']:
+def box_iou(
+  boxes: Float[np.ndarray, '*N 4'], other: Float[np.ndarray, '*N 4']
+) -> Float[np.ndarray, '*N']:
   """Intersection over union of each box with its counterpart.
 
   Args:
@@ -185,10 +185,10 @@ def box_iou(boxes: Float[Array, '*N 4'], other: Float[Array, '*N 4']) -> Float[j
   Returns:
     float32 in [0, 1]; 0 where both boxes have no area.
   """
-  sides = jnp.minimum(boxes[..., 2:], other[..., 2:]) - jnp.maximum(boxes[..., :2], other[..., :2])
-  intersection = jnp.prod(jnp.maximum(sides, 0.0), axis=-1)
+  sides = np.minimum(boxes[..., 2:], other[..., 2:]) - np.maximum(boxes[..., :2], other[..., :2])
+  intersection = np.prod(np.maximum(sides, 0), axis=-1)
   union = _area(boxes) + _area(other) - intersection
-  return jnp.where(union > 0, intersection / jnp.where(union > 0, union, 1.0), 0.0)
+  return np.where(union > 0, intersection / np.where(union > 0, union, 1), 0).astype(np.float32)
 
 
 def overlap(boxes: Float[np.ndarray, 'N S 4']) -> Float[np.ndarray, ' M']:
@@ -200,15 +200,15 @@ def overlap(boxes: Float[np.ndarray, 'N S 4']) -> Float[np.ndarray, ' M']:
   first, second = np.triu_indices(boxes.shape[1], 1)
   if not len(first):
     return np.zeros(0, np.float32)
-  return np.asarray(box_iou(boxes[:, first], boxes[:, second])).mean(1)
+  return box_iou(boxes[:, first], boxes[:, second]).mean(1)
 
 
-def _area(boxes: Array) -> jax.Array:
-  return jnp.prod(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 0.0), axis=-1)
+def _area(boxes: np.ndarray) -> np.ndarray:
+  return np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 0), axis=-1)
 
 
 def _ious(layouts: ScoredBoxes) -> np.ndarray:
-  return np.asarray(box_iou(layouts.boxes, layouts.true_boxes))
+  return box_iou(layouts.boxes, layouts.true_boxes)
 
 
 # Scores of ScoredBoxes: the columns of paper table 2, and the share of relations kept.

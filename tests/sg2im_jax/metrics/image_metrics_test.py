@@ -9,6 +9,10 @@ from sg2im_jax.metrics.image_metrics import FeatureStatistics, ScoredPictures
 pytestmark = pytest.mark.slow
 
 
+def _statistics(mean, covariance):
+  return FeatureStatistics(mean, np.linalg.cholesky(covariance).T)
+
+
 def test_inception_score_of_sure_and_of_unsure_predictions():
   one_hot = np.tile(
     np.eye(8, dtype=np.float32), (5, 1)
@@ -34,20 +38,20 @@ def test_more_splits_than_pictures():
 def test_statistics():
   statistics = FeatureStatistics.of(np.array([[0, 1], [2, 1], [4, 7]], np.float32))
   np.testing.assert_allclose(statistics.mean, [2, 3])
-  np.testing.assert_allclose(statistics.covariance, [[4, 6], [6, 12]])
+  np.testing.assert_allclose(statistics.root.T @ statistics.root, [[4, 6], [6, 12]], atol=1e-12)
 
 
 def test_frechet_distance_of_gaussians_that_commute():
-  one = FeatureStatistics(np.array([0.0, 0.0]), np.diag([1.0, 4.0]))
-  other = FeatureStatistics(np.array([3.0, 4.0]), np.diag([9.0, 16.0]))
+  one = _statistics(np.array([0.0, 0.0]), np.diag([1.0, 4.0]))
+  other = _statistics(np.array([3.0, 4.0]), np.diag([9.0, 16.0]))
   # 25 for the means; (1 - 3)^2 + (2 - 4)^2 for the standard deviations.
   assert image_metrics.frechet_distance(one, other) == pytest.approx(33)
   assert image_metrics.frechet_distance(one, one) == pytest.approx(0, abs=1e-12)
 
 
 def test_frechet_distance_of_gaussians_that_do_not_commute():
-  one = FeatureStatistics(np.zeros(2), np.array([[2.0, 1.0], [1.0, 2.0]]))
-  other = FeatureStatistics(np.zeros(2), np.array([[5.0, 0.0], [0.0, 1.0]]))
+  one = _statistics(np.zeros(2), np.array([[2.0, 1.0], [1.0, 2.0]]))
+  other = _statistics(np.zeros(2), np.array([[5.0, 0.0], [0.0, 1.0]]))
   # Of a 2x2 matrix M with eigenvalues >= 0, tr(M^(1/2))^2 = tr M + 2 det(M)^(1/2); here M = C1 C2:
   # tr 12, det 3 * 5.
   assert image_metrics.frechet_distance(one, other) == pytest.approx(

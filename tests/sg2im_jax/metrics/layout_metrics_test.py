@@ -166,7 +166,7 @@ def test_mean_boxes(batch):
   ],
 )
 def test_box_iou(box, other, expected):
-  box, other = np.array(box, np.float32), np.array(other, np.float32)
+  box, other = np.array([box], np.float32), np.array([other], np.float32)
   np.testing.assert_allclose(layout_metrics.box_iou(box, other), expected, rtol=1e-6)
   np.testing.assert_allclose(layout_metrics.box_iou(other, box), expected, rtol=1e-6)
 
