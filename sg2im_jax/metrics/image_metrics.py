@@ -32,7 +32,7 @@ class FeatureStatistics:
   """
 
   mean: Float[np.ndarray, ' D']
-  root: Float[np.ndarray, 'K D']
+  root: Float[np.ndarray, '_ D']
 
   @classmethod
   def of(cls, features: Float[np.ndarray, 'N D']) -> 'FeatureStatistics':
