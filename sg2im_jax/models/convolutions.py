@@ -11,6 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+# With fewer channels a CPU takes longer to write and add a map for each tap than it saves in
+# products.
+_CHANNELS_BY_TAPS = 256
+
 
 def convolve(
   x: Float[jax.Array, 'N H W C'],
@@ -18,6 +22,10 @@ def convolve(
   padding: Sequence[tuple[int, int]],
 ) -> Float[jax.Array, 'N h w F']:
   """The plain convolution, with `padding` zeros before and after rows and columns."""
+  if kernel.shape[:2] == (1, 1):
+    # The gradient of a product by the kernel is a product, that of a convolution has copies of x
+    # with batch and channels exchanged, for which CPUs take longer.
+    return jnp.pad(x, ((0, 0), *padding, (0, 0))) @ kernel[0, 0]
   return jax.lax.conv_general_dilated(
     x, kernel, (1, 1), padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
   )
@@ -78,6 +86,14 @@ def convolve_upsampled(
 ) -> Float[jax.Array, 'N 2*H 2*W F']:
   """`convolve(upsample(x), kernel, padding=1)`, with nearest-neighbour upsampling by 2.
 
+  Both ways to compute it, each with its derivation, work on the small x.
+  """
+  return jax.lax.platform_dependent(x, kernel, cpu=_upsampled_by_taps, default=_upsampled_by_phases)
+
+
+def _upsampled_by_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """`convolve_upsampled` as four convolutions.
+
   Rows 2i and 2i + 1 of the upsampled input are both row i. Output row 2i + p, with p = 0 or 1,
   reads three of them: rows i - 1, i, i for p = 0, or i, i, i + 1 for p = 1. These are two different
   rows, one of which meets the sum of two rows of the kernel. The same holds for columns. So each of
@@ -96,6 +112,72 @@ def convolve_upsampled(
   phases = [[convolve_phase(p, q) for q in (0, 1)] for p in (0, 1)]
   interleaved = jnp.stack([jnp.stack(columns, 3) for columns in phases], 2)
   return interleaved.reshape(batch, 2 * height, 2 * width, -1)
+
+
+@jax.custom_vjp
+def _upsampled_by_taps(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """`convolve_upsampled` as matrix products, one for each of the nine taps.
+
+  A product with one tap of the kernel treats every pixel alike, so it can be done before
+  upsampling: 9 products instead of 36. With x_i the rows of x and a, b, c the taps, the rows of the
+  output are
+
+      y_2i     = a x_{i-1} + b x_i + c x_i
+      y_{2i+1} = a x_i     + b x_i + c x_{i+1}
+
+  and likewise for columns. The gradient is the transpose: nine sums of neighbouring gradients at
+  each pixel of x, by which both products are matrix products as well; those of convolutions need
+  copies with batch and channels exchanged, which CPUs are slow at.
+  """
+  batch, height, width, channels = x.shape
+  if channels < _CHANNELS_BY_TAPS:
+    return _upsampled_by_phases(x, kernel)
+
+  def project(row: int, column: int) -> jax.Array:
+    return (x.reshape(-1, channels) @ kernel[row, column]).reshape(batch, height, width, -1)
+
+  def upsample_taps(taps: Sequence[jax.Array], axis: int) -> jax.Array:
+    first, middle, last = taps
+    even = _shifted(first, 1, axis) + middle + last
+    odd = first + middle + _shifted(last, -1, axis)
+    shape = list(first.shape)
+    shape[axis] *= 2
+    return jnp.stack([even, odd], axis + 1).reshape(shape)
+
+  rows = [upsample_taps([project(row, column) for column in range(3)], 2) for row in range(3)]
+  return upsample_taps(rows, 1)
+
+
+def _upsampled_by_taps_backward(
+  residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  x, kernel = residuals
+  _, _, channels, features = kernel.shape
+
+  def sum_by_tap(gradient: jax.Array, axis: int) -> list[jax.Array]:
+    shape = list(gradient.shape)
+    shape[axis : axis + 1] = shape[axis] // 2, 2
+    gradient = gradient.reshape(shape)
+    even, odd = (jax.lax.index_in_dim(gradient, i, axis + 1, keepdims=False) for i in (0, 1))
+    return [odd + _shifted(even, -1, axis), even + odd, _shifted(odd, 1, axis) + even]
+
+  rows = [jnp.stack(sum_by_tap(row, 2), 3) for row in sum_by_tap(gradient, 1)]
+  by_tap = jnp.stack(rows, 3).reshape(-1, 9 * features)
+  of_x = (by_tap @ kernel.transpose(0, 1, 3, 2).reshape(-1, channels)).reshape(x.shape)
+  of_taps = x.reshape(-1, channels).T @ by_tap
+  return of_x, of_taps.reshape(channels, 3, 3, features).transpose(1, 2, 0, 3)
+
+
+_upsampled_by_taps.defvjp(
+  lambda x, kernel: (_upsampled_by_taps(x, kernel), (x, kernel)), _upsampled_by_taps_backward
+)
+
+
+def _shifted(x: jax.Array, by: int, axis: int) -> jax.Array:
+  """x moved along an axis, with zeros where nothing comes from."""
+  padding = [(0, 0, 0)] * x.ndim
+  padding[axis] = by, -by, 0
+  return jax.lax.pad(x, jnp.zeros((), x.dtype), padding)
 
 
 def convolve_layout(
@@ -124,4 +206,6 @@ def convolve_layout(
   )
   projected = jnp.einsum('bod,kldf->bklof', object_vectors, kernel)
   projected = projected.reshape(projected.shape[0], -1, kernel.shape[-1])
-  return jnp.einsum('bhwk,bkf->bhwf', shifted, projected)
+  # With pixels as one axis, the gradients are products of matrices as they lie in memory.
+  pixels = jnp.einsum('bpk,bkf->bpf', shifted.reshape(len(shifted), height * width, -1), projected)
+  return pixels.reshape(*canvases.shape[:3], -1)

@@ -9,6 +9,8 @@ import pytest
 
 from sg2im_jax.models import layers
 from sg2im_jax.models.convolutions import (
+  _upsampled_by_phases,
+  _upsampled_by_taps,
   convolve,
   convolve_layout,
   convolve_strided,
@@ -34,12 +36,26 @@ def check_equal(function, expected, *arguments):
 
 
 @pytest.mark.parametrize('height, width', [(1, 1), (2, 5), (4, 3)])
-def test_convolving_before_upsampling(height, width):
+@pytest.mark.parametrize('channels', [3, 256])
+@pytest.mark.parametrize('function', [_upsampled_by_phases, _upsampled_by_taps, convolve_upsampled])
+def test_convolving_before_upsampling(function, channels, height, width):
   check_equal(
-    convolve_upsampled,
+    function,
     lambda x, kernel: convolve(layers.upsample(x), kernel, AROUND),
-    normal(2, height, width, 3),
-    normal(3, 3, 3, 5, seed=1),
+    normal(2, height, width, channels),
+    normal(3, 3, channels, 5, seed=1),
+  )
+
+
+@pytest.mark.parametrize('padding', [((0, 0), (0, 0)), ((1, 2), (0, 1))])
+def test_a_single_tap_is_a_matrix_product(padding):
+  def plain(x, kernel):
+    return jax.lax.conv_general_dilated(
+      x, kernel, (1, 1), padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+    )
+
+  check_equal(
+    lambda x, kernel: convolve(x, kernel, padding), plain, normal(2, 3, 4, 5), normal(1, 1, 5, 6)
   )
 
 
