@@ -6,6 +6,7 @@ the plain computation named in its docstring, for the same kernel; the tests com
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -26,9 +27,39 @@ def convolve(
     # The gradient of a product by the kernel is a product, that of a convolution has copies of x
     # with batch and channels exchanged, for which CPUs take longer.
     return jnp.pad(x, ((0, 0), *padding, (0, 0))) @ kernel[0, 0]
+  if min(x.shape[1:3]) >= max(kernel.shape[:2]):
+    return _convolve(x, kernel, padding)
+  return jax.lax.platform_dependent(
+    x,
+    kernel,
+    cpu=partial(_convolve_by_taps, padding=padding),
+    default=partial(_convolve, padding=padding),
+  )
+
+
+def _convolve(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
   return jax.lax.conv_general_dilated(
     x, kernel, (1, 1), padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
   )
+
+
+def _convolve_by_taps(
+  x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]]
+) -> jax.Array:
+  """`convolve` as the sum of a matrix product for each tap of the kernel.
+
+  For maps that are smaller than the kernel: XLA has no fast convolution of them on CPUs. That of
+  four 2x2 maps with 1024 channels took 560 ms on one core, that of four 4x4 maps 6 ms.
+  """
+  rows, columns, channels, features = kernel.shape
+  x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+  batch, height, width = x.shape[0], x.shape[1] - rows + 1, x.shape[2] - columns + 1
+  products = [
+    x[:, row : row + height, column : column + width].reshape(-1, channels) @ kernel[row, column]
+    for row in range(rows)
+    for column in range(columns)
+  ]
+  return sum(products[1:], products[0]).reshape(batch, height, width, features)
 
 
 def convolve_strided(

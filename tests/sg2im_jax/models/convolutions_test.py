@@ -47,15 +47,26 @@ def test_convolving_before_upsampling(function, channels, height, width):
   )
 
 
-@pytest.mark.parametrize('padding', [((0, 0), (0, 0)), ((1, 2), (0, 1))])
-def test_a_single_tap_is_a_matrix_product(padding):
+@pytest.mark.parametrize(
+  'size, taps, padding',
+  [
+    ((3, 4), 1, ((1, 2), (0, 1))),
+    ((1, 1), 2, ((1, 0), (0, 1))),
+    ((2, 5), 3, ((1, 1), (1, 1))),
+    ((3, 4), 3, ((0, 0), (0, 0))),
+  ],
+)
+def test_few_taps_and_small_maps_are_plain_convolutions(size, taps, padding):
   def plain(x, kernel):
     return jax.lax.conv_general_dilated(
       x, kernel, (1, 1), padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
     )
 
   check_equal(
-    lambda x, kernel: convolve(x, kernel, padding), plain, normal(2, 3, 4, 5), normal(1, 1, 5, 6)
+    lambda x, kernel: convolve(x, kernel, padding),
+    plain,
+    normal(2, *size, 5),
+    normal(taps, taps, 5, 6, seed=1),
   )
 
 
