@@ -225,7 +225,7 @@ def convolve_layout(
   no array has D channels a pixel. Pooling is linear too, so a pooled layout is the layout of pooled
   canvases.
   """
-  _, height, width, _ = canvases.shape
+  batch, height, width, _ = canvases.shape
   padded = jnp.pad(canvases, ((0, 0), (1, 1), (1, 1), (0, 0)))
   shifted = jnp.concatenate(
     [
@@ -238,5 +238,5 @@ def convolve_layout(
   projected = jnp.einsum('bod,kldf->bklof', object_vectors, kernel)
   projected = projected.reshape(projected.shape[0], -1, kernel.shape[-1])
   # With pixels as one axis, the gradients are products of matrices as they lie in memory.
-  pixels = jnp.einsum('bpk,bkf->bpf', shifted.reshape(len(shifted), height * width, -1), projected)
+  pixels = jnp.einsum('bpk,bkf->bpf', shifted.reshape(batch, height * width, -1), projected)
   return pixels.reshape(*canvases.shape[:3], -1)
