@@ -105,7 +105,7 @@ def known(content: bytes) -> dict:
 def archive(content: bytes = CONTENT) -> bytes:
   buffer = io.BytesIO()
   with zipfile.ZipFile(buffer, 'w') as written:
-    written.writestr('a.bin', content)
+    written.writestr(zipfile.ZipInfo('a.bin'), content)  # the same bytes at any time
   return buffer.getvalue()
 
 
