@@ -4,6 +4,7 @@ The options of a command are a `Section`: each field is a flag, with its type, l
 help; a field without a default must be given. The command gets the checked object.
 """
 
+import gc
 import io
 import os
 import re
@@ -79,7 +80,9 @@ def run(
         f'unexpected argument {argv[1]!r}; every option is a flag, --name=value, and --help lists '
         'them'
       )
-    return main(options_class.from_values(values))
+    status = main(options_class.from_values(values))
+    gc.freeze()  # else the last collections go over millions of objects, for seconds
+    return status
 
   for stream in (sys.stdout, sys.stderr):
     if isinstance(stream, io.TextIOWrapper):  # names that the terminal cannot show lose no work
