@@ -161,8 +161,9 @@ def _compare(options: EvaluateOptions):
 
 
 def _help() -> str:
-  widths = [max(map(len, column)) for column in zip(*named_protocols.rows())]
-  lines = ['  ' + '  '.join(map(str.ljust, row, widths)).rstrip() for row in named_protocols.rows()]
+  rows = named_protocols.rows()
+  widths = [max(map(len, column)) for column in zip(*rows)]
+  lines = ['  ' + '  '.join(map(str.ljust, row, widths)).rstrip() for row in rows]
   return (__doc__ or '').format(protocols='\n'.join(lines))
 
 

@@ -21,14 +21,13 @@ def write(model: TrainedModel, directory: pathlib.Path) -> list[Program]:
   """Writes NAME.onnx of every program, with the weights in it, and returns the programs."""
   found = programs(model, noise_is_given=True)
   for program in found:
-    write_program(model, program, directory / f'{program.name}.onnx')
+    (directory / f'{program.name}.onnx').write_bytes(serialized(converted(model, program)))
   return found
 
 
-def write_program(model: TrainedModel, program: Program, path: pathlib.Path):
-  """Writes one program; the fingerprint of the model is in the file's metadata."""
+def converted(model: TrainedModel, program: Program) -> Any:
+  """The `onnx_ir.Model` of a program; the fingerprint of the model is in its metadata."""
   import jax2onnx  # pyright: ignore[reportMissingImports]
-  import onnx_ir  # pyright: ignore[reportMissingImports]
   from onnx_ir.passes import common  # pyright: ignore[reportMissingImports]
 
   inputs = program.abstract_inputs()
@@ -43,7 +42,7 @@ def write_program(model: TrainedModel, program: Program, path: pathlib.Path):
   with _without_platforms():
     traced = core.jaxpr_as_fun(jax.make_jaxpr(flat)(*inputs.values()))
   with _symbolic_pads():
-    converted = jax2onnx.to_onnx(
+    found = jax2onnx.to_onnx(
       lambda *arrays: tuple(traced(*arrays)),
       list(inputs.values()),
       model_name=program.name,
@@ -59,11 +58,18 @@ def write_program(model: TrainedModel, program: Program, path: pathlib.Path):
     common.RemoveUnusedNodesPass(),
     common.ClearMetadataAndDocStringPass(),
   ):
-    clean(converted)
-  converted.metadata_props['fingerprint'] = model.fingerprint
-  converted.producer_name = 'sg2im_jax'
+    clean(found)
+  found.metadata_props['fingerprint'] = model.fingerprint
+  found.producer_name = 'sg2im_jax'
+  return found
+
+
+def serialized(model: Any) -> bytes:
+  """The content of a file, of an `onnx_ir.Model`."""
+  import onnx_ir  # pyright: ignore[reportMissingImports]
+
   with _quietly('onnx_ir.serde'):
-    onnx_ir.save(converted, path)
+    return onnx_ir.to_proto(model).SerializeToString()
 
 
 def run(directory: pathlib.Path, name: str, arrays: Arrays) -> dict[str, np.ndarray]:

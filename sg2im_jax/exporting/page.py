@@ -9,7 +9,6 @@ import base64
 import gzip
 import html
 import importlib.resources
-import io
 import json
 import pathlib
 import re
@@ -18,7 +17,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from data_pipelines.drawing import sheets
 from data_pipelines.pipeline import download
 from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.vocabulary import GEOMETRIC_PREDICATES
@@ -61,11 +62,11 @@ def write(
 
   Args:
     model: any.
-    directory: is there; the programs lie there while the page is made.
+    directory: is there.
     scenes: real ones, to compare with.
   """
   held = [program for program in programs(model, noise_is_given=True) if program.name != 'sample']
-  elements = {f'program-{program.name}': _program(model, program, directory) for program in held}
+  elements = {f'program-{program.name}': _program(model, program) for program in held}
   text = _page(_known(model, held, scenes), elements | _runtime())
   (directory / FILE).write_text(text, encoding='utf-8')
   return held
@@ -80,22 +81,16 @@ def run(directory: pathlib.Path, name: str, arrays: Arrays) -> dict[str, np.ndar
   return onnx_model.run_bytes(gzip.decompress(base64.b64decode(found[1])), arrays)
 
 
-def _program(model: TrainedModel, program: Program, directory: pathlib.Path) -> bytes:
+def _program(model: TrainedModel, program: Program) -> bytes:
   """A program as ONNX, its weights rounded."""
   import onnx_ir  # pyright: ignore[reportMissingImports]
 
-  path = directory / f'{program.name}.onnx'
-  try:
-    onnx_model.write_program(model, program, path)
-    graph = onnx_ir.load(path)
-    for value in graph.graph.initializers.values():
-      array = value.const_value.numpy()
-      if array.dtype == np.float32 and array.size >= _ROUNDED:
-        value.const_value = onnx_ir.tensor(_rounded(array))
-    onnx_ir.save(graph, path)
-    return path.read_bytes()
-  finally:
-    path.unlink(missing_ok=True)
+  found = onnx_model.converted(model, program)
+  for value in found.graph.initializers.values():
+    array = value.const_value.numpy()
+    if array.dtype == np.float32 and array.size >= _ROUNDED:
+      value.const_value = onnx_ir.tensor(_rounded(array))
+  return onnx_model.serialized(found)
 
 
 def _rounded(array: np.ndarray) -> np.ndarray:
@@ -134,9 +129,9 @@ def _known(
   from sg2im_jax.serving.engine import Engine
 
   with Engine(model) as engine:
-    pairs = () if model.statistics is None else model.statistics.relations
+    triples = () if model.statistics is None else model.statistics.relations
     relations: dict[str, Any] = {}
-    for subject, _, object_ in pairs:
+    for subject, object_ in dict.fromkeys((subject, object_) for subject, _, object_ in triples):
       shares = api.relations_between(engine, subject, object_)
       relations.setdefault(subject, {})[object_] = [
         (one.name, round(one.share, 4)) for one in shares if one.share
@@ -153,18 +148,10 @@ def _known(
       'examples': [one.model_dump() for one in api.examples(engine)],
       'scenes': [one.model_dump() for one in api.real_scenes(scenes)],
       'pictures': [
-        base64.b64encode(_png(engine.example(index).result())).decode()
+        base64.b64encode(sheets.png(Image.fromarray(engine.example(index).result()))).decode()
         for index in range(len(engine.objects))
       ],
     }
-
-
-def _png(picture: np.ndarray) -> bytes:
-  from PIL import Image
-
-  stream = io.BytesIO()
-  Image.fromarray(picture).save(stream, 'PNG')
-  return stream.getvalue()
 
 
 def _page(known: Mapping[str, Any], elements: Mapping[str, bytes]) -> str:

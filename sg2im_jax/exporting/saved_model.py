@@ -8,9 +8,6 @@ import numpy as np
 from sg2im_jax.exporting.programs import Arrays, Port, Program, programs
 from sg2im_jax.sampling.trained_model import TrainedModel
 
-# The signature that servers take where none is named: it needs no nan, which JSON has not.
-DEFAULT = 'sample'
-
 
 def write(model: TrainedModel, directory: pathlib.Path) -> list[Program]:
   """Writes the SavedModel, a signature of each program, and returns the programs."""
@@ -38,8 +35,8 @@ def write(model: TrainedModel, directory: pathlib.Path) -> list[Program]:
     signatures[program.name] = tf.function(
       _with(function, module.variables_of_model), autograph=False
     ).get_concrete_function(**specs)
-  signatures['serving_default'] = signatures[DEFAULT]
-  module.signatures_of_model = signatures
+  # Where no signature is named, that which needs no nan, which JSON has not.
+  signatures['serving_default'] = signatures['sample']
   tf.saved_model.save(module, str(directory), signatures)
   return found
 

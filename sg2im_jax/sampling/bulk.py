@@ -134,18 +134,17 @@ def _write_shards(shards: ShardDirectory, sample: _Sample) -> list[pathlib.Path]
   left = [number for number in mine if not shards.path(number).exists()]
   if len(left) < len(mine):
     reporting.info(f'{len(mine) - len(left)} of {len(mine)} shards are there already')
-
-  def samples_of(number: int) -> Iterator[GraphSamples]:
-    for one in sample({index: shards.graphs[index] for index in shards.indices(number)}):
-      yield one
-      next(progress)
-
-  total = sum(len(shards.indices(number)) for number in left)
-  progress = reporting.with_progress(
-    itertools.repeat(None), total=total, noun='graphs', images_each=shards.samples_per_graph
+  sizes = [len(shards.indices(number)) for number in left]
+  sampled = (  # shard after shard
+    one
+    for number in left
+    for one in sample({index: shards.graphs[index] for index in shards.indices(number)})
   )
-  for number in left:
-    shards.write(number, samples_of(number))
+  sampled = reporting.with_progress(
+    sampled, total=sum(sizes), noun='graphs', images_each=shards.samples_per_graph
+  )
+  for number, size in zip(left, sizes):
+    shards.write(number, itertools.islice(sampled, size))
   hosts.barrier('all graphs are sampled')
   return [shards.directory]
 

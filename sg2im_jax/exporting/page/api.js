@@ -3,6 +3,7 @@
 import { centreOf, predicateOf } from './geometry.js';
 import { known, run } from './model.js';
 import { foldIn, keyOf, normal } from './noise.js';
+import { bytesOf, textOf } from './scene.js';
 
 export const hasLanguage = false;
 export const hasAnimation = false;
@@ -55,8 +56,8 @@ export async function encode(picture, boxes) {
   });
   return {
     picture: await pngOf(data),
-    latents: boxes.map((_, index) => textOf(part(latents.data, index, latentDim))),
-    image_latents: textOf(whole.data),
+    latents: boxes.map((_, index) => packed(part(latents.data, index, latentDim))),
+    image_latents: packed(whole.data),
   };
 }
 
@@ -157,9 +158,9 @@ async function sampleOf({ objects, relationships }, outputs, row, rows) {
   return {
     picture: await pngOf(opaque),
     boxes,
-    masks: masks?.map(textOf) ?? null,
-    latents: described.is_token_model ? each('found_latents').map(textOf) : null,
-    image_latents: described.is_token_model ? textOf(of('found_scene_latents')) : null,
+    masks: masks?.map(packed) ?? null,
+    latents: described.is_token_model ? each('found_latents').map(packed) : null,
+    image_latents: described.is_token_model ? packed(of('found_scene_latents')) : null,
     relations: relationships.map(([subject, predicate, other]) => {
       const found = subject === other ? null : predicateOf(things[subject], things[other]);
       const isTold = found !== null && known.geometric.includes(predicate);
@@ -172,12 +173,9 @@ const tensor = (type, data, dims) => ({ type, data, dims });
 const part = (values, index, size) => values.subarray(index * size, (index + 1) * size);
 
 /** base64 of numbers, and numbers of base64. */
-function textOf(values) {
-  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
-}
-const numbersOf = (text) => (
-  new Float32Array(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer));
+const packed = ({ buffer, byteOffset, byteLength }) => (
+  textOf(new Uint8Array(buffer, byteOffset, byteLength)));
+const numbersOf = (text) => new Float32Array(bytesOf(text).buffer);
 
 /** A PNG file of RGBA, in base64. */
 async function pngOf(data) {
