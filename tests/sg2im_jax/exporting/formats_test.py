@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_pipelines.drawing import sheets
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.exporting import exporter, programs, verification
 from sg2im_jax.sampling.trained_model import TrainedModel
@@ -27,6 +28,11 @@ OF_THE_PAGE = 10
 GENERATE = """
 const done = arguments[arguments.length - 1];
 import('studio/api.js').then((api) => api.generate(arguments[0])).then(done, (error) => (
+  done({error: String(error)})));
+"""
+ENCODE = """
+const done = arguments[arguments.length - 1];
+import('studio/api.js').then((api) => api.encode(...arguments)).then(done, (error) => (
   done({error: String(error)})));
 """
 
@@ -88,6 +94,14 @@ def test_the_page_draws_what_the_model_draws(model, exported):
       drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(sample['picture']))).convert('RGB'))
       assert np.abs(drawn.astype(int) - picture).max() <= 1
     assert [one['kept'] for one in answer['samples'][0]['relations']] == _kept(expected)
+  picture, boxes = expected.pictures[0], expected.boxes[0]
+  encoded = page.driver.execute_async_script(
+    ENCODE, base64.b64encode(sheets.png(Image.fromarray(picture))).decode(), boxes.tolist()
+  )
+  assert 'error' not in encoded, encoded
+  latents = np.stack([np.frombuffer(base64.b64decode(one), '<f4') for one in encoded['latents']])
+  wanted = model.encode(picture, np.concatenate([[[0, 0, 1, 1]], boxes]))[1:]
+  assert np.abs(latents - wanted).max() < 1e-2 * np.abs(wanted).max()  # weights are rounded there
   page.driver.quit()
 
 
