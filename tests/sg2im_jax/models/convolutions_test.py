@@ -70,8 +70,14 @@ def test_few_taps_and_small_maps_are_plain_convolutions(size, taps, padding):
   )
 
 
+@pytest.mark.parametrize('on_cpu', [True, False])
 @pytest.mark.parametrize('objects', [1, 7])
-def test_a_layout_that_is_never_built(objects):
+def test_a_layout_that_is_never_built(objects, on_cpu, monkeypatch):
+  if not on_cpu:
+    monkeypatch.setattr(
+      jax.lax, 'platform_dependent', lambda *arrays, default, **_: default(*arrays)
+    )
+
   def plain(canvases, vectors, kernel):
     return convolve(jnp.einsum('bhwo,bod->bhwd', canvases, vectors), kernel, AROUND)
 
