@@ -7,6 +7,8 @@ something faces is an attribute.
 """
 
 import dataclasses
+import inspect
+import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -81,7 +83,7 @@ class AttributeClassifier:
   """Tells the attributes of crops; trained by the constructor."""
 
   def __init__(self, crops: AttributedCrops, num_classes: int, seed: int = 0):
-    """Trains for 1,500 steps of 64 crops.
+    """Trains for 1,500 steps of 64 crops, unless the cache has the result.
 
     Args:
       crops: at least one.
@@ -97,10 +99,20 @@ class AttributeClassifier:
       told = logits(params, rows)
       return optax.sigmoid_binary_cross_entropy(told, rows['attributes']).mean(0).sum()
 
-    batches = classification.passes(_arrays(crops), np.random.default_rng(seed), NUM_STEPS)
-    first = _rows(crops, slice(0, 1))
-    params = jax.jit(network.init)(jax.random.key(seed), *_inputs(first, num_classes))
-    self._params = classification.fitted(params, loss, batches, NUM_STEPS)
+    def trained() -> Any:
+      batches = classification.passes(_arrays(crops), np.random.default_rng(seed), NUM_STEPS)
+      first = _rows(crops, slice(0, 1))
+      params = jax.jit(network.init)(jax.random.key(seed), *_inputs(first, num_classes))
+      return classification.fitted(params, loss, batches, NUM_STEPS)
+
+    self._params = classification.cached(
+      trained,
+      inspect.getsource(sys.modules[__name__]),
+      *_arrays(crops).values(),
+      NUM_STEPS,
+      num_classes,
+      seed,
+    )
     self._tell = jax.jit(logits)
 
   def __call__(self, crops: AttributedCrops) -> Bool[np.ndarray, 'N C']:

@@ -8,6 +8,8 @@ only with others of this program.
 
 import dataclasses
 import functools
+import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
@@ -16,8 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import traverse_util
 from jaxtyping import Float, Int, UInt8
 
+from sg2im_jax.evaluation import cache
 from sg2im_jax.metrics.metric import Metric, score_all
 from sg2im_jax.models.warping import crop_objects
 from sg2im_jax.runtime import reporting
@@ -55,7 +59,7 @@ class Classifier:
   """
 
   def __init__(self, crops: Crops, num_classes: int, seed: int = 0):
-    """Trains for 600 steps of 64 crops, mirrored at random.
+    """Trains for 600 steps of 64 crops, mirrored at random, unless the cache has the result.
 
     The same seed and device give the same network.
 
@@ -71,13 +75,16 @@ class Classifier:
       logits = cast(jax.Array, network.apply(params, rows['pixels']))
       return optax.softmax_cross_entropy_with_integer_labels(logits, rows['object_class']).mean()
 
-    params = jax.jit(network.init)(
-      jax.random.key(seed), np.zeros((1, CROP_SIZE, CROP_SIZE, 3), np.uint8)
-    )
-    random = np.random.default_rng(seed)
-    arrays = {'pixels': crops.pixels, 'object_class': crops.object_class}
-    batches = _mirrored(passes(arrays, random, NUM_STEPS), random)
-    self._params = fitted(params, loss, batches, NUM_STEPS)
+    def trained() -> Any:
+      params = jax.jit(network.init)(
+        jax.random.key(seed), np.zeros((1, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+      )
+      random = np.random.default_rng(seed)
+      arrays = {'pixels': crops.pixels, 'object_class': crops.object_class}
+      batches = _mirrored(passes(arrays, random, NUM_STEPS), random)
+      return fitted(params, loss, batches, NUM_STEPS)
+
+    self._params = cached(trained, crops.pixels, crops.object_class, NUM_STEPS, num_classes, seed)
 
     @jax.jit
     def classify(params, pixels):
@@ -135,6 +142,27 @@ class ResNet(nn.Module):
     x = nn.Dense(_WIDTHS[-1], name='seen')(x.reshape(len(x), -1))  # where it is seen matters
     x = nn.relu(x + nn.Dense(_WIDTHS[-1], name='beside')(beside))
     return nn.Dense(self.num_outputs)(x)
+
+
+def cached(trained: Callable[[], Any], *computed_from: Any) -> Any:
+  """The parameters that a training gives, from the cache if they are there.
+
+  Args:
+    trained: the training.
+    computed_from: all that it depends on, beside this module.
+  """
+  path = cache.path_of(
+    'classifiers',
+    inspect.getsource(sys.modules[__name__]),
+    [jax.__version__, BATCH_SIZE],
+    *computed_from,
+  )
+  known = cache.read(path)
+  if known is not None:
+    return traverse_util.unflatten_dict(known, sep='/')
+  params = trained()
+  cache.write(path, jax.tree.map(np.asarray, traverse_util.flatten_dict(params, sep='/')))
+  return params
 
 
 def fitted(

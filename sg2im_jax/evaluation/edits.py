@@ -8,11 +8,11 @@ that was changed, and where an object that was moved is seen is measured in pixe
 """
 
 import dataclasses
+import pathlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
@@ -39,6 +39,7 @@ from sg2im_jax.sampling import editor
 from sg2im_jax.sampling.changes import (
   Add,
   Appearance,
+  Box,
   Change,
   Describe,
   ImageCrop,
@@ -60,6 +61,9 @@ from sg2im_jax.sampling.scene_objects import (
 from sg2im_jax.sampling.trained_model import TrainedModel
 
 _SEEN = 0.1  # change of a pixel, of the range from black to white, at which an object is seen there
+# In the order in which they are made: what is added again was removed. `anew` samples an object's
+# appearance in its place; how well the picture is reconstructed is seen from it.
+_KINDS = ('anew', 'replace', 'remove', 'add', 'move', 'relate', 'describe', 'appearance')
 _OPPOSITES = {'left of': 'right of', 'right of': 'left of'}
 
 
@@ -207,6 +211,23 @@ class _Made:
   as_asked: float | None = None
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class _Plan:
+  """What is changed in a scene.
+
+  Attributes:
+    scene: the scene.
+    chosen: the object that is changed in most ways.
+    changes: one of each of `_KINDS` that can be made.
+    donor: of the appearance that the object gets; None if there is none.
+  """
+
+  scene: PreparedScene
+  chosen: int
+  changes: Mapping[str, Change]
+  donor: SceneObject | None
+
+
 class _Edits:
   """Makes the edits of an evaluation.
 
@@ -229,111 +250,82 @@ class _Edits:
     self.made: dict[str, list[_Made]] = {}
 
   def make(self):
-    """Makes all edits of all scenes."""
-    for scene in reporting.with_progress(
-      self._scenes, total=len(self._scenes), noun='scenes edited', images_each=1
-    ):
-      self._edit(scene)
+    """Makes all edits of all scenes, those of one kind together."""
+    with tempfile.TemporaryDirectory() as directory:
+      plans = [self._plan(scene, pathlib.Path(directory)) for scene in self._scenes]
+      starts = editor.starts(
+        self._model,
+        [scene.image for scene in self._scenes],
+        [PlacedScene.of_prepared(scene) for scene in self._scenes],
+      )
+      edited: list[dict[str, EditedScene]] = [{} for _ in plans]
+      for kind in reporting.with_progress(
+        _KINDS, total=len(_KINDS), noun='kinds of edits', images_each=len(plans)
+      ):
+        rows = [row for row, plan in enumerate(plans) if kind in plan.changes]
+        if rows:
+          found = editor.steps(
+            self._model,
+            [edited[row]['remove'] if kind == 'add' else starts[row] for row in rows],
+            [plans[row].changes[kind] for row in rows],
+            seeds=[self._seed + row for row in rows],
+          )
+          for row, after in zip(rows, found):
+            edited[row][kind] = after
+    for start, plan, of_scene in zip(starts, plans, edited):
+      self._collect(start, plan, of_scene)
 
-  def _edit(self, scene: PreparedScene):
-    start = editor.start(self._model, scene.image, PlacedScene.of_prepared(scene))
-    chosen = self._chosen(scene)
-    graph, box = start.scene.graph, scene.boxes[chosen]
-    name, attributes = graph.objects[chosen], graph.attributes_of(chosen)
-
-    anew = self._step(
-      start, Replace(change='replace', object=chosen, by=name, attributes=attributes)
-    )
-    self.before.append(start.picture)
-    self.regions.append(anew.region)
-    self.paintings['encoded'].append(start.painting)
-    self.paintings['sampled'].append(anew.painting)
-
+  def _plan(self, scene: PreparedScene, directory: pathlib.Path) -> '_Plan':
+    """What is changed in a scene; pictures that changes name are written to the directory."""
+    graph, boxes, chosen = scene.graph, scene.boxes, self._chosen(scene)
+    box, name, attributes = boxes[chosen], graph.objects[chosen], graph.attributes_of(chosen)
+    changes: dict[str, Change] = {
+      'anew': Replace(change='replace', object=chosen, by=name, attributes=attributes)
+    }
     other = self._fitting(scene, box, lambda found: found != name)
     if other is not None:
-      replaced = self._step(start, Replace(change='replace', object=chosen, by=other.name))
-      self._add('replace', start, [replaced], box, other.name)
+      changes['replace'] = Replace(change='replace', object=chosen, by=other.name)
     if len(graph.objects) > 1:
-      gone = self._step(start, Remove(change='remove', object=chosen))
-      self._add('remove', start, [gone], box, name)
-      self._add_again(start, gone, chosen)
-      self._move(start, gone, scene, chosen)
-    self._relate(start)
-    self._describe(start, scene)
+      changes['remove'] = Remove(change='remove', object=chosen)
+      changes['add'] = _add_again(graph, chosen)
+      target = self._place_beside(box)
+      if target is not None:
+        changes['move'] = Move(change='move', object=chosen, box=target)
+    turned = [one for one in graph.relationships if can_change_side(one, graph, boxes)]
+    if turned:
+      subject, predicate, of = turned[self._random.integers(len(turned))]
+      changes['relate'] = Relate(
+        change='relate', subject=subject, predicate=_OPPOSITES[predicate], object=of
+      )
+    described = self._attributes_of_another(scene)
+    if described is not None:
+      changes['describe'] = described
     donor = self._fitting(scene, box, lambda found: found == name)
     if donor is not None:
-      self._take_appearance(start, chosen, donor)
+      path = str(directory / f'{len(list(directory.iterdir()))}.png')
+      Image.fromarray(donor.scene.image).save(path)
+      crop = ImageCrop(image=path, box=tuple(donor.box.astype(float).tolist()))
+      changes['appearance'] = Appearance(change='appearance', object=chosen, of=crop)
+    return _Plan(scene=scene, chosen=chosen, changes=changes, donor=donor)
 
-  def _add_again(self, start: EditedScene, gone: EditedScene, chosen: int):
-    """Adds the object that was removed, by what the graph says of it alone."""
-    last = len(start.scene.graph.objects) - 1
-    graph = start.scene.graph.part([*(i for i in range(last + 1) if i != chosen), chosen])
-    relationships = tuple(one for one in graph.relationships if last in (one[0], one[2]))
-    name = graph.objects[last]
-    change = Add(
-      change='add',
-      object=name,
-      attributes=graph.attributes_of(last),
-      relationships=relationships,
-    )
-    added = self._step(gone, change)
-    held = [
-      relation_holds(added.scene.boxes[subject], predicate, added.scene.boxes[other])
-      for subject, predicate, other in relationships
-      if predicate in GEOMETRIC_PREDICATES
-    ]
-    box, share = added.scene.boxes[last], float(np.mean(held)) if held else None
-    self._add('add', start, [gone, added], box, name, as_asked=share)
-
-  def _move(self, start: EditedScene, gone: EditedScene, scene: PreparedScene, chosen: int):
-    """Moves the object sideways, so that the two places overlap by half of it at most."""
-    box = scene.boxes[chosen].astype(float)
+  def _place_beside(self, box: Float[np.ndarray, ' 4']) -> Box | None:
+    """A box sideways of another one that overlaps it by half at most; None if there is no room."""
+    box = box.astype(float)
     width = box[2] - box[0]
     to_left, to_right = box[0] - width / 2, 1 - box[2] - width / 2
     if max(to_left, to_right) <= 0:
-      return
+      return None
     free = self._random.uniform(-max(to_left, 0), max(to_right, 0))
     shift = free + np.copysign(width / 2, free)
-    target = np.clip(box + [shift, 0, shift, 0], 0, 1)
-    change = Move(change='move', object=chosen, box=tuple(target.tolist()))
-    moved = self._step(start, change)
-    # What differs from the scene without the object is the object.
-    seen = difference_maps(moved.painting, gone.painting) > _SEEN
-    masks = start.scene.masks if scene.masks is None else scene.masks
-    assert masks is not None
-    canvas = object_canvases(
-      target[None, None].astype(np.float32),
-      jnp.asarray(masks[chosen], jnp.float32)[None, None],
-      seen.shape,
-      align_corners=self._settings.model.align_corners,
-    )
-    there = np.asarray(canvas)[0, ..., 0] > 0.5
-    iou = float((seen & there).sum() / max((seen | there).sum(), 1))
-    name = scene.graph.objects[chosen]
-    self._add('move', start, [moved], target.astype(np.float32), name, as_asked=iou)
+    x0, y0, x1, y1 = np.clip(box + [shift, 0, shift, 0], 0, 1).tolist()
+    return x0, y0, x1, y1
 
-  def _relate(self, start: EditedScene):
-    """Has a small object change the side of another one."""
-    graph, boxes = start.scene.graph, start.scene.boxes
-    turned = [one for one in graph.relationships if can_change_side(one, graph, boxes)]
-    if not turned:
-      return
-    subject, predicate, other = turned[self._random.integers(len(turned))]
-    opposite = _OPPOSITES[predicate]
-    related = self._step(
-      start, Relate(change='relate', subject=subject, predicate=opposite, object=other)
-    )
-    after = related.scene.boxes
-    holds = float(relation_holds(after[subject], opposite, after[other]))
-    self._add('relate', start, [related], after[subject], graph.objects[subject], as_asked=holds)
-
-  def _describe(self, start: EditedScene, scene: PreparedScene):
-    """Gives an object the attributes of one of its class in another scene."""
-    graph, boxes = start.scene.graph, scene.boxes
+  def _attributes_of_another(self, scene: PreparedScene) -> Describe | None:
+    """An object gets the attributes of one of its class in another scene."""
+    graph, options = scene.graph, []
     if not graph.attributes:
-      return
-    options = []
-    for index in np.flatnonzero(areas(boxes) >= SMALLEST):
+      return None
+    for index in np.flatnonzero(areas(scene.boxes) >= SMALLEST):
       own = set(graph.attributes[index])
       options += [
         (int(index), donor)
@@ -344,29 +336,74 @@ class _Edits:
         and set(donor.attributes) != own
       ]
     if not options:
-      return
+      return None
     index, donor = options[self._random.integers(len(options))]
-    described = self._step(
-      start, Describe(change='describe', object=index, attributes=donor.attributes)
-    )
-    self._add('describe', start, [described], boxes[index], donor.name, donor.attributes)
+    return Describe(change='describe', object=index, attributes=donor.attributes)
 
-  def _take_appearance(self, start: EditedScene, chosen: int, donor: SceneObject):
-    with tempfile.NamedTemporaryFile(suffix='.png') as file:
-      Image.fromarray(donor.scene.image).save(file.name)
-      crop = ImageCrop(image=file.name, box=tuple(donor.box.astype(float).tolist()))
-      taken = self._step(start, Appearance(change='appearance', object=chosen, of=crop))
-    box = start.scene.boxes[chosen]
-    source = _crop(donor.scene.image, donor.box)
-    before, after = (
-      np.abs(_crop(picture, box).astype(float) - source).mean()
-      for picture in (start.picture, taken.picture)
-    )
-    self._add('appearance', start, [taken], box, donor.name, as_asked=float(after < before))
+  def _collect(self, start: EditedScene, plan: '_Plan', edited: Mapping[str, EditedScene]):
+    """Takes the edits of one scene."""
+    anew = edited['anew']
+    self.before.append(start.picture)
+    self.regions.append(anew.region)
+    self.paintings['encoded'].append(start.painting)
+    self.paintings['sampled'].append(anew.painting)
 
-  def _step(self, before: EditedScene, change: Change) -> EditedScene:
-    seed = self._seed + len(self.before)  # another one for each scene
-    return editor.step(self._model, before, change, seed=seed)
+    chosen, boxes = plan.chosen, plan.scene.boxes
+    name, box = plan.scene.graph.objects[chosen], boxes[chosen]
+    for kind, after in edited.items():
+      change = plan.changes[kind]
+      if kind == 'replace':
+        assert isinstance(change, Replace)
+        self._add(kind, start, [after], box, change.by)
+      elif kind == 'remove':
+        self._add(kind, start, [after], box, name)
+      elif isinstance(change, Add):
+        added = after.scene.boxes[-1]
+        self._add(
+          kind,
+          start,
+          [edited['remove'], after],
+          added,
+          name,
+          as_asked=_kept_relations(change, after),
+        )
+      elif isinstance(change, Move):
+        target = np.array(change.box, np.float32)
+        iou = self._seen_where_put(start, plan, after, edited['remove'])
+        self._add(kind, start, [after], target, name, as_asked=iou)
+      elif isinstance(change, Relate):
+        subject, other = change.subject, change.object
+        found = after.scene.boxes
+        holds = float(relation_holds(found[subject], change.predicate, found[other]))
+        self._add(
+          kind, start, [after], found[subject], plan.scene.graph.objects[subject], as_asked=holds
+        )
+      elif isinstance(change, Describe):
+        index = change.object
+        assert index is not None
+        self._add(
+          kind, start, [after], boxes[index], plan.scene.graph.objects[index], change.attributes
+        )
+      elif plan.donor is not None and kind == 'appearance':
+        nearer = _nearer(plan.donor, box, start.picture, after.picture)
+        self._add(kind, start, [after], box, name, as_asked=nearer)
+
+  def _seen_where_put(
+    self, start: EditedScene, plan: '_Plan', moved: EditedScene, gone: EditedScene
+  ) -> float:
+    """IoU of the pixels where a moved object is seen and of its mask where it was put."""
+    # What differs from the scene without the object is the object.
+    seen = difference_maps(moved.painting, gone.painting) > _SEEN
+    masks = start.scene.masks if plan.scene.masks is None else plan.scene.masks
+    assert masks is not None
+    canvas = object_canvases(
+      moved.scene.boxes[None, [plan.chosen]],
+      masks[None, [plan.chosen]].astype(np.float32),
+      seen.shape,
+      align_corners=self._settings.model.align_corners,
+    )
+    there = np.asarray(canvas)[0, ..., 0] > 0.5
+    return float((seen & there).sum() / max((seen | there).sum(), 1))
 
   def _add(
     self,
@@ -475,6 +512,40 @@ def can_change_side(
   room = other_x if predicate == 'right of' else 1 - other_x
   half = (boxes[subject, 2] - boxes[subject, 0]) / 2
   return len(sides) == 1 and bool(room - half > abs(y - other_y))
+
+
+def _add_again(graph: SceneGraph, chosen: int) -> Add:
+  """Adds an object that was removed, by what the graph says of it alone."""
+  last = len(graph.objects) - 1
+  reordered = graph.part([*(i for i in range(last + 1) if i != chosen), chosen])
+  return Add(
+    change='add',
+    object=reordered.objects[last],
+    attributes=reordered.attributes_of(last),
+    relationships=tuple(one for one in reordered.relationships if last in (one[0], one[2])),
+  )
+
+
+def _kept_relations(change: Add, after: EditedScene) -> float | None:
+  """The share of the geometric relations of an added object that hold; None if it has none."""
+  boxes = after.scene.boxes
+  held = [
+    relation_holds(boxes[subject], predicate, boxes[other])
+    for subject, predicate, other in change.relationships
+    if predicate in GEOMETRIC_PREDICATES
+  ]
+  return float(np.mean(held)) if held else None
+
+
+def _nearer(
+  donor: SceneObject, box: Float[np.ndarray, ' 4'], before: np.ndarray, after: np.ndarray
+) -> float:
+  """Whether the object in a box is more like the donor after a change than before."""
+  source = _crop(donor.scene.image, donor.box)
+  of_before, of_after = (
+    np.abs(_crop(picture, box).astype(float) - source).mean() for picture in (before, after)
+  )
+  return float(of_after < of_before)
 
 
 def _crop(picture: np.ndarray, box: np.ndarray) -> UInt8[np.ndarray, '32 32 3']:

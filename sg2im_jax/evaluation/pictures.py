@@ -1,30 +1,24 @@
 """What the metrics are computed from: samples of the graphs of a split, and its real images."""
 
 import dataclasses
-import hashlib
-import io
-import json
 import pathlib
-import zipfile
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
-from data_pipelines import atomic_files
 from data_pipelines.pipeline import input_pipeline
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from data_pipelines.settings.data_settings import DataSettings
-from sg2im_jax.evaluation import classification
+from sg2im_jax.evaluation import cache, classification
 from sg2im_jax.evaluation.backbones import Activations, Backbone
 from sg2im_jax.evaluation.classification import Crops
 from sg2im_jax.evaluation.protocol import Protocol
 from sg2im_jax.metrics import layout_metrics
 from sg2im_jax.metrics.layout_metrics import ScoredBoxes
-from sg2im_jax.runtime import compilation, reporting
+from sg2im_jax.runtime import reporting
 from sg2im_jax.sampling.graphs import one_ahead
 from sg2im_jax.sampling.sampler import SampledBatch
 from sg2im_jax.sampling.trained_model import TrainedModel
@@ -101,7 +95,7 @@ def real_pictures(
 ) -> Pictures:
   """The photographs of the scenes; what the backbone makes of them is cached on disk."""
   path = _cache_path(scenes, protocol, backbone)
-  known = _read_cache(path)
+  known = cache.read(path)
   gathered = Gathered(backbone if known is None else None, protocol, protocol.scene_crops)
   for batch in reporting.with_progress(
     scenes.batches(batch_size),
@@ -114,8 +108,16 @@ def real_pictures(
 
   pictures = gathered.pictures()
   if known is not None:
-    return dataclasses.replace(pictures, **known)
-  _write_cache(path, pictures)
+    return dataclasses.replace(
+      pictures,
+      activations=Activations(known['features'], known['probabilities']),
+      crop_features=known.get('crop_features'),
+    )
+  assert pictures.activations is not None
+  computed = dataclasses.asdict(pictures.activations)
+  if pictures.crop_features is not None:
+    computed['crop_features'] = pictures.crop_features
+  cache.write(path, computed)
   return pictures
 
 
@@ -290,42 +292,11 @@ def resized(
 def _cache_path(scenes: Scenes, protocol: Protocol, backbone: Backbone) -> pathlib.Path:
   """The file of the cache for these records, scenes, sizes, crops and weights."""
   paths = map(pathlib.Path, input_pipeline.split_files(scenes.builder, scenes.split))
-  records = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-  size = protocol.image_size or scenes.settings.image_size
-  crops = [protocol.scene_crops, protocol.seed]
-  key = json.dumps(
-    [records, scenes.numbers.tolist(), list(size), crops, backbone.name, backbone.sha256]
+  return cache.path_of(
+    'real_images',
+    [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths],
+    scenes.numbers.tolist(),
+    list(protocol.image_size or scenes.settings.image_size),
+    [protocol.scene_crops, protocol.seed, scenes.settings.max_objects],
+    [backbone.name, backbone.sha256],
   )
-  return (
-    compilation.cache_directory()
-    / 'real_images'
-    / f'{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz'
-  )
-
-
-def _read_cache(path: pathlib.Path) -> dict[str, Any] | None:
-  """What `Pictures` has from a backbone, by field."""
-  try:
-    with np.load(path) as arrays:
-      return {
-        'activations': Activations(arrays['features'], arrays['probabilities']),
-        'crop_features': arrays['crop_features'] if 'crop_features' in arrays else None,
-      }
-  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there, or not whole
-    return None
-
-
-def _write_cache(path: pathlib.Path, pictures: Pictures):
-  assert pictures.activations is not None
-  arrays = dataclasses.asdict(pictures.activations)
-  if pictures.crop_features is not None:
-    arrays['crop_features'] = pictures.crop_features
-  content = io.BytesIO()
-  np.savez(content, **arrays)
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_files.write(path, content.getvalue())
-  except OSError as error:
-    reporting.warning(
-      f'{path}: cannot be written ({error.strerror}); the next evaluation computes it again'
-    )

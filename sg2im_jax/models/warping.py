@@ -19,6 +19,8 @@ results are within a few 1e-7 of the published operators; direct formulas differ
 pixels.
 """
 
+import functools
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -78,6 +80,7 @@ class Warp(flax.struct.PyTreeNode, kw_only=True):
     return (warped * weights).sum(1).transpose(0, 2, 3, 1)
 
 
+@functools.partial(jax.jit, static_argnames=('image_size', 'align_corners'))
 def object_canvases(
   boxes: Float[Array, 'B O 4'],
   masks: Float[Array, 'B O M M'],

@@ -8,6 +8,7 @@ nowhere else.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,10 +17,25 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from data_pipelines.scene_graphs.errors import UserError
+from data_pipelines.scene_graphs.graph import SceneGraph
 from sg2im_jax.models.warping import object_canvases
 from sg2im_jax.sampling.changes import Change, Edit, ImageCrop, parse_changes
-from sg2im_jax.sampling.graphs import GraphSamples, Pins, check_graphs
+from sg2im_jax.sampling.graphs import (
+  GraphSamples,
+  Pins,
+  Row,
+  batched,
+  bucket,
+  bucket_size,
+  check_graphs,
+  dispatch,
+  encode_graph,
+  one_ahead,
+  samples_of_graph,
+  unstacked,
+)
 from sg2im_jax.sampling.placed_scene import PlacedScene
+from sg2im_jax.scene_batch import SceneBatch
 
 if TYPE_CHECKING:
   from sg2im_jax.sampling.trained_model import TrainedModel
@@ -28,7 +44,7 @@ Repaint = Literal['changed', 'all']
 # Pixels at 64 in which paintings are compared beyond objects, and over which a region fades out.
 _MARGIN = 3
 _DIFFERS = 0.04  # of the range from black to white: paintings that differ by more are not alike
-_WHOLE_IMAGE = np.array([[0, 0, 1, 1]], np.float32)
+_MOST_ROWS = 16  # of a batch: scenes are few
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,27 +110,38 @@ def edit(
 
 def start(model: 'TrainedModel', picture: np.ndarray, scene: PlacedScene) -> EditedScene:
   """The scene as the model has it: encoded, with masks."""
-  graph = model.understood([scene.graph])[0]
-  check_graphs([graph], model.vocabulary, 'scene')
-  mask_size = model.settings.model.mask_size
-  given = None if scene.masks is None else _resized_masks(scene.masks, mask_size)
-  with_image = None
-  if given is not None:
-    with_image = np.concatenate([np.ones((1, mask_size, mask_size), np.float32), given])
-  encoded = model.encode(picture, np.concatenate([_WHOLE_IMAGE, scene.boxes]), with_image)
+  return starts(model, [picture], [scene])[0]
+
+
+def starts(
+  model: 'TrainedModel', pictures: Sequence[np.ndarray], scenes: Sequence[PlacedScene]
+) -> list[EditedScene]:
+  """Several scenes, at least one, as the model has them; computed in batches."""
+  graphs = model.understood([scene.graph for scene in scenes])
+  check_graphs(graphs, model.vocabulary, 'scene')
   height, width = model.settings.data.image_size
-  pinned = Pins(scene.boxes, given, encoded[1:], encoded[0])
-  painted = _sample(model, graph, pinned, 0)
-  assert painted.masks is not None
-  resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
-  return EditedScene(
-    np.asarray(resized),
-    PlacedScene(graph, scene.boxes, painted.masks[0]),
-    encoded[1:],
-    encoded[0],
-    painted.pictures[0],
-    np.zeros((height, width), np.float32),
-  )
+  resized = [
+    np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+    for picture in pictures
+  ]
+  boxes, masks = [scene.boxes for scene in scenes], [_masks(model, scene) for scene in scenes]
+  latents = _encoded(model, resized, boxes, masks)
+  pins = [
+    Pins(boxes_of, masks_of, latents_of[1:], latents_of[0])
+    for boxes_of, masks_of, latents_of in zip(boxes, masks, latents)
+  ]
+  painted = _sample(model, graphs, pins, seeds=[0] * len(graphs))
+  return [
+    EditedScene(
+      picture,
+      PlacedScene(graph, scene.boxes, _first(samples.masks)),
+      latents_of[1:],
+      latents_of[0],
+      samples.pictures[0],
+      np.zeros((height, width), np.float32),
+    )
+    for picture, graph, scene, latents_of, samples in zip(resized, graphs, scenes, latents, painted)
+  ]
 
 
 def step(
@@ -126,21 +153,46 @@ def step(
   repaint: Repaint = 'changed',
 ) -> EditedScene:
   """The scene after one change; see `edit`."""
-  planned = change.apply(before.scene)
-  check_graphs([planned.graph], model.vocabulary, 'the graph')
-  latents = _latents(model, before, planned)
-  old_masks = before.scene.masks
-  assert old_masks is not None
-  masks = np.full((len(latents), *old_masks.shape[1:]), np.nan, np.float32)
-  for index, origin in enumerate(planned.origin):
-    looks_otherwise = planned.sampled_appearances[index] or index in planned.appearance_of
-    if origin is not None and not looks_otherwise:
-      masks[index] = old_masks[origin]
-  of_image = None if planned.whole_image else before.image_latents
-  painted = _sample(model, planned.graph, Pins(planned.boxes, masks, latents, of_image), seed)
-  assert painted.masks is not None
-  assert painted.latents is not None and painted.image_latents is not None
-  after = PlacedScene(planned.graph, painted.boxes[0], painted.masks[0])
+  return steps(model, [before], [change], seeds=[seed], repaint=repaint)[0]
+
+
+def steps(
+  model: 'TrainedModel',
+  befores: Sequence[EditedScene],
+  changes: Sequence[Change],
+  *,
+  seeds: Sequence[int],
+  repaint: Repaint = 'changed',
+) -> list[EditedScene]:
+  """Several scenes, at least one, each after one change of its own; computed in batches."""
+  edits = [change.apply(before.scene) for before, change in zip(befores, changes)]
+  check_graphs([planned.graph for planned in edits], model.vocabulary, 'the graph')
+  pins = [
+    Pins(
+      planned.boxes,
+      _kept_masks(before, planned),
+      _latents(model, before, planned),
+      None if planned.whole_image else before.image_latents,
+    )
+    for before, planned in zip(befores, edits)
+  ]
+  painted = _sample(model, [planned.graph for planned in edits], pins, seeds)
+  return [
+    _repainted(model, *of_scene, repaint)
+    for of_scene in zip(befores, changes, edits, painted, strict=True)
+  ]
+
+
+def _repainted(
+  model: 'TrainedModel',
+  before: EditedScene,
+  change: Change,
+  planned: Edit,
+  painted: GraphSamples,
+  repaint: Repaint,
+) -> EditedScene:
+  """The scene after a change; its picture is the old one but for the region of the change."""
+  after = PlacedScene(planned.graph, painted.boxes[0], _first(painted.masks))
   region = np.ones(before.picture.shape[:2], np.float32)
   if repaint == 'changed' and not planned.whole_image:
     kept = {origin for origin, new in zip(planned.origin, planned.changed) if not new}
@@ -155,12 +207,65 @@ def step(
   return EditedScene(
     picture.round().astype(np.uint8),
     after,
-    painted.latents[0],
-    painted.image_latents[0] if of_image is None else of_image,
+    _first(painted.latents),
+    _first(painted.image_latents) if planned.whole_image else before.image_latents,
     painted.pictures[0],
     region,
     change,
   )
+
+
+def _encoded(
+  model: 'TrainedModel',
+  pictures: Sequence[np.ndarray],
+  boxes: Sequence[Float[np.ndarray, '_ 4']],
+  masks: Sequence[Float[np.ndarray, '_ M M']],
+) -> list[Float[np.ndarray, '_ L']]:
+  """The appearances of the whole image and of the objects of each scene."""
+  counts = np.array([1 + len(of_scene) for of_scene in boxes])
+  rows, slots, mask_size = len(boxes), bucket_size(counts.max()), masks[0].shape[-1]
+  padded_boxes = np.zeros((rows, slots, 4), np.float32)
+  padded_masks = np.zeros((rows, slots, mask_size, mask_size), np.float32)
+  padded_boxes[:, 0], padded_masks[:, 0] = (0, 0, 1, 1), 1
+  for row, count in enumerate(counts):
+    padded_boxes[row, 1:count] = boxes[row]
+    padded_masks[row, 1:count] = np.nan_to_num(masks[row], nan=1)
+  batch = SceneBatch(
+    object_class=np.zeros((rows, slots), np.int32),
+    object_mask=np.arange(slots) < counts[:, None],
+    triples=np.zeros((rows, 1, 3), np.int32),
+    triple_mask=np.zeros((rows, 1), bool),
+    boxes=padded_boxes,
+    masks=padded_masks,
+    image=np.stack(pictures),
+  )
+  return [latents[:count] for latents, count in zip(model.encode_batch(batch), counts)]
+
+
+def _masks(model: 'TrainedModel', scene: PlacedScene) -> Float[np.ndarray, 'N M M']:
+  """The masks of a scene at the model's size M; nan where none are known."""
+  size = model.settings.model.mask_size
+  if scene.masks is None:
+    return np.full((len(scene.boxes), size, size), np.nan, np.float32)
+  return _resized_masks(scene.masks, size)
+
+
+def _kept_masks(before: EditedScene, planned: Edit) -> Float[np.ndarray, 'N M M']:
+  """The masks of objects that look as before a change; nan for those of the others."""
+  known = before.scene.masks
+  assert known is not None
+  masks = np.full((len(planned.origin), *known.shape[1:]), np.nan, np.float32)
+  for index, origin in enumerate(planned.origin):
+    looks_otherwise = planned.sampled_appearances[index] or index in planned.appearance_of
+    if origin is not None and not looks_otherwise:
+      masks[index] = known[origin]
+  return masks
+
+
+def _first(samples: np.ndarray | None) -> np.ndarray:
+  """Of the one sample what a token model always has."""
+  assert samples is not None
+  return samples[0]
 
 
 def _latents(model: 'TrainedModel', before: EditedScene, planned: Edit) -> np.ndarray:
@@ -179,9 +284,24 @@ def _latents(model: 'TrainedModel', before: EditedScene, planned: Edit) -> np.nd
   return latents
 
 
-def _sample(model: 'TrainedModel', graph: Any, pins: Pins, seed: int) -> GraphSamples:
-  (samples,) = model.sample_graphs({0: graph}, samples=1, seed=seed, stretch=False, pins={0: pins})
-  return samples
+def _sample(
+  model: 'TrainedModel',
+  graphs: Sequence[SceneGraph],
+  pins: Sequence[Pins],
+  seeds: Sequence[int],
+) -> list[GraphSamples]:
+  """One sample of each graph; all are padded to the slots of the largest."""
+  slots = tuple(map(max, zip(*map(bucket, graphs))))
+  rows = [
+    Row(*encode_graph(graph, model.vocabulary, 'graph', known, slots=slots), seed)
+    for graph, known, seed in zip(graphs, pins, seeds, strict=True)
+  ]
+  size = model.sampler.batch_size(len(rows), _MOST_ROWS)
+  dispatched = (dispatch(model.sampler, part, size, stretch=False) for part in batched(rows, size))
+  sampled = itertools.chain.from_iterable(map(unstacked, one_ahead(dispatched)))
+  return [
+    samples_of_graph(0, *of_graph) for of_graph in zip(graphs, ([one] for one in sampled), pins)
+  ]
 
 
 def repainted_region(
@@ -205,12 +325,13 @@ def repainted_region(
   for scene, objects in changed:
     if len(objects):
       assert scene.masks is not None
-      chosen = np.asarray(objects)
+      # Padded, so that few shapes are compiled.
+      chosen, slots = np.asarray(objects), bucket_size(len(objects))
+      boxes = np.zeros((1, slots, 4), np.float32)
+      masks = np.zeros((1, slots, *scene.masks.shape[1:]), np.float32)
+      boxes[0, : len(chosen)], masks[0, : len(chosen)] = scene.boxes[chosen], scene.masks[chosen]
       canvases = object_canvases(
-        scene.boxes[None, chosen],
-        scene.masks[None, chosen],
-        difference.shape,
-        align_corners=settings.model.align_corners,
+        boxes, masks, difference.shape, align_corners=settings.model.align_corners
       )
       covered |= np.asarray(canvases)[0].max(-1) > 0.1
   margin = max(1, round(_MARGIN * max(difference.shape) / 64))

@@ -23,7 +23,6 @@ from sg2im_jax.scene_batch import SceneBatch
 _SMALLEST_BUCKET = 8
 
 Item = TypeVar('Item')
-Row = tuple[int, int]  # graph index, sample index: one sample
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,6 +78,38 @@ class GraphSamples:
   def layout(self, sample: int) -> tuple[np.ndarray, np.ndarray | None]:
     """The boxes and masks of a sample."""
     return self.boxes[sample], None if self.masks is None else self.masks[sample]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Row:
+  """One sample that is asked for: a row of a batch.
+
+  Attributes:
+    batch: its graph without the batch axis.
+    given: by the names of the pins, bool[O].
+    seed: of its noise.
+    graph: its graph's index, of which the noise is a function, too.
+    sample: its number among the samples of its graph, likewise.
+  """
+
+  batch: SceneBatch
+  given: dict[str, np.ndarray]
+  seed: int
+  graph: int = 0
+  sample: int = 0
+
+
+def dispatch(sampler: Sampler, rows: Sequence[Row], size: int, *, stretch: bool) -> SampledBatch:
+  """Dispatches a batch of `size` samples: of the rows, whose arrays have the same shapes, then of
+  the last one as padding."""
+  padded = [*rows, *[rows[-1]] * (size - len(rows))]
+  batch, given = jax.tree.map(
+    lambda *arrays: np.stack(arrays), *((row.batch, row.given) for row in padded)
+  )
+  seeds, graphs, samples = np.array(
+    [(row.seed, row.graph, row.sample) for row in padded], np.int32
+  ).T
+  return sampler.sample(batch, seeds, graphs, samples, stretch=stretch, given=given)
 
 
 def bucket_size(count: int) -> int:
@@ -226,32 +257,32 @@ def sample_graphs(
   for index, graph in graphs.items():
     buckets[*bucket(graph), *pins.get(index, Pins()).kind].append(index)
 
-  def dispatch() -> Iterator[tuple[list[Row], SampledBatch]]:
+  def dispatched() -> Iterator[tuple[list[Row], SampledBatch]]:
     for _, indices in sorted(buckets.items()):
       size = sampler.batch_size(len(indices) * samples_per_graph, batch_size)
-      for rows in _batched(_rows(indices, samples_per_graph), size):
-        padded = rows + [rows[-1]] * (size - len(rows))
-        encoded = {
-          index: encode_graph(graphs[index], vocabulary, f'graph {index}', pins.get(index))
-          for index, _ in rows
-        }
-        batch, given = jax.tree.map(
-          lambda *arrays: np.stack(arrays), *(encoded[index] for index, _ in padded)
-        )
-        graph_indices, sample_indices = np.array(padded, np.int32).T
-        sampled = sampler.sample(
-          batch, seed, graph_indices, sample_indices, stretch=stretch, given=given
-        )
-        yield rows, sampled
+      for rows in batched(rows_of(indices), size):
+        yield rows, dispatch(sampler, rows, size, stretch=stretch)
+
+  def rows_of(indices: Sequence[int]) -> Iterator[Row]:
+    for index in indices:
+      encoded = encode_graph(graphs[index], vocabulary, f'graph {index}', pins.get(index))
+      yield from (Row(*encoded, seed, index, sample) for sample in range(samples_per_graph))
 
   samples: list[SampledBatch] = []
-  for rows, sampled in one_ahead(dispatch()):
-    sampled = jax.tree.map(np.asarray, sampled)
-    for row, (index, sample) in enumerate(rows):
-      samples.append(jax.tree.map(lambda array, row=row: array[row], sampled))
-      if sample + 1 == samples_per_graph:
+  for rows, sampled in one_ahead(dispatched()):
+    for row, found in zip(rows, unstacked(sampled)):
+      samples.append(found)
+      if row.sample + 1 == samples_per_graph:
+        index = row.graph
         yield samples_of_graph(index, graphs[index], samples, pins.get(index, Pins()))
         samples.clear()
+
+
+def unstacked(sampled: SampledBatch) -> Iterator[SampledBatch]:
+  """The rows of a batch on the host, padding included; waits for the devices."""
+  arrays = jax.tree.map(np.asarray, sampled)
+  for row in range(len(arrays.pictures)):
+    yield jax.tree.map(lambda array, row=row: array[row], arrays)
 
 
 def samples_of_graph(
@@ -288,10 +319,8 @@ def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
   yield from previous
 
 
-def _rows(indices: Sequence[int], samples_per_graph: int) -> Iterator[Row]:
-  return ((index, sample) for index in indices for sample in range(samples_per_graph))
-
-
-def _batched(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
-  while batch := list(itertools.islice(rows, size)):
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+  """Lists of `size` items, the last one perhaps of fewer."""
+  items = iter(items)
+  while batch := list(itertools.islice(items, size)):
     yield batch

@@ -9,6 +9,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
+import itertools
 import math
 import threading
 import time
@@ -26,9 +27,12 @@ from data_pipelines.scene_graphs.vocabulary import UNUSED_NAME
 from sg2im_jax.runtime import reporting
 from sg2im_jax.sampling.graphs import (
   Pins,
+  Row,
+  dispatch,
   encode_graph,
   one_ahead,
   samples_of_graph,
+  unstacked,
 )
 from sg2im_jax.sampling.sampler import SampledBatch
 from sg2im_jax.sampling.trained_model import TrainedModel
@@ -57,23 +61,6 @@ class Busy(Exception):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Row:
-  """One sample that is asked for.
-
-  Attributes:
-    batch: its graph without the batch axis.
-    given: by the names of the pins, bool[O].
-    seed: of its noise.
-    sample: its number among the samples of its graph.
-  """
-
-  batch: SceneBatch
-  given: dict[str, np.ndarray]
-  seed: int
-  sample: int
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class _Sampling:
   """A request for samples.
 
@@ -87,7 +74,7 @@ class _Sampling:
 
   graph: SceneGraph
   pins: Pins
-  rows: Sequence[_Row]
+  rows: Sequence[Row]
   scale: int
   future: concurrent.futures.Future
 
@@ -271,7 +258,7 @@ class Engine:
     given |= {name: np.zeros(objects, bool) for name in missing}
     for name in given.keys() & {'boxes', 'masks'}:
       given[name][0] = False  # what is predicted of `__image__` is not sent, and cannot come back
-    rows = [_Row(batch, given, seed, sample) for sample in range(samples)]
+    rows = [Row(batch, given, seed, sample=sample) for sample in range(samples)]
     return _Sampling(graph, pins, rows, scale, concurrent.futures.Future())
 
   def _compile(self, scale: int):
@@ -373,14 +360,13 @@ class Engine:
     left = collections.deque(jobs)
     found: list[SampledBatch] = []
     for count, batch in one_ahead(self._dispatched(rows, jobs[0].scale)):
-      batch = jax.tree.map(np.asarray, batch)
-      found += [jax.tree.map(lambda array, i=index: array[i], batch) for index in range(count)]
+      found += itertools.islice(unstacked(batch), count)
       while left and len(left[0].rows) <= len(found):
         job = left.popleft()
         own, found = found[: len(job.rows)], found[len(job.rows) :]
         job.future.set_result(samples_of_graph(0, job.graph, own, job.pins))
 
-  def _dispatched(self, rows: Sequence[_Row], scale: int) -> Iterator[tuple[int, SampledBatch]]:
+  def _dispatched(self, rows: Sequence[Row], scale: int) -> Iterator[tuple[int, SampledBatch]]:
     """Batches of the rows, and how many of the rows are in each."""
     start = 0
     for size in _plan(len(rows), tuple(self._seconds[scale].items())):
@@ -388,19 +374,9 @@ class Engine:
       start += size
       yield len(part), self._dispatch(part, size)
 
-  def _dispatch(self, rows: Sequence[_Row], size: int) -> SampledBatch:
-    padded = [*rows, *[rows[-1]] * (size - len(rows))]
-    batch, given = jax.tree.map(
-      lambda *arrays: np.stack(arrays), *((row.batch, row.given) for row in padded)
-    )
-    return self._sampler.sample(
-      batch,
-      np.array([row.seed for row in padded], np.int32),
-      np.zeros(size, np.int32),
-      np.array([row.sample for row in padded], np.int32),
-      stretch=self.model.settings.sampling.stretch,
-      given=given,
-    )
+  def _dispatch(self, rows: Sequence[Row], size: int) -> SampledBatch:
+    stretch = self.model.settings.sampling.stretch
+    return dispatch(self._sampler, rows, size, stretch=stretch)
 
 
 def _joins(job: _Sampling | _Encoding, first: _Sampling, count: int) -> bool:

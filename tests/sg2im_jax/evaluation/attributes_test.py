@@ -35,8 +35,9 @@ def _shapes(count: int, seed: int) -> AttributedCrops:
 
 
 @pytest.fixture(scope='module')
-def classifier():
+def classifier(tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
+    patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
     patch.setattr(attributes, 'NUM_STEPS', 150)
     return AttributeClassifier(_shapes(600, 0), 4)
 

@@ -3,6 +3,7 @@ import pytest
 
 from sg2im_jax.evaluation import classification
 from sg2im_jax.evaluation.classification import Classifier, Crops
+from sg2im_jax.runtime import compilation
 
 pytestmark = pytest.mark.slow
 
@@ -21,8 +22,9 @@ def _shapes(num_crops: int, seed: int) -> Crops:
 
 
 @pytest.fixture(scope='module', autouse=True)
-def short_training():
+def short_training(tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
+    patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
     patch.setattr(classification, 'NUM_STEPS', 100)
     patch.setattr(classification, 'BATCH_SIZE', 32)
     yield
@@ -40,6 +42,24 @@ def test_names_what_it_has_not_seen(classifier):
 def test_knows_nothing_of_wrong_labels(classifier):
   crops = _shapes(200, 1)
   assert classifier.accuracy(Crops(crops.pixels, (crops.object_class + 1) % 3)) < 0.1
+
+
+def test_is_trained_once_on_the_same_crops(classifier, monkeypatch):
+  trainings = []
+  fitted = classification.fitted
+  monkeypatch.setattr(
+    classification, 'fitted', lambda *args: trainings.append(args) or fitted(*args)
+  )
+  crops = _shapes(200, 1)
+  assert Classifier(_shapes(400, 0), 3).accuracy(crops) == classifier.accuracy(crops)
+  assert not trainings
+  Classifier(crops, 3)
+  Classifier(crops, 3, seed=1)
+  assert len(trainings) == 2
+  for path in (compilation.cache_directory() / 'classifiers').iterdir():
+    path.write_bytes(path.read_bytes()[:1000])
+  Classifier(crops, 3)
+  assert len(trainings) == 3
 
 
 def test_counts_a_last_batch_that_is_not_full(classifier):
