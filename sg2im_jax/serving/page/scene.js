@@ -6,7 +6,8 @@
 //
 //   objects    [{key, name, attributes, box, latent, mask, level, pinned, free, x, y}]
 //                mask: base64 of a byte a point, which is what a link can hold
-//                level: seen before objects of a lower one; among equals the model decides
+//                level: seen before objects of its kind (things, grounds) that have a lower one;
+//                  among equals the model decides, and things stay before grounds
 //                pinned: the box was set by hand; free: open again at each change
 //                x, y: of the node in the graph
 //   relations  [{subject, predicate, other}], of keys
@@ -31,7 +32,16 @@ export const areaOf = ([x0, y0, x1, y1]) => Math.max(0, x1 - x0) * Math.max(0, y
 /** Area from which on a box is of a ground and not of a thing. */
 export const LARGEST_THING = 0.35;
 const NEARNESS = 5; // of a level; much more would show the rims of masks
+const RIM = 0.02; // within which a box reaches a side of the picture
 const MOST_LEVELS = 4;
+
+/**
+ * Whether a box is of a ground, such as sky or grass: it reaches two sides of the picture. What is
+ * put behind a ground is lost but for a ghost of it.
+ */
+const isGround = ({ box }) => (
+  box !== null && [box[0] < RIM, box[1] < RIM, box[2] > 1 - RIM, box[3] > 1 - RIM].filter(Boolean).length > 1);
+
 const NODE_GAP = 80; // between the nodes of a row
 const MOST_ROW = 680;
 
@@ -137,17 +147,25 @@ export const release = (scene, key) => withObject(scene, key, { box: null, pinne
 export const setFree = (scene, key, free) => withObject(scene, key, { free });
 export const placeNode = (scene, key, x, y) => withObject(scene, key, { x, y });
 
-/** Before all others, or behind them, where they overlap. */
+/** Before all others of its kind, things or grounds, or behind them, where they overlap. */
 export function order(scene, key, isFront) {
-  const others = scene.objects.filter((one) => one.key !== key).map((one) => one.level);
+  const object = find(scene, key);
+  const peers = scene.objects.filter((one) => isGround(one) === isGround(object));
+  const others = peers.filter((one) => one !== object).map((one) => one.level);
   const level = isFront ? Math.max(0, ...others) + 1 : Math.min(0, ...others) - 1;
-  const levels = scene.objects.map((one) => (one.key === key ? level : one.level));
-  const known = [...new Set(levels)].sort((one, other) => one - other);
+  const levelOf = (one) => (one === object ? level : one.level);
+  const known = [...new Set(peers.map(levelOf))].sort((one, other) => one - other);
   return {
     ...scene,
-    objects: scene.objects.map((one, index) => (
-      { ...one, level: Math.min(known.indexOf(levels[index]), MOST_LEVELS) })),
+    objects: scene.objects.map((one) => (!peers.includes(one) ? one : {
+      ...one, level: Math.min(known.indexOf(levelOf(one)), MOST_LEVELS) })),
   };
+}
+
+/** What is added to how near the model takes each object to be. */
+function nearnessOf(objects) {
+  const highest = Math.max(0, ...objects.filter(isGround).map((one) => one.level));
+  return objects.map((one) => NEARNESS * (one.level + (isGround(one) ? 0 : highest)));
 }
 
 /** Another look of one object, in its place. */
@@ -293,7 +311,7 @@ export function toRequest(scene, samples) {
     masks: objects.map((one) => (one.mask === null ? null : unpackedMask(one.mask))),
     image_latents: imageLatent,
     ...(objects.some((one) => one.level)
-      ? { nearness: objects.map((one) => NEARNESS * one.level) } : {}),
+      ? { nearness: nearnessOf(objects) } : {}),
   };
 }
 

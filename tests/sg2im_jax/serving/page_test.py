@@ -111,16 +111,31 @@ def test_a_scene_from_nothing_by_mouse(open_page):
   )
   page.find('#kinds button')[5].click()
   page.idle()
-  plain = page.pixels()
-  page.find('.node')[1].click()  # the grass
-  page.one('#inspector [data-name="To front"]').click()
-  page.idle()
-  assert np.abs(page.pixels() - plain).max() > 30
-  page.one('#undo').click()
-  assert np.array_equal(page.pixels(), plain)
-  page.idle()
   assert len(page.names()) == 6
   assert page.complaints() == []
+
+
+def test_what_is_put_before_or_behind_others_is_no_ghost(open_page):
+  page = open_page()
+  page.one('#text').send_keys('two sheep on grass, a tree behind them', '\ue007')
+  page.wait("return document.querySelectorAll('.box').length === 5")
+  page.idle()
+  plain, names = page.pixels(), page.names()
+
+  def after(name, label):
+    page.find('.node')[names.index(name)].click()
+    page.one(f'#inspector [data-name="{label}"]').click()
+    page.idle()
+    found = page.pixels()
+    page.one('#undo').click()
+    assert np.array_equal(page.pixels(), plain)
+    return np.abs(found - plain).max(-1)
+
+  assert after('tree', 'To front').max() > 60
+  x0, y0, x1, y1 = 64 * page.box('sheep')
+  middle = np.s_[int(y0 + (y1 - y0) / 3) : int(y1 - (y1 - y0) / 3), int(x0 + 4) : int(x1 - 4)]
+  for name, label in (('sheep', 'To back'), ('grass', 'To front')):
+    assert np.median(after(name, label)[middle]) < 20, (name, label)
 
 
 def test_a_moved_boat_changes_nothing_else_and_its_link_opens_it(open_page):
