@@ -3,6 +3,7 @@
 import { centreOf, predicateOf } from './geometry.js';
 import { known, run } from './model.js';
 import { foldIn, keyOf, normal } from './noise.js';
+import { nearest } from './names.js';
 import { bytesOf, textOf } from './scene.js';
 
 export const hasLanguage = false;
@@ -17,6 +18,7 @@ const { model: described, latent_dim: latentDim, noise_dim: noiseDim, vocabulary
 const [height, width] = described.image_size;
 const maskSize = described.mask_size;
 const MOST_AT_ONCE = 4; // pictures
+const NEAREST = 3; // names
 
 export const model = async () => described;
 export const examples = async () => known.examples;
@@ -70,7 +72,9 @@ function checked(graph) {
   }
   const know = (kind, names, all) => {
     const unknown = names.find((name) => !all.includes(name));
-    if (unknown !== undefined) throw new Error(`unknown ${kind} "${unknown}"; the model has no such name`);
+    if (unknown === undefined) return;
+    const near = nearest(unknown, all).slice(0, NEAREST).map((name) => `"${name}"`).join(', ');
+    throw new Error(`unknown ${kind} name "${unknown}"; the nearest known names are ${near || 'none'}`);
   };
   know('object', objects, described.objects);
   know('relation', relationships.map((one) => one[1]), described.predicates);

@@ -6,6 +6,8 @@ import * as scenes from './scene.js';
 
 const SIDE = 512;
 const MILLISECONDS = 800;
+const PASTED = 'the pasted text';
+const EXAMPLE = '{"objects": ["sky", "grass"], "relationships": [[0, "above", 1]]}';
 
 /** The text of an address' fragment: what was asked for, so that the same pixels come. */
 export async function toFragment(scene, fingerprint) {
@@ -45,6 +47,42 @@ const withMasks = (asked, change) => (
 
 const streamed = async (stream) => new Uint8Array(await new Response(stream).arrayBuffer());
 
+/**
+ * A graph, and how many there are: of the JSON of one graph or of a list, of which it is the first.
+ * An error says what was found and what is expected; whether its names are known, the model tells.
+ */
+export function graphOf(text, model) {
+  let read;
+  try {
+    read = JSON.parse(text);
+  } catch {
+    throw new Error(`it is no JSON; expected a scene graph like ${EXAMPLE}`);
+  }
+  const graphs = Array.isArray(read) ? read : [read];
+  const { objects, relationships, attributes = [], scene = [] } = graphs[0] ?? {};
+  const check = (is, name, found, expected) => {
+    const shown = found === undefined ? 'missing' : JSON.stringify(found).slice(0, 60);
+    if (!is(found)) throw new Error(`${name} is ${shown}; expected ${expected}`);
+  };
+  const areNames = (found) => Array.isArray(found) && found.every((one) => typeof one === 'string');
+  const isPlace = (found) => Number.isInteger(found) && found >= 0 && found < objects.length;
+  const isRelation = (found) => (
+    found?.length === 3 && isPlace(found[0]) && typeof found[1] === 'string' && isPlace(found[2]));
+  check((found) => areNames(found) && found.length, '"objects"', objects, `names, as in ${EXAMPLE}`);
+  check(Array.isArray, '"relationships"', relationships, `a list, as in ${EXAMPLE}`);
+  for (const [name, { length }, most] of [['objects', objects, model.max_objects],
+    ['relationships', relationships, model.max_relationships]]) {
+    if (length > most) throw new Error(`there are ${length} ${name}; expected ${most} or fewer`);
+  }
+  relationships.forEach((one, index) => check(isRelation, `relationship ${index}`, one,
+    `[subject, "relation", object], both numbers of objects from 0 to ${objects.length - 1}`));
+  const fits = (found) => (
+    Array.isArray(found) && [0, objects.length].includes(found.length) && found.every(areNames));
+  check(fits, '"attributes"', attributes, 'a list of names for each object, such as [["red"], []]');
+  check(areNames, '"scene"', scene, 'a list of names, such as ["night"]');
+  return { graph: { objects, relationships, attributes, scene }, count: graphs.length };
+}
+
 export class Files {
   #studio;
   #photo;
@@ -65,6 +103,11 @@ export class Files {
       if (!save) return;
       byId('files').open = false;
       studio.attempt(() => this.#do(save));
+    });
+    document.addEventListener('paste', (event) => {
+      if (event.target.closest?.('input, textarea, dialog')) return;
+      event.preventDefault();
+      this.#open(event.clipboardData.getData('text/plain'), PASTED);
     });
     byId('share').addEventListener('click', () => studio.attempt(async () => {
       await studio.writeAddress();
@@ -97,22 +140,27 @@ export class Files {
     }
     if (what === 'paste') {
       this.#open(await navigator.clipboard.readText().catch(() => {
-        throw new Error('the browser does not let this page read what is copied; open a file instead');
-      }));
+        throw new Error('the browser does not let this page read what is copied; press Ctrl+V instead');
+      }), PASTED);
     }
-    if (what === 'open') choose('.json,application/json', async (file) => this.#open(await file.text()));
+    if (what === 'open') {
+      choose('.json,application/json', async (file) => this.#open(await file.text(), file.name));
+    }
     if (what === 'photo') choose('image/*', (file) => this.#photo.open(file));
   }
 
-  #open(text) {
+  /** Opens a graph if all of it is usable; `source` says where its text is from. */
+  #open(text, source) {
     this.#studio.attempt(async () => {
-      let graph;
       try {
-        graph = JSON.parse(text);
-      } catch {
-        throw new Error('this is not JSON; expected a scene graph');
+        const { graph, count } = graphOf(text, this.#studio.model);
+        await this.#studio.openDrawn(`open ${source}`, scenes.fromGraph(graph));
+        const first = count > 1 ? `, the first of ${count} graphs` : '';
+        this.#studio.tell([`Opened ${source}${first}. Undo takes it back.`]);
+      } catch (error) {
+        throw new Error(`Cannot open ${source}, so the scene stays as it is: `
+          + error.message.replace(/^graph: /, ''));
       }
-      this.#studio.open('open a graph', scenes.fromGraph(Array.isArray(graph) ? graph[0] : graph));
     });
   }
 }

@@ -2,6 +2,7 @@
 
 import * as api from './api.js';
 import { byId, element } from './dom.js';
+import { nearest } from './names.js';
 import * as scenes from './scene.js';
 
 export class Inspector {
@@ -142,15 +143,4 @@ export class Inspector {
       element('img', { src: api.exampleUrl(index), alt: '', loading: 'lazy', width: 64, height: 64 }),
       element('span', {}, name))] : [])));
   }
-}
-
-/** Names by how many pairs of neighbouring letters they share with a word. */
-function nearest(word, names) {
-  const pairs = (text) => new Set([...` ${text}`].map((_, index) => ` ${text} `.slice(index, index + 2)));
-  const own = pairs(word);
-  const score = (name) => {
-    const others = pairs(name);
-    return [...own].filter((pair) => others.has(pair)).length / Math.max(own.size, others.size);
-  };
-  return [...names].sort((one, other) => score(other) - score(one));
 }

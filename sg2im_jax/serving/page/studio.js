@@ -20,8 +20,6 @@ class Studio {
   selected = null; // key of an object
   pointed = null;
   moved = null; // key of the object whose box was moved last
-  failure = '';
-  told = [];
   #store;
   #asked = 0;
   #inFlight = 0;
@@ -62,8 +60,7 @@ class Studio {
 
   /** Makes a scene the next step, and draws it unless `paint` is false. */
   change(label, scene, { paint = true, moved = null } = {}) {
-    this.failure = '';
-    this.told = [];
+    this.#write(paint ? byId('failure').textContent : '', []);
     this.moved = moved;
     this.#store.commit(scene, label);
     return paint ? this.#paint() : this.writeAddress();
@@ -73,6 +70,14 @@ class Studio {
   open(label, scene, options) {
     this.selected = this.pointed = null;
     return this.change(label, scene, options);
+  }
+
+  /** The same once it is drawn: what the model cannot draw leaves everything as it is. */
+  async openDrawn(label, scene) {
+    const drawn = await drawnOf(scene);
+    this.#asked++; // what is being drawn belongs to the scene before
+    this.open(label, drawn, { paint: false });
+    this.#announce();
   }
 
   /** Changes what is not worth a step, such as the place of a node. */
@@ -105,7 +110,6 @@ class Studio {
   select(key) {
     if (this.selected === key) return;
     this.selected = key;
-    this.failure = '';
     this.#show();
   }
 
@@ -129,14 +133,21 @@ class Studio {
       scenes.setFree(this.scene, key, free), { paint: false });
   }
 
+  /** Says what went wrong, until something goes well, or until that is dismissed. */
   fail(text) {
-    this.failure = text;
-    this.#show();
+    this.#write(text, []);
   }
 
+  /** Says what there is to know, until the next change. */
   tell(lines) {
-    this.told = lines;
-    this.#show();
+    this.#write('', lines);
+  }
+
+  #write(failure, lines) {
+    byId('failure').textContent = failure;
+    byId('told').replaceChildren(
+      ...lines.map((text) => (text instanceof Node ? text : element('p', {}, text))));
+    byId('dismiss').hidden = !failure && !lines.length;
   }
 
   /** What an action gives; what it throws is told, and gives undefined. */
@@ -187,11 +198,13 @@ class Studio {
       return this.writeAddress();
     }
     const number = ++this.#asked;
+    const failure = byId('failure').firstChild;
     const asked = scenes.toRequest(scene, SAMPLES);
     const keys = scene.objects.map((one) => one.key);
     const answer = await this.attempt(() => api.generate(asked));
     if (!answer || number !== this.#asked) return undefined; // a newer change is being drawn
     this.#store.amend(scenes.withDrawings(this.#store.scene, asked, answer, keys));
+    if (byId('failure').firstChild === failure) this.tell([]); // and not of something later
     this.#announce();
     return this.writeAddress();
   }
@@ -225,9 +238,6 @@ class Studio {
   #show() {
     const { scene } = this;
     for (const view of this.views) view.show(scene);
-    byId('status').replaceChildren(
-      ...(this.failure ? [element('p', { class: 'error' }, this.failure)] : []),
-      ...this.told.map((text) => (text instanceof Node ? text : element('p', {}, text))));
     const { canUndo, canRedo, undoLabel, redoLabel } = this.#store;
     Object.assign(byId('undo'), { disabled: !canUndo, title: `Undo ${undoLabel} (Ctrl+Z)` });
     Object.assign(byId('redo'), { disabled: !canRedo, title: `Redo ${redoLabel} (Ctrl+Shift+Z)` });
@@ -239,6 +249,7 @@ class Studio {
     const step = (name) => {
       this.#asked++; // what is being drawn belongs to another step
       this.moved = null;
+      this.tell([]);
       this.#store[name]();
       this.writeAddress();
       this.#announce();
@@ -253,6 +264,7 @@ class Studio {
       const name = { z: event.shiftKey ? 'redo' : 'undo', y: 'redo' }[event.key.toLowerCase()];
       if (name) { event.preventDefault(); step(name); }
     });
+    byId('dismiss').addEventListener('click', () => this.tell([]));
     byId('clear').addEventListener('click', () => this.open('a new scene', this.#nothing));
     byId('complete').addEventListener('click', () => this.attempt(() => this.#complete()));
     byId('say').addEventListener('submit', (event) => {
@@ -368,6 +380,13 @@ class Studio {
     };
     await next(0, scenes.EMPTY, !matchMedia('(prefers-reduced-motion: reduce)').matches);
   }
+}
+
+/** A scene with drawings of it. */
+async function drawnOf(scene) {
+  const asked = scenes.toRequest(scene, SAMPLES);
+  const answer = await api.generate(asked);
+  return scenes.withDrawings(scene, asked, answer, scene.objects.map((one) => one.key));
 }
 
 /** The relations of a graph that one before it has not, in words. */

@@ -325,6 +325,62 @@ def test_the_exported_graph_is_that_of_sample(open_page, tmp_path):
   assert sorted(graph.relationships) == sorted(RELATIONS)
 
 
+def test_a_graph_is_pasted_and_one_that_is_not_usable_changes_nothing(open_page):
+  page = open_page()
+  page.one('#text').send_keys('two sheep on grass, a tree behind them', '\ue007')
+  page.wait("return document.querySelectorAll('.box').length === 5")
+  page.idle()
+  names, picture = page.names(), page.pixels()
+
+  def paste(text, selector='body'):
+    page.run(
+      'const clipboardData = new DataTransfer();'
+      "clipboardData.setData('text/plain', arguments[0]);"
+      'document.querySelector(arguments[1]).dispatchEvent('
+      "new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));",
+      text,
+      selector,
+    )
+    page.idle()
+
+  for text, found in (
+    ('a sheep', 'no JSON; expected a scene graph like {'),
+    ('{"objects": ["sky"]}', '"relationships" is missing; expected'),
+    ('{"objects": ["sky"], "relationships": [[0, "on", 1]]}', 'relationship 0 is [0,"on",1]'),
+    ('{"objects": ["sky"], "relationships": [], "scene": 3}', '"scene" is 3; expected'),
+    ('{"objects": ["sky", "shep"], "relationships": []}', 'name "shep"; the nearest known names'),
+  ):
+    paste(text)
+    message = page.text('#failure')
+    assert found in message and 'the scene stays as it is' in message and '\n' not in message
+    assert page.names() == names and np.array_equal(page.pixels(), picture)
+  page.find('.node')[0].click()
+  assert page.text('#failure') == message  # until something goes well
+  paste('{"objects": ["sea"], "relationships": []}', '#text')  # where text is written
+  assert page.names() == names
+  paste('[{"objects": ["sea", "boat"], "relationships": [[1, "in", 0]]}]', '#nodes .node')
+  assert page.names() == ['sea', 'boat'] and page.text('#failure') == ''
+  assert 'Opened the pasted text' in page.text('#told')
+  page.one('#undo').click()
+  assert page.names() == names and np.array_equal(page.pixels(), picture)
+
+
+def test_errors_stay_until_they_are_dismissed_or_something_goes_well(open_page):
+  page = open_page()
+  assert page.run("return document.getElementById('failure').role") == 'alert'
+  page.add('unicorn')
+  message = page.text('#failure')
+  assert 'unicorn' in message and page.one('#dismiss').is_displayed()
+  page.one('#dismiss').click()
+  assert page.text('#failure') == '' and not page.one('#dismiss').is_displayed()
+  page.run("document.getElementById('add-name').value = ''")
+  page.add('unicorn')
+  assert page.text('#failure') == message
+  page.run("document.getElementById('add-name').value = ''")
+  page.add('sheep')
+  page.wait("return document.getElementById('failure').textContent === ''")
+
+
 def test_a_phone_by_touch(open_page):
   page = open_page(width=390, height=844, phone=True)
   page.one('#text').send_keys('a boat in the sea, sky above')
