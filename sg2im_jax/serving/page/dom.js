@@ -79,6 +79,31 @@ export function holdTouches(node, held) {
 }
 
 /**
+ * Lets keys move the focus among the buttons of a list or a grid: arrows, Home, End, and a letter to
+ * the next one that begins with it. In a text field they do what they do there.
+ */
+export function moveByKeys(list) {
+  list.addEventListener('keydown', (event) => {
+    if (event.target.matches('input, select') || event.ctrlKey || event.metaKey || event.altKey) return;
+    const items = [...list.querySelectorAll('button')].filter((one) => one.offsetParent && !one.disabled);
+    const now = items.indexOf(document.activeElement);
+    const columns = items.filter((one) => one.offsetTop === items[0].offsetTop).length;
+    const step = { ArrowDown: columns, ArrowUp: -columns, ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    let next;
+    if (step) next = items.at(((now < 0 ? Math.min(0, -step) : now) + step) % items.length);
+    else if (event.key === 'Home') [next] = items;
+    else if (event.key === 'End') next = items.at(-1);
+    else if (event.key.length === 1 && event.key !== ' ') {
+      const begins = (one) => one.textContent.trim().toLowerCase().startsWith(event.key.toLowerCase());
+      next = [...items.slice(now + 1), ...items].find(begins);
+    }
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  });
+}
+
+/**
  * A menu at a place of the window; `choose` gets the index, the entry `first` has the focus. Esc and
  * a click elsewhere close it.
  */
@@ -96,14 +121,7 @@ export function openMenu(x, y, entries, choose, first = 0) {
     onclick: () => { close(); choose(index); },
   }, text, note ? element('small', { title: 'share of such pairs in the training data' }, note) : null)));
   menu.onkeydown = (event) => {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (event.key === 'Escape') close();
-    else if (step) {
-      event.preventDefault();
-      const items = [...menu.children];
-      const next = items.indexOf(document.activeElement) + step;
-      items[(next + items.length) % items.length].focus();
-    }
   };
   menu.hidden = false;
   menu.style.left = `${Math.max(4, Math.min(x, innerWidth - menu.offsetWidth - 8)) + scrollX}px`;

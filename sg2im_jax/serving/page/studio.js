@@ -1,7 +1,7 @@
 // The studio: one scene in three views. A change makes the next scene, and asks for its picture.
 
 import * as api from './api.js';
-import { byId, element, openMenu, pictureUrl } from './dom.js';
+import { byId, element, moveByKeys, openMenu, pictureUrl } from './dom.js';
 import { Files, fromFragment, toFragment } from './files.js';
 import { GraphView } from './graph-view.js';
 import { Inspector } from './inspector.js';
@@ -304,6 +304,7 @@ class Studio {
     for (const button of document.querySelectorAll('[data-close]')) {
       button.addEventListener('click', () => button.closest('dialog').close());
     }
+    for (const id of ['menu', 'files', 'kinds', 'drawings', 'real-scenes']) moveByKeys(byId(id));
     window.addEventListener('hashchange', () => this.readAddress());
   }
 

@@ -211,6 +211,40 @@ def test_keyboard_alone(open_page):
   assert page.names() == list(SHEEP[1:])
 
 
+def test_lists_by_keyboard(open_page):
+  page = open_page()
+  up, down, left, right, home, end = '\ue013\ue015\ue012\ue014\ue011\ue010'
+
+  def focused(*keys):
+    page.type(*keys)
+    return page.run('return document.activeElement.textContent.trim()')
+
+  page.run("document.getElementById('examples').focus()")
+  first = focused('\ue007')
+  names = page.run("return [...document.querySelectorAll('#menu button')].map((e) => e.textContent)")
+  assert first == names[0]
+  assert focused(end) == names[-1] and focused(down) == names[0] and focused(up) == names[-1]
+  assert focused(home) == names[0]
+  assert focused(names[-1][0].lower()) == next(one for one in names[1:] if one[0] == names[-1][0])
+  assert focused('\ue00c') == 'Examples'  # Esc
+  page.run("document.querySelector('#files summary').focus()")
+  assert focused('\ue007', down) == 'Save picture (PNG)'
+  assert focused('o').startswith('Open graph') and focused('o').startswith('Open picture')
+  assert focused(home) == 'Save picture (PNG)' and focused('\ue00c') == 'File'
+  page.run("document.getElementById('palette-open').focus()")
+  page.type('\ue007')
+  page.run("document.querySelector('#kinds button').focus()")
+  assert focused(right) == 'night sky' and focused(left) == 'sky' and focused('l') == 'lighthouse'
+  assert focused(end) == 'fish' and focused(home) == 'sky'
+  columns = page.run(
+    "return getComputedStyle(document.getElementById('kinds')).gridTemplateColumns.split(' ').length"
+  )
+  assert focused(down) == page.run(
+    "return document.querySelectorAll('#kinds button')[arguments[0]].textContent", columns
+  )
+  assert page.complaints() == []
+
+
 def test_words_examples_and_completion(open_page):
   page = open_page()
   page.one('#text').send_keys('a red boat in the sea at night, and a dragon')
