@@ -67,6 +67,7 @@ export class GraphView {
     const { x, y, scale } = this.#view;
     byId('view').setAttribute('transform', `translate(${x + shift[0] - left * fit} `
       + `${y + shift[1] - top * fit}) scale(${fit * scale})`);
+    byId('view').style.setProperty('--scale', fit * scale);
   }
 
   #zoom(event) {
@@ -104,8 +105,9 @@ export class GraphView {
       onpointerenter: () => studio.point(object.key),
       onpointerleave: () => studio.point(null),
     },
+    shape('circle', { class: 'target' }),
     shape('rect', {
-      x: -width / 2, y: -HEIGHT / 2, width, height: HEIGHT, stroke: colourOf(object.key),
+      class: 'frame', x: -width / 2, y: -HEIGHT / 2, width, height: HEIGHT, stroke: colourOf(object.key),
     }),
     shape('text', {}, labelOf(object)),
     shape('g', {
@@ -118,11 +120,16 @@ export class GraphView {
       ? 'drawn anew at each change; click to keep it'
       : 'kept as it is; click to draw it anew at each change'),
     shape('circle', { r: 9 }),
-    shape('path', { d: object.free ? DIE : LOCK })),
-    shape('circle', {
-      class: 'handle', cx: width / 2, cy: 0, r: 7,
+    shape('path', { d: object.free ? DIE : LOCK }),
+    shape('circle', { class: 'target' })),
+    shape('g', {
+      class: 'handle',
+      transform: `translate(${width / 2} 0)`,
       onpointerdown: (event) => this.#connect(event, object),
-    }, shape('title', {}, 'drag to another object to relate them')));
+    },
+    shape('title', {}, 'drag to another object to relate them'),
+    shape('circle', { r: 7 }),
+    shape('circle', { class: 'target' })));
     return node;
   }
 
@@ -162,13 +169,14 @@ export class GraphView {
       line.removeAttribute('hidden');
       line.setAttribute('d', `M${start.x} ${start.y}L${point.x} ${point.y}`);
       for (const node of byId('nodes').children) {
-        node.classList.toggle('target', Number(node.dataset.key) === target(moved)?.key);
+        node.classList.toggle('other', Number(node.dataset.key) === target(moved)?.key);
       }
     }, (last) => {
       line.setAttribute('hidden', '');
       const other = target(last);
       this.show(this.#studio.scene);
       if (other) this.#choosePredicate(last, object, other);
+      else this.#studio.select(object.key);
     });
   }
 
@@ -212,7 +220,8 @@ export class GraphView {
     },
     shape('title', {}, `${from.name} ${relation.predicate} ${to.name}${said ?? ''}`),
     shape('path', { d: path }),
-    shape('rect', { x: x - width / 2, y: y - LABEL / 2, width, height: LABEL }),
+    shape('circle', { class: 'target', cx: x, cy: y }),
+    shape('rect', { class: 'frame', x: x - width / 2, y: y - LABEL / 2, width, height: LABEL }),
     shape('text', { x, y }, relation.predicate));
   }
 

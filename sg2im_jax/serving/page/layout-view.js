@@ -18,6 +18,8 @@ export class LayoutView {
     this.#studio = studio;
     holdTouches(byId('layout'), ({ target }) => (
       target.closest('.box.selected') && !target.closest('.pin')));
+    const scale = () => byId('layout').style.setProperty('--scale', byId('layout').clientWidth / 100);
+    new ResizeObserver(scale).observe(byId('layout'));
   }
 
   show(scene) {
@@ -31,9 +33,13 @@ export class LayoutView {
   #box(scene, object) {
     const studio = this.#studio;
     const colour = colourOf(object.key);
-    const [right, top] = [100 * object.box[2], 100 * object.box[1]];
+    const [right, middle] = [100 * object.box[2], 50 * (object.box[1] + object.box[3])];
     const frame = rectOf(object.box);
-    return shape('g', {
+    const corners = (attributes) => CORNERS.map((corner) => shape('circle', {
+      cx: 100 * object.box[corner[0]], cy: 100 * object.box[corner[1]], ...attributes,
+      onpointerdown: (event) => this.drag(event, object, corner),
+    }));
+    const box = shape('g', {
       class: `box${object.pinned ? ' pinned' : ''}${studio.selected === object.key ? ' selected' : ''}`,
       tabindex: 0,
       role: 'button',
@@ -50,21 +56,22 @@ export class LayoutView {
     object.mask ? shape('image', {
       ...frame, href: this.#maskUrl(object.mask, colour), preserveAspectRatio: 'none', opacity: 0.6,
     }) : null,
+    ...corners({ class: 'corner target' }), // outside of the box; a small one is to be moved, too
     shape('rect', { class: 'frame', ...frame, fill: colour, stroke: colour }),
-    ...CORNERS.map((corner) => shape('circle', {
-      class: 'corner', cx: 100 * object.box[corner[0]], cy: 100 * object.box[corner[1]], r: 2.4,
-      stroke: colour,
-      onpointerdown: (event) => this.drag(event, object, corner),
-    })),
+    ...corners({ class: 'corner target inner' }),
+    ...corners({ class: 'corner', r: 2.4, stroke: colour }),
     object.pinned ? shape('g', {
       class: 'pin',
-      transform: `translate(${Math.min(right - 3.4, 96)} ${Math.max(top + 3.6, 4)})`,
+      transform: `translate(${Math.min(right - 3.4, 96)} ${middle})`,
       onpointerdown: (event) => event.stopPropagation(),
       onclick: () => this.#release(object),
     },
     shape('title', {}, 'pinned; click to let the box go'),
     shape('circle', { r: 3.2 }),
-    shape('path', { d: PIN })) : null);
+    shape('path', { d: PIN }),
+    shape('circle', { class: 'target' })) : null);
+    box.style.setProperty('--inner', `${Math.min(frame.width, frame.height) / 4}px`);
+    return box;
   }
 
   /**

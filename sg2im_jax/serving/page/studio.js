@@ -294,12 +294,13 @@ class Studio {
     if (!api.hasLanguage) byId('begin').textContent = 'Add objects to the graph, or try';
     for (const id of ['say', 'complete']) byId(id).hidden = !api.hasLanguage;
     document.querySelector('[data-save=story]').hidden = !api.hasAnimation;
-    const narrow = matchMedia('(max-width: 1000px)');
+    const [narrow, phone] = ['1000px', '640px'].map((width) => matchMedia(`(max-width: ${width})`));
     const arrange = () => { // also for those who go through the page by keyboard
-      const order = ['picture-panel', 'layout-panel', 'graph-panel'].map(byId);
-      document.querySelector('main').append(...(narrow.matches ? order : order.reverse()));
+      const order = phone.matches ? ['picture', 'graph', 'layout']
+        : narrow.matches ? ['picture', 'layout', 'graph'] : ['graph', 'layout', 'picture'];
+      document.querySelector('main').append(...order.map((name) => byId(`${name}-panel`)));
     };
-    narrow.addEventListener('change', arrange);
+    for (const query of [narrow, phone]) query.addEventListener('change', arrange);
     arrange();
     for (const button of document.querySelectorAll('[data-close]')) {
       button.addEventListener('click', () => button.closest('dialog').close());

@@ -96,7 +96,7 @@ def test_a_scene_from_nothing_by_mouse(open_page):
     before = page.pixels()
   assert page.names() == ['sky', 'grass', 'sheep', 'sea', 'boat']
   for subject, predicate, other in ((2, 'standing on', 1), (4, 'in', 3)):
-    page.drag(page.place('.node .handle', subject), page.place('.node > rect', other))
+    page.drag(page.place('.node .handle', subject), page.place('.node .frame', other))
     page.wait("return !document.getElementById('menu').hidden")
     names = [entry.text.split('\n')[0] for entry in page.find('#menu button')]
     assert names[0].startswith(predicate)  # the most common one comes first
@@ -437,6 +437,33 @@ def test_a_phone_by_touch(open_page):
   assert not np.array_equal(page.pixels(), before)
 
 
+@pytest.mark.parametrize('phone', [False, True])
+def test_what_is_pressed_is_large_enough(open_page, phone):
+  page = open_page(width=390 if phone else 1280, height=844 if phone else 800, phone=phone)
+  page.one('#text').send_keys('a boat in the sea, sky above', '\ue007')
+  page.wait("return document.querySelectorAll('.box').length === 3")
+  page.idle()
+  page.run("document.querySelector('.node').dispatchEvent(new MouseEvent('click'))")
+  page.one('#files summary').click()
+  sizes = page.run(
+    "return [...document.querySelectorAll('button, input, select, summary, svg .target')]"
+    ".filter((one) => one.checkVisibility() && !one.matches('.inner'))"
+    '.map((one) => [one.outerHTML.slice(0, 80), one.getBoundingClientRect()])'
+    '.map(([name, { width, height }]) => [name, Math.min(width, height)]);'
+  )
+  assert any('circle' in name for name, _ in sizes)
+  least = 44 if phone else 24  # CSS pixels: WCAG 2.2, 2.5.5 and 2.5.8
+  assert [one for one in sizes if one[1] < least - 0.01] == []
+  if phone:
+    picture, graph = page.run(
+      'scrollTo(0, 0);'
+      "return ['stage', 'graph'].map((id) => document.getElementById(id).getBoundingClientRect())"
+    )
+    assert picture['top'] > 0 and graph['bottom'] < 844
+    page.run("document.getElementById('layout').scrollIntoView()")
+    assert page.run("return document.getElementById('stage').getBoundingClientRect().top") >= 0
+
+
 def test_night_falls(open_page):
   page = open_page()
   page.one('#text').send_keys('a sheep on grass, the sun in the sky', '\ue007')
@@ -483,7 +510,7 @@ def test_a_thing_is_dragged_in_the_picture_and_let_go(open_page):
   page.run("document.querySelector('#layout').scrollIntoView({block: 'center'})")
   page.drag(*[page.place('#layout', x=x, y=y)] * 2)  # a click selects, and leaves it
   assert np.array_equal(page.box('boat'), moved)
-  page.one('.box .pin circle').click()
+  page.one('.box .pin .target').click()
   page.wait(
     "return !document.querySelector('.pin') && document.querySelectorAll('.box').length === 3"
   )
