@@ -114,8 +114,8 @@ export class Files {
       await navigator.clipboard.writeText(location.href);
       studio.tell([location.protocol === 'file:'
         ? 'The link is copied. It opens this very picture in this file, on this computer.'
-        : 'The link is copied. It opens this very picture in every studio that draws with this '
-          + `model, ${studio.model.fingerprint}; with another model it opens the graph.`]);
+        : 'The link is copied. It opens this very picture in every studio with the same model; with '
+          + 'another model it opens the graph.']);
     }));
   }
 

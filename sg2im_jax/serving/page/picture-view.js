@@ -12,11 +12,11 @@ export class PictureView {
     byId('anew').addEventListener('click', () => (
       studio.change('draw anew', scenes.drawAnew(studio.scene))));
     byId('wall-open').addEventListener('click', () => this.#openWall());
-    byId('real-layout').addEventListener('click', () => {
+    byId('copy-layout').addEventListener('click', () => {
       const { boxes } = this.#real(studio.scene);
-      studio.change('the real layout', scenes.likeReal(studio.scene, boxes));
+      studio.change('copy the real layout', scenes.likeReal(studio.scene, boxes));
     });
-    byId('real-looks').addEventListener('click', () => this.#takeLooks());
+    byId('copy-appearance').addEventListener('click', () => this.#copyAppearance());
     byId('stage').addEventListener('pointermove', (event) => studio.point(this.#objectAt(event)));
     byId('stage').addEventListener('pointerleave', () => studio.point(null));
     const thingAt = (event) => { // grounds are moved in the layout
@@ -50,7 +50,7 @@ export class PictureView {
     const real = this.#real(scene);
     byId('real').hidden = !real;
     if (real) byId('real-picture').src = pictureUrl(real.picture);
-    byId('real-looks').hidden = !this.#studio.model.is_token_model;
+    byId('copy-appearance').hidden = !this.#studio.model.is_token_model;
     for (const id of ['anew', 'wall-open']) byId(id).disabled = isEmpty;
     this.showPointed(scene);
   }
@@ -85,11 +85,14 @@ export class PictureView {
     return this.#studio.realScenes[scene.real];
   }
 
-  async #takeLooks() {
+  async #copyAppearance() {
     const studio = this.#studio;
     const { boxes, picture } = this.#real(studio.scene);
-    const looks = await studio.attempt(() => api.encode(picture, boxes));
-    if (looks) studio.change('the real looks', scenes.likeReal(studio.scene, boxes, looks));
+    const encoded = await studio.attempt(() => api.encode(picture, boxes));
+    if (encoded) {
+      studio.change('copy the real layout and appearance',
+        scenes.likeReal(studio.scene, boxes, encoded));
+    }
   }
 
   #showWhole(scene) {

@@ -188,16 +188,16 @@ export const drawAnew = (scene, seed = scene.seed + 1) => ({
   objects: scene.objects.map(opened),
 });
 
-/** Boxes of the real scene, and looks if they are given, for its objects that are still there. */
-export const likeReal = (scene, boxes, looks = null) => ({
+/** Boxes of the real scene, and its appearance if given, for its objects that are still there. */
+export const likeReal = (scene, boxes, encoded = null) => ({
   ...scene,
-  imageLatent: looks?.image_latents ?? null,
+  imageLatent: encoded?.image_latents ?? null,
   objects: scene.objects.map((one) => (one.key > boxes.length ? one : {
     ...one,
     ...OPEN_LOOK,
     box: boxes[one.key - 1],
     pinned: true,
-    latent: looks?.latents[one.key - 1] ?? null,
+    latent: encoded?.latents[one.key - 1] ?? null,
   })),
 });
 

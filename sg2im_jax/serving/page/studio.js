@@ -38,8 +38,9 @@ class Studio {
     this.#wire(examples);
     const [height, width] = model.image_size;
     byId('model').textContent = [
-      `${model.name}, step ${model.step}, ${width} × ${height} pixels, ${model.fingerprint}.`,
-      ...model.limits].join(' ');
+      `Drawn by the model “${model.name}”, at ${width} × ${height} pixels.`, ...model.limits].join(' ');
+    byId('model-steps').textContent = model.step;
+    byId('model-fingerprint').textContent = model.fingerprint;
     this.#show();
   }
 

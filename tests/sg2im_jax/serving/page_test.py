@@ -290,7 +290,7 @@ def test_a_real_scene_beside_its_picture(open_page):
     scene['graph']['objects']
   )
   distances = [np.abs(page.pixels() - real).mean()]
-  for button in ('#real-layout', '#real-looks'):
+  for button in ('#copy-layout', '#copy-appearance'):
     page.one(button).click()
     page.idle()
     distances.append(np.abs(page.pixels() - real).mean())
