@@ -167,6 +167,18 @@ class Page:
     self.type(name, '\ue007')
     self.idle()
 
+  def paste(self, text, selector='body'):
+    """Text into an element, until what comes of it is drawn."""
+    self.run(
+      'const clipboardData = new DataTransfer();'
+      "clipboardData.setData('text/plain', arguments[0]);"
+      'document.querySelector(arguments[1]).dispatchEvent('
+      "new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));",
+      text,
+      selector,
+    )
+    self.idle()
+
   def complaints(self):
     """What the browser logged: errors of scripts, and what the security policy has blocked."""
     return [entry['message'] for entry in self.driver.get_log('browser')]

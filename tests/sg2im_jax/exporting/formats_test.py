@@ -121,6 +121,11 @@ def test_the_page_is_the_studio(exported):
   page.driver.get('about:blank')
   page.open(address)
   np.testing.assert_array_equal(page.pixels(), after)
+  page.paste('{"objects": ["shep"], "relationships": []}')
+  assert 'object name "shep"; the nearest known names are "sheep"' in page.text('#failure')
+  np.testing.assert_array_equal(page.pixels(), after)
+  page.paste('{"objects": ["sheep"], "relationships": []}')
+  assert page.names() == ['sheep'] and page.text('#failure') == ''
   assert page.complaints() == []
   page.driver.quit()
 

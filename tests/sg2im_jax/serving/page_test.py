@@ -221,7 +221,9 @@ def test_lists_by_keyboard(open_page):
 
   page.run("document.getElementById('examples').focus()")
   first = focused('\ue007')
-  names = page.run("return [...document.querySelectorAll('#menu button')].map((e) => e.textContent)")
+  names = page.run(
+    "return [...document.querySelectorAll('#menu button')].map((one) => one.textContent)"
+  )
   assert first == names[0]
   assert focused(end) == names[-1] and focused(down) == names[0] and focused(up) == names[-1]
   assert focused(home) == names[0]
@@ -237,7 +239,8 @@ def test_lists_by_keyboard(open_page):
   assert focused(right) == 'night sky' and focused(left) == 'sky' and focused('l') == 'lighthouse'
   assert focused(end) == 'fish' and focused(home) == 'sky'
   columns = page.run(
-    "return getComputedStyle(document.getElementById('kinds')).gridTemplateColumns.split(' ').length"
+    "const { gridTemplateColumns } = getComputedStyle(document.getElementById('kinds'));"
+    "return gridTemplateColumns.split(' ').length"
   )
   assert focused(down) == page.run(
     "return document.querySelectorAll('#kinds button')[arguments[0]].textContent", columns
@@ -366,17 +369,6 @@ def test_a_graph_is_pasted_and_one_that_is_not_usable_changes_nothing(open_page)
   page.idle()
   names, picture = page.names(), page.pixels()
 
-  def paste(text, selector='body'):
-    page.run(
-      'const clipboardData = new DataTransfer();'
-      "clipboardData.setData('text/plain', arguments[0]);"
-      'document.querySelector(arguments[1]).dispatchEvent('
-      "new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));",
-      text,
-      selector,
-    )
-    page.idle()
-
   for text, found in (
     ('a sheep', 'no JSON; expected a scene graph like {'),
     ('{"objects": ["sky"]}', '"relationships" is missing; expected'),
@@ -384,15 +376,15 @@ def test_a_graph_is_pasted_and_one_that_is_not_usable_changes_nothing(open_page)
     ('{"objects": ["sky"], "relationships": [], "scene": 3}', '"scene" is 3; expected'),
     ('{"objects": ["sky", "shep"], "relationships": []}', 'name "shep"; the nearest known names'),
   ):
-    paste(text)
+    page.paste(text)
     message = page.text('#failure')
     assert found in message and 'the scene stays as it is' in message and '\n' not in message
     assert page.names() == names and np.array_equal(page.pixels(), picture)
   page.find('.node')[0].click()
   assert page.text('#failure') == message  # until something goes well
-  paste('{"objects": ["sea"], "relationships": []}', '#text')  # where text is written
+  page.paste('{"objects": ["sea"], "relationships": []}', '#text')  # where text is written
   assert page.names() == names
-  paste('[{"objects": ["sea", "boat"], "relationships": [[1, "in", 0]]}]', '#nodes .node')
+  page.paste('[{"objects": ["sea", "boat"], "relationships": [[1, "in", 0]]}]', '#nodes .node')
   assert page.names() == ['sea', 'boat'] and page.text('#failure') == ''
   assert 'Opened the pasted text' in page.text('#told')
   page.one('#undo').click()
