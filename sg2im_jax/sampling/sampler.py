@@ -7,7 +7,7 @@ which batches and on how many devices.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.struct
@@ -20,6 +20,7 @@ from sg2im_jax.runtime import sharding
 from sg2im_jax.scene_batch import SceneBatch
 
 _IMAGES_PER_DEVICE = 64
+_IMAGES_PER_PART = 16  # on CPUs, in whose caches the maps of more images do not stay
 
 
 class SampledBatch(flax.struct.PyTreeNode):
@@ -59,7 +60,8 @@ class Sampler:
       key = jax.random.fold_in(jax.random.key(seed), graph_index)
       return generator.random_noise(jax.random.fold_in(key, sample_index), object_slots)
 
-    def sample(variables, batch, seeds, graph_indices, sample_indices, given, stretch):
+    def sample(variables, rows, *, stretch):
+      batch, seeds, graph_indices, sample_indices, given = rows
       noise = jax.vmap(random_noise, (0, 0, 0, None))(
         seeds, graph_indices, sample_indices, batch.object_mask.shape[1]
       )
@@ -70,10 +72,18 @@ class Sampler:
         pixels.denormalize(outputs.image, stretch), outputs.boxes, outputs.masks, outputs.latents
       )
 
+    def sample_in_parts(variables, rows, *, stretch):
+      of_device = functools.partial(_in_parts, functools.partial(sample, stretch=stretch))
+      specs = sharding.replicated(self.mesh).spec, sharding.batch_sharding(self.mesh).spec
+      return jax.shard_map(of_device, mesh=self.mesh, in_specs=specs, out_specs=specs[1])(
+        variables, rows
+      )
+
+    is_cpu = self.mesh.devices.flat[0].platform == 'cpu'
     self._apply = jax.jit(apply, static_argnames=('use_boxes', 'use_masks'))
     self._random_noise = jax.jit(jax.vmap(random_noise, (None, None, 0, None)), static_argnums=3)
     self._sample = jax.jit(
-      sample,
+      sample_in_parts if is_cpu else sample,
       static_argnames='stretch',
       out_shardings=sharding.batch_sharding(self.mesh),
     )
@@ -113,19 +123,11 @@ class Sampler:
         all others are predicted.
     """
     seeds = np.broadcast_to(np.asarray(seed, np.int32), np.shape(graph_indices))
-    batch, seeds, graph_indices, sample_indices, given = jax.device_put(
+    rows = jax.device_put(
       (batch, seeds, graph_indices, sample_indices, dict(given or {})),
       sharding.batch_sharding(self.mesh),
     )
-    sampled = self._sample(
-      self._variables,
-      batch,
-      seeds,
-      graph_indices,
-      sample_indices,
-      given,
-      stretch=stretch,
-    )
+    sampled = self._sample(self._variables, rows, stretch=stretch)
     for array in jax.tree.leaves(sampled):
       array.copy_to_host_async()
     return sampled
@@ -140,3 +142,16 @@ class Sampler:
     """
     size = min(largest or _IMAGES_PER_DEVICE * self.mesh.size, 1 << (num_images - 1).bit_length())
     return -(-size // self.mesh.size) * self.mesh.size
+
+
+def _in_parts(
+  sample: Callable[[Any, Any], SampledBatch], variables: Any, rows: Any
+) -> SampledBatch:
+  """`sample` of all rows, some of them at a time."""
+  count = jax.tree.leaves(rows)[0].shape[0]
+  if count <= _IMAGES_PER_PART:
+    return sample(variables, rows)
+  size = max(size for size in range(1, _IMAGES_PER_PART + 1) if count % size == 0)
+  parts = jax.tree.map(lambda array: array.reshape(-1, size, *array.shape[1:]), rows)
+  sampled = jax.lax.map(functools.partial(sample, variables), parts)
+  return jax.tree.map(lambda array: array.reshape(count, *array.shape[2:]), sampled)
