@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-from flax.metrics.tensorboard import SummaryWriter
 
 from data_pipelines import atomic_files
 from data_pipelines.command_line import duration
+from data_pipelines.pipeline.tensorflow_quietly import tf
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax import losses, token_losses
 from sg2im_jax.runtime import hosts
@@ -91,7 +91,7 @@ class TrainingLog:
       kept = [line for line in _complete_lines(path) if json.loads(line)['step'] <= step]
       atomic_files.write(path, ''.join(kept).encode())
       self._file = path.open('a')
-      self._tensorboard = SummaryWriter(pathlib.Path(workdir) / 'tensorboard', auto_flush=False)
+      self._tensorboard = tf.summary.create_file_writer(str(path.with_name('tensorboard')))
     except OSError as error:
       raise UserError(f'cannot write {path}: {error.strerror}') from error
 
@@ -104,17 +104,17 @@ class TrainingLog:
     with self._writing():
       self._file.write(json.dumps(record) + '\n')
       self._file.flush()
-      for name, value in values.items():
-        self._tensorboard.scalar(f'{split}/{name}', value, step)
-      self._tensorboard.flush()
+      with self._tensorboard.as_default(step):
+        for name, value in values.items():
+          tf.summary.scalar(f'{split}/{name}', value)
 
   def write_image(self, step: int, name: str, image: np.ndarray):
     """image: uint8[height, width, 3]."""
     if not self._enabled:
       return
     with self._writing():
-      self._tensorboard.image(name, image, step)
-      self._tensorboard.flush()
+      with self._tensorboard.as_default(step):
+        tf.summary.image(name, image[None])
 
   @contextlib.contextmanager
   def _writing(self) -> Iterator[None]:
