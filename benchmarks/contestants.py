@@ -69,7 +69,7 @@ class JaxTraining(_JaxContestant):
     start = time.perf_counter()
     self._steps: Any = dispatch.compile_steps(
       training, self._state, batch, mesh, batch_norm_frozen=False
-    )
+    ).result()
     seconds = time.perf_counter() - start
     device = mesh.devices.flat[0]
     return Started(device.platform, device.device_kind, seconds, settings.steps_per_dispatch)

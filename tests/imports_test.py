@@ -200,3 +200,10 @@ def test_sampling_from_python_loads_neither_tensorflow_nor_torch(tmp_path):
 def test_commands_load_no_torch_and_leave_the_functions_of_the_package():
   loaded = loaded_by('import_commands')
   assert {'sg2im_jax', 'jax', 'tensorflow'} < loaded and 'torch' not in loaded
+
+
+@pytest.mark.slow
+def test_training_loads_no_keras_and_leaves_it_to_the_user():
+  loaded = loaded_by('import_training')
+  assert {'jax', 'tensorflow', 'tensorflow_datasets'} < loaded
+  assert not loaded & {'keras', 'tf_keras', 'sklearn', 'matplotlib', 'torch'}

@@ -3,10 +3,15 @@
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import jax
 
 from data_pipelines.scene_graphs.errors import UserError
+
+Result = TypeVar('Result')
 
 # On CPUs XLA computes convolutions with YNNPACK, whose gradients with respect to the kernel take up
 # to seven times as long as Eigen's. An empty list of YNNPACK's fusions makes XLA use Eigen.
@@ -52,3 +57,15 @@ def choose_cpu_library():
   chosen = os.environ.get('XLA_FLAGS', '')
   if _CPU_LIBRARY not in chosen:
     os.environ['XLA_FLAGS'] = f'{chosen} {_CPU_LIBRARY}'.strip()
+
+
+def in_background(compile_program: Callable[[], Result]) -> Future[Result]:
+  """Starts to compile, while Python goes on with other work.
+
+  XLA needs no Python, neither when it compiles, for seconds to minutes, nor when it loads a program
+  from the cache, for a second or two.
+  """
+  executor = ThreadPoolExecutor(max_workers=1)
+  compiled = executor.submit(compile_program)
+  executor.shutdown(wait=False)  # its thread ends with the program
+  return compiled

@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from sg2im_jax.runtime import reporting, sharding
+from sg2im_jax.runtime import compilation, reporting, sharding
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.training.build import State, Training
 from sg2im_jax.training.state import Metrics
+
+Steps = Callable[[State, SceneBatch], tuple[State, Metrics]]
 
 
 def device_batches(
@@ -43,10 +46,17 @@ def compile_steps(
   mesh: Mesh,
   *,
   batch_norm_frozen: bool,
-) -> Callable[[State, SceneBatch], tuple[State, Metrics]]:
-  """Compiles the steps of a dispatch for arrays of these shapes; the state argument is donated.
+) -> Future[Steps]:
+  """Starts to compile the steps of a dispatch; their state argument is donated.
 
   The metrics are those of the last step, except `skipped`, which is summed over all steps.
+
+  Args:
+    training: whose steps they are.
+    state: arrays, or ShapeDtypeStructs with shardings.
+    batch: the same, of a dispatch.
+    mesh: over which batches are sharded.
+    batch_norm_frozen: see `train_step`.
   """
   settings = training.settings
   train_step: Any = training.train_step  # of the family whose state this is
@@ -66,10 +76,12 @@ def compile_steps(
   reporting.info('compiling the training step...')
   start = time.perf_counter()
   steps = keyed_step if settings.steps_per_dispatch == 1 else several_steps
-  compiled = (
-    jax.jit(steps, donate_argnums=0, out_shardings=sharding.replicated(mesh))
-    .lower(state, batch)
-    .compile()
-  )
-  reporting.info(f'compiled in {time.perf_counter() - start:.0f} s')
-  return compiled
+  jitted = jax.jit(steps, donate_argnums=0, out_shardings=sharding.replicated(mesh))
+  lowered = jitted.lower(state, batch)
+
+  def compiled() -> jax.stages.Compiled:
+    program = lowered.compile()
+    reporting.info(f'compiled in {time.perf_counter() - start:.0f} s')
+    return program
+
+  return compilation.in_background(compiled)

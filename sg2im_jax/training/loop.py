@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -16,7 +16,7 @@ from data_pipelines.scene_graphs.completion import GraphStatistics
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.metrics import best_metric
-from sg2im_jax.runtime import hosts, reporting, sharding
+from sg2im_jax.runtime import compilation, hosts, reporting, sharding
 from sg2im_jax.sampling import validation_scenes
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.settings import Settings
@@ -31,13 +31,28 @@ from sg2im_jax.training.zero_boxes import ZeroBoxes
 _MOST_COUNTED = 3_000  # training scenes whose graphs are counted
 
 
+class Start(NamedTuple):
+  """The state that a training goes on from.
+
+  Attributes:
+    step: done already.
+    shapes: of the state, as ShapeDtypeStructs that are replicated over the mesh.
+    state: returns it; of a fresh run, once its program is compiled.
+    damaged: steps of newer checkpoints, which cannot be read.
+  """
+
+  step: int
+  shapes: State
+  state: Callable[[], State]
+  damaged: tuple[int, ...]
+
+
 class Run(NamedTuple):
   """A training whose every part has been checked, before anything is written.
 
   Attributes:
     training: networks, optimizer and losses.
-    state: to go on from, replicated over the mesh.
-    damaged: steps of newer checkpoints, which cannot be read.
+    start: where it goes on from.
     batches: of the steps that follow.
     validation: of the generator.
     vocabulary: of the model.
@@ -46,8 +61,7 @@ class Run(NamedTuple):
   """
 
   training: Training
-  state: State
-  damaged: tuple[int, ...]
+  start: Start
   batches: Iterator[SceneBatch]
   validation: Validation
   vocabulary: Vocabulary
@@ -85,6 +99,15 @@ def train(
       return
     if hosts.is_first():
       work_directory.save(workdir, settings, run.vocabulary)
+    batch = next(run.batches)
+    train_steps = dispatch.compile_steps(
+      run.training,
+      run.start.shapes,
+      batch,
+      mesh,
+      batch_norm_frozen=run.start.step >= settings.freeze_batch_norm_after,
+    )
+    if hosts.is_first():  # while the compiler works
       if work_directory.load_statistics(workdir) is None:
         work_directory.save_statistics(workdir, _statistics(run.builder, settings))
       if not validation_scenes.exist(workdir):
@@ -94,10 +117,10 @@ def train(
       workdir,
       keep=settings.keep_checkpoints,
       quality=functools.partial(best_metric.quality, settings.best_metric),
-      damaged=run.damaged,
+      damaged=run.start.damaged,
     )
-    with writer, TrainingLog(workdir, int(run.state.step)) as log:
-      _loop(run, writer, log, stop)
+    with writer, TrainingLog(workdir, run.start.step) as log:
+      _loop(run, batch, train_steps.result(), writer, log, stop)
 
 
 def _resolve(settings: Settings, workdir: str | os.PathLike, mesh: Mesh) -> Run | None:
@@ -125,18 +148,17 @@ def _resolve(settings: Settings, workdir: str | os.PathLike, mesh: Mesh) -> Run 
   )
   training = build_training(settings, vocabulary)
   validation = Validation(training, vocabulary, builder, mesh)
-  state, damaged = _initial_state(training, workdir, mesh)
-  first = int(state.step)
-  _describe(state, settings, mesh, workdir)
-  if first >= settings.num_steps:
+  start = _start(training, workdir, mesh)
+  _describe(start, settings, mesh, workdir)
+  if start.step >= settings.num_steps:
     reporting.info(
-      f'nothing to do: {workdir} is at step {first} of {settings.num_steps}; raise '
+      f'nothing to do: {workdir} is at step {start.step} of {settings.num_steps}; raise '
       'num_steps to train on'
     )
     return None
-  if first % settings.steps_per_dispatch:
+  if start.step % settings.steps_per_dispatch:
     raise UserError(
-      f'the newest checkpoint in {workdir} is of step {first}, expected a multiple of '
+      f'the newest checkpoint in {workdir} is of step {start.step}, expected a multiple of '
       f'steps_per_dispatch, {settings.steps_per_dispatch}; go on with another one'
     )
   batches = input_pipeline.training_batches(
@@ -145,11 +167,11 @@ def _resolve(settings: Settings, workdir: str | os.PathLike, mesh: Mesh) -> Run 
     vocabulary,
     batch_size=settings.batch_size,
     seed=settings.seed,
-    first_step=first,
+    first_step=start.step,
     **hosts.own_shard(),
   )
   batches = dispatch.device_batches(batches, settings.steps_per_dispatch, mesh)
-  return Run(training, state, damaged, batches, validation, vocabulary, mesh, builder)
+  return Run(training, start, batches, validation, vocabulary, mesh, builder)
 
 
 def _statistics(builder: tfds.core.DatasetBuilder, settings: Settings) -> GraphStatistics:
@@ -159,21 +181,32 @@ def _statistics(builder: tfds.core.DatasetBuilder, settings: Settings) -> GraphS
 
 
 def _loop(
-  run: Run, writer: checkpoints.CheckpointWriter, log: TrainingLog, stop: StopRequest | None
+  run: Run,
+  batch: SceneBatch,
+  train_steps: dispatch.Steps,
+  writer: checkpoints.CheckpointWriter,
+  log: TrainingLog,
+  stop: StopRequest | None,
 ):
-  """The steps from state.step to the end, or to a request to stop; the same in every process."""
-  training, state, batches, mesh = run.training, run.state, run.batches, run.mesh
+  """The steps from run.start to the end, or to a request to stop; the same in every process.
+
+  Args:
+    run: whose batches have been taken but for the first one.
+    batch: the first one.
+    train_steps: the program.
+    writer: of checkpoints.
+    log: of metrics.
+    stop: see `train`.
+  """
+  training, batches, mesh = run.training, run.batches, run.mesh
   settings = training.settings
-  first, stride = int(state.step), settings.steps_per_dispatch
+  first, stride = run.start.step, settings.steps_per_dispatch
   freeze_after = settings.freeze_batch_norm_after
 
   def due(every: int) -> bool:
     return step % every == 0 or step == settings.num_steps
 
-  batch = next(batches)
-  train_steps = dispatch.compile_steps(
-    training, state, batch, mesh, batch_norm_frozen=first >= freeze_after
-  )
+  state = run.start.state()
   progress = Progress(settings.num_steps, settings.batch_size, first)
   skipped, zero_coordinates, zero_boxes = [], [], ZeroBoxes()
   step = first
@@ -182,7 +215,9 @@ def _loop(
       with progress.paused():
         state = _restart_generator_optimizer(training, state, mesh)
         if step - stride > first:
-          train_steps = dispatch.compile_steps(training, state, batch, mesh, batch_norm_frozen=True)
+          train_steps = dispatch.compile_steps(
+            training, state, batch, mesh, batch_norm_frozen=True
+          ).result()
     state, metrics = train_steps(state, batch)
     skipped.append(metrics['skipped'])
     if 'zero_boxes' in metrics:
@@ -224,19 +259,19 @@ def _loop(
     reporting.info(f'done: step {step}, saved in {writer.directory}')
 
 
-def _initial_state(
-  training: Training, workdir: str | os.PathLike, mesh: Mesh
-) -> tuple[State, tuple[int, ...]]:
-  """The state of the newest readable checkpoint, or a fresh one; newer steps that are damaged."""
+def _start(training: Training, workdir: str | os.PathLike, mesh: Mesh) -> Start:
+  """The newest readable checkpoint, or else a fresh state."""
   replicated = sharding.replicated(mesh)
-  abstract = jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated),
-    jax.eval_shape(training.init),
+  init = jax.jit(training.init, out_shardings=replicated).trace()
+  shapes = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated), init.out_info
   )
-  restored = checkpoints.restore_newest(workdir, abstract.to_items())
+  restored = checkpoints.restore_newest(workdir, shapes.to_items())
   if restored is None:
-    return jax.jit(training.init, out_shardings=replicated)(), ()
-  return type(abstract).from_items(restored.tree), restored.damaged
+    program = compilation.in_background(init.lower().compile)
+    return Start(0, shapes, lambda: program.result()(), ())
+  state = type(shapes).from_items(restored.tree)
+  return Start(int(state.step), shapes, lambda: state, restored.damaged)
 
 
 def _restart_generator_optimizer(training: Training, state: State, mesh: Mesh) -> State:
@@ -252,17 +287,18 @@ def _restart_generator_optimizer(training: Training, state: State, mesh: Mesh) -
   return restart(state)
 
 
-def _describe(state: State, settings: Settings, mesh: Mesh, workdir: str | os.PathLike):
+def _describe(start: Start, settings: Settings, mesh: Mesh, workdir: str | os.PathLike):
   def millions(network) -> str:
     if network is None:
       return 'none'
     return f'{sum(leaf.size for leaf in jax.tree.leaves(network.params)) / 1e6:.2f} M'
 
   parameters = (
-    f'{name.replace("_", " ")} {millions(network)}' for name, network in state.networks.items()
+    f'{name.replace("_", " ")} {millions(network)}'
+    for name, network in start.shapes.networks.items()
   )
   reporting.info(f'parameters: {", ".join(parameters)}')
   reporting.info(
     f'{mesh.size} x {mesh.devices.flat[0].device_kind}, {settings.batch_size} images a step; from '
-    f'step {int(state.step)} to {settings.num_steps}; work directory {workdir}'
+    f'step {start.step} to {settings.num_steps}; work directory {workdir}'
   )

@@ -64,7 +64,8 @@ def sent(training, created):
   assert mesh.size == 8
   state = jax.device_put(created, sharding.replicated(mesh))
   batch = sharding.assemble(random_batch(batch_size=8), sharding.batch_sharding(mesh))
-  compiled = dispatch.compile_steps(training, state, batch, mesh, batch_norm_frozen=False)
+  compiling = dispatch.compile_steps(training, state, batch, mesh, batch_norm_frozen=False)
+  compiled = compiling.result()
 
   def size(network):
     return sum(leaf.nbytes for leaf in jax.tree.leaves(network.params))
