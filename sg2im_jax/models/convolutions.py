@@ -227,9 +227,9 @@ def convolve_layout(
   """
   projected = jnp.einsum('bod,kldf->bklof', object_vectors, kernel)
   projected = projected.reshape(projected.shape[0], -1, kernel.shape[-1])
-  return jax.lax.platform_dependent(
-    canvases, projected, cpu=_mixed_one_by_one, default=jax.vmap(_mixed)
-  )
+  # A loop over a batch that is sharded would gather it on every device.
+  on_cpu = _mixed_one_by_one if jax.device_count() == 1 else jax.vmap(_mixed)
+  return jax.lax.platform_dependent(canvases, projected, cpu=on_cpu, default=jax.vmap(_mixed))
 
 
 def _mixed(

@@ -16,14 +16,19 @@ Result = TypeVar('Result')
 # On CPUs XLA computes convolutions with YNNPACK, whose gradients with respect to the kernel take up
 # to seven times as long as Eigen's. An empty list of YNNPACK's fusions makes XLA use Eigen.
 _CPU_LIBRARY = '--xla_cpu_experimental_ynn_fusion_type='
+# Seconds of compiling from which a program is kept: there are dozens that take less than JAX's 1 s.
+_LEAST_KEPT = 0.1
 
 
 def configure():
   """Sets both; call it before anything is computed.
 
-  XLA_FLAGS and JAX_COMPILATION_CACHE_DIR take precedence.
+  XLA_FLAGS, JAX_COMPILATION_CACHE_DIR and JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS take
+  precedence.
   """
   choose_cpu_library()
+  if 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS' not in os.environ:
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', _LEAST_KEPT)
   if jax.config.values['jax_compilation_cache_dir'] is None:
     jax.config.update('jax_compilation_cache_dir', str(cache_directory()))
 

@@ -10,6 +10,7 @@ from data_pipelines.scene_graphs.errors import UserError
 from data_pipelines.scene_graphs.graph import SceneGraph
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax import models
+from sg2im_jax.sampling import sampler
 from sg2im_jax.sampling.graphs import (
   Pins,
   bucket,
@@ -72,6 +73,22 @@ def test_shapes_leave_out_the_image_object_and_padding(model):
   assert sheep.boxes.shape == (4, 3, 4) and sheep.masks.shape == (4, 3, 8, 8)
   assert flock.boxes.shape == (4, 10, 4) and flock.masks.shape == (4, 10, 8, 8)
   assert flock.graph is FLOCK and flock.index == 1
+
+
+@pytest.mark.parametrize('rows, part', [(6, 2), (6, 4), (5, 4)])
+def test_parts_of_a_batch_are_as_the_whole(monkeypatch, rows, part):
+  batch = jax.tree.map(lambda array: np.repeat(array, rows, 0), _one(SHEEP))
+  numbers = np.arange(rows, dtype=np.int32)
+
+  def sampled(most):
+    monkeypatch.setattr(sampler, '_IMAGES_PER_PART', most)
+    return _model(mask_size=8).sample(batch, 0, numbers, numbers, stretch=False)
+
+  found, whole = sampled(part), sampled(rows)
+  assert (np.abs(np.subtract(found.pictures, whole.pictures, dtype=int)) <= 1).all()
+  np.testing.assert_allclose(found.boxes, whole.boxes, atol=1e-5)
+  np.testing.assert_allclose(found.masks, whole.masks, atol=1e-5)
+  assert len(np.unique(np.asarray(found.pictures), axis=0)) == rows
 
 
 def test_seeds_graphs_and_samples_differ(model):

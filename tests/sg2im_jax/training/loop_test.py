@@ -1,5 +1,6 @@
 import pathlib
 import signal
+import time
 from typing import NamedTuple
 
 import jax
@@ -107,10 +108,13 @@ def test_two_killed_processes_equal_one(finished_run, directory):
   settings = {'num_steps': NUM_STEPS, **SCHEDULE}
   processes = start_two_processes(workdir, directory, **settings)
   wait_for_step(processes[0], 5)
+  while not checkpoints.steps(workdir):  # of step 3, which is written meanwhile
+    assert processes[0].poll() is None
+    time.sleep(0.02)
   for process in processes:
     process.kill()
     process.communicate(timeout=120)
-  assert checkpoints.steps(workdir) and len(records(workdir)) < NUM_STEPS
+  assert len(records(workdir)) < NUM_STEPS
 
   processes = start_two_processes(workdir, directory, **settings)
   outputs = [process.communicate(timeout=500) for process in processes]
