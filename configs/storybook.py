@@ -2,7 +2,7 @@
 
   python -m sg2im_jax.train --config=configs/storybook.py --workdir=runs/storybook
 
-About 8 minutes on 2 CPU cores.
+4 to 8 minutes on 2 CPU cores.
 """
 
 # The attributes of a ConfigDict have no types.
