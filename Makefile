@@ -5,12 +5,12 @@ CONFIG ?= configs/storybook.py
 WORKDIR ?= runs/storybook
 STUDIO ?= examples/storybook_model
 # Large pages of memory: on CPUs under Linux the storybook trains in 0.79 of the time.
-export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 .PHONY: quickstart storybook-long studio test test-onnx test-all check lint clean
 
 quickstart: .venv/installed  ## install, train on the embedded data set, draw the example graphs
-	$(BIN)/python -m sg2im_jax.train --config=$(CONFIG) --workdir=$(WORKDIR)
+	GLIBC_TUNABLES=$(GLIBC_TUNABLES) $(BIN)/python -m sg2im_jax.train --config=$(CONFIG) --workdir=$(WORKDIR)
 	$(BIN)/python -m sg2im_jax.sample --workdir=$(WORKDIR) --scene_graphs=examples/sheep.json --output_dir=$(WORKDIR)/samples/sheep
 	$(BIN)/python -m sg2im_jax.sample --workdir=$(WORKDIR) --scene_graphs=examples/storybook.json --output_dir=$(WORKDIR)/samples/storybook
 	@echo "The pictures: $(WORKDIR)/samples/sheep/overview.png and $(WORKDIR)/samples/storybook/overview.png"
