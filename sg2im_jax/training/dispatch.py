@@ -73,6 +73,11 @@ def compile_steps(
       name: values.sum() if name == 'skipped' else values[-1] for name, values in metrics.items()
     }
 
+  if settings.steps_per_dispatch > 1 and mesh.devices.flat[0].platform == 'cpu':
+    reporting.warning(
+      f'steps_per_dispatch is {settings.steps_per_dispatch}: on CPUs XLA is many times slower at '
+      'convolutions in a loop of steps; set it to 1'
+    )
   reporting.info('compiling the training step...')
   start = time.perf_counter()
   steps = keyed_step if settings.steps_per_dispatch == 1 else several_steps

@@ -143,10 +143,11 @@ def test_twelve_and_twelve_steps_equal_twenty_four(finished_run, directory):
 
 
 @pytest.mark.exhaustive
-def test_two_steps_a_dispatch_equal_single_ones(finished_run, directory):
+def test_two_steps_a_dispatch_equal_single_ones(finished_run, directory, caplog):
   workdir = directory / 'two a dispatch'
   two_a_dispatch = {'log_every': 2, 'checkpoint_every': 4, 'steps_per_dispatch': 2}
   train(make_config(directory, num_steps=4, **two_a_dispatch), workdir)
+  assert 'steps_per_dispatch is 2: on CPUs' in caplog.text
   written = [record for record in records(workdir) if record.pop('split') == 'train']
   expected = [
     record for record in records(finished_run.workdir)[:4] if record.pop('split') == 'train'
