@@ -252,7 +252,10 @@ class _Edits:
   def make(self):
     """Makes all edits of all scenes, those of one kind together."""
     with tempfile.TemporaryDirectory() as directory:
-      plans = [self._plan(scene, pathlib.Path(directory)) for scene in self._scenes]
+      plans = [
+        self._plan(scene, pathlib.Path(directory, f'{row}.png'))
+        for row, scene in enumerate(self._scenes)
+      ]
       starts = editor.starts(
         self._model,
         [scene.image for scene in self._scenes],
@@ -275,8 +278,8 @@ class _Edits:
     for start, plan, of_scene in zip(starts, plans, edited):
       self._collect(start, plan, of_scene)
 
-  def _plan(self, scene: PreparedScene, directory: pathlib.Path) -> '_Plan':
-    """What is changed in a scene; pictures that changes name are written to the directory."""
+  def _plan(self, scene: PreparedScene, donor_picture: pathlib.Path) -> _Plan:
+    """What is changed in a scene; the picture of the donor of an appearance is written."""
     graph, boxes, chosen = scene.graph, scene.boxes, self._chosen(scene)
     box, name, attributes = boxes[chosen], graph.objects[chosen], graph.attributes_of(chosen)
     changes: dict[str, Change] = {
@@ -302,9 +305,8 @@ class _Edits:
       changes['describe'] = described
     donor = self._fitting(scene, box, lambda found: found == name)
     if donor is not None:
-      path = str(directory / f'{len(list(directory.iterdir()))}.png')
-      Image.fromarray(donor.scene.image).save(path)
-      crop = ImageCrop(image=path, box=tuple(donor.box.astype(float).tolist()))
+      Image.fromarray(donor.scene.image).save(donor_picture)
+      crop = ImageCrop(image=str(donor_picture), box=tuple(donor.box.astype(float).tolist()))
       changes['appearance'] = Appearance(change='appearance', object=chosen, of=crop)
     return _Plan(scene=scene, chosen=chosen, changes=changes, donor=donor)
 
@@ -340,7 +342,7 @@ class _Edits:
     index, donor = options[self._random.integers(len(options))]
     return Describe(change='describe', object=index, attributes=donor.attributes)
 
-  def _collect(self, start: EditedScene, plan: '_Plan', edited: Mapping[str, EditedScene]):
+  def _collect(self, start: EditedScene, plan: _Plan, edited: Mapping[str, EditedScene]):
     """Takes the edits of one scene."""
     anew = edited['anew']
     self.before.append(start.picture)
@@ -389,7 +391,7 @@ class _Edits:
         self._add(kind, start, [after], box, name, as_asked=nearer)
 
   def _seen_where_put(
-    self, start: EditedScene, plan: '_Plan', moved: EditedScene, gone: EditedScene
+    self, start: EditedScene, plan: _Plan, moved: EditedScene, gone: EditedScene
   ) -> float:
     """IoU of the pixels where a moved object is seen and of its mask where it was put."""
     # What differs from the scene without the object is the object.

@@ -61,6 +61,13 @@ def open_page(address):
     yield opened
 
 
+def say_two_sheep(page):
+  """A scene by a sentence: two sheep, grass, a tree, and the sky that such scenes have."""
+  page.one('#text').send_keys('two sheep on grass, a tree behind them', '\ue007')
+  page.wait("return document.querySelectorAll('.box').length === 5")
+  page.idle()
+
+
 def draw_sheep(page):
   """The sheep scene by keyboard: names are typed, relations chosen in the form."""
   for name in SHEEP:
@@ -117,9 +124,7 @@ def test_a_scene_from_nothing_by_mouse(open_page):
 
 def test_what_is_put_before_or_behind_others_is_no_ghost(open_page):
   page = open_page()
-  page.one('#text').send_keys('two sheep on grass, a tree behind them', '\ue007')
-  page.wait("return document.querySelectorAll('.box').length === 5")
-  page.idle()
+  say_two_sheep(page)
   plain, names = page.pixels(), page.names()
 
   def after(name, label):
@@ -364,9 +369,7 @@ def test_the_exported_graph_is_that_of_sample(open_page, tmp_path):
 
 def test_a_graph_is_pasted_and_one_that_is_not_usable_changes_nothing(open_page):
   page = open_page()
-  page.one('#text').send_keys('two sheep on grass, a tree behind them', '\ue007')
-  page.wait("return document.querySelectorAll('.box').length === 5")
-  page.idle()
+  say_two_sheep(page)
   names, picture = page.names(), page.pixels()
 
   for text, found in (
