@@ -39,8 +39,11 @@ class _JaxContestant:
   forced_host_devices: int | None = None
 
   def _mesh(self) -> jax.sharding.Mesh:
-    compilation.choose_cpu_library()
-    jax.config.update('jax_compilation_cache_dir', self.cache_dir)
+    if self.cache_dir is None:
+      compilation.choose_cpu_library()
+    else:
+      jax.config.update('jax_compilation_cache_dir', self.cache_dir)
+      compilation.configure()
     if self.forced_host_devices is not None:
       jax.config.update('jax_num_cpu_devices', self.forced_host_devices)
     return sharding.make_mesh(jax.devices()[: self.num_devices])

@@ -24,6 +24,7 @@ from data_pipelines.pipeline.download import DataSetFiles, OfficialFile
 from data_pipelines.scene_graphs.errors import UserError
 from sg2im_jax.evaluation import efficientnet, inception
 from sg2im_jax.runtime import compilation, reporting, sharding
+from sg2im_jax.runtime.program_cache import CachedFunction
 
 # The name carries the first eight digits of the file's SHA-256, as torch.hub wants it. The whole
 # sum and the size are those that several projects check; they are the same for the file of this
@@ -114,8 +115,6 @@ class Backbone:
         features, logits = network.apply(variables, module.preprocess(images))
       return features, jax.nn.softmax(logits)
 
-    self._classify = jax.jit(classify, out_shardings=self._rows)
-
     def layers(variables, images):
       with jax.default_matmul_precision('highest'):
         _, found = network.apply(
@@ -134,7 +133,15 @@ class Backbone:
       ]
       return sum(maps) / len(maps)
 
-    self._distances = jax.jit(distances, out_shardings=self._rows)
+    self._classify, self._distances = (
+      CachedFunction(
+        function,
+        closes_over=name,
+        devices=list(mesh.devices.flat),
+        jit={'out_shardings': self._rows},
+      )
+      for function in (classify, distances)
+    )
 
   def __call__(self, images: np.ndarray) -> Activations:
     """Features and class probabilities of images uint8[N, H, W, 3] of any number and size.

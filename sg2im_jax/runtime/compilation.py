@@ -19,13 +19,17 @@ _CPU_LIBRARY = '--xla_cpu_experimental_ynn_fusion_type='
 # Seconds of compiling from which a program is kept: there are dozens that take less than JAX's 1 s.
 _LEAST_KEPT = 0.1
 
+configured = False  # whether `configure` has been called
+
 
 def configure():
   """Sets both; call it before anything is computed.
 
-  XLA_FLAGS, JAX_COMPILATION_CACHE_DIR and JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS take
-  precedence.
+  From then on large programs are kept in a second way, see `program_cache`. XLA_FLAGS,
+  JAX_COMPILATION_CACHE_DIR and JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS take precedence.
   """
+  global configured
+  configured = True
   choose_cpu_library()
   if 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS' not in os.environ:
     jax.config.update('jax_persistent_cache_min_compile_time_secs', _LEAST_KEPT)

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from sg2im_jax.models import Generator, GeneratorOutputs, TokenGenerator, pixels
 from sg2im_jax.runtime import sharding
+from sg2im_jax.runtime.program_cache import CachedFunction
 from sg2im_jax.scene_batch import SceneBatch
 
 _IMAGES_PER_DEVICE = 64
@@ -82,10 +83,11 @@ class Sampler:
     is_cpu = self.mesh.devices.flat[0].platform == 'cpu'
     self._apply = jax.jit(apply, static_argnames=('use_boxes', 'use_masks'))
     self._random_noise = jax.jit(jax.vmap(random_noise, (None, None, 0, None)), static_argnums=3)
-    self._sample = jax.jit(
+    self._sample = CachedFunction(
       sample_in_parts if is_cpu else sample,
-      static_argnames='stretch',
-      out_shardings=sharding.batch_sharding(self.mesh),
+      closes_over=repr(generator),
+      devices=list(self.mesh.devices.flat),
+      jit={'static_argnames': 'stretch', 'out_shardings': sharding.batch_sharding(self.mesh)},
     )
 
   def random_noise(

@@ -21,6 +21,7 @@ from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax import models
 from sg2im_jax.models import pixels
 from sg2im_jax.runtime import reporting
+from sg2im_jax.runtime.program_cache import CachedFunction
 from sg2im_jax.sampling.editor import EditedScene, Repaint, edit
 from sg2im_jax.sampling.graphs import GraphSamples, Pins, check_graphs, sample_graphs
 from sg2im_jax.sampling.placed_scene import PlacedScene
@@ -332,7 +333,7 @@ class TrainedModel:
       image = pixels.normalize(batch.image)
       return generator.apply(variables, image, batch.replace(image=None), method='encode').mean
 
-    return jax.jit(encode)
+    return CachedFunction(encode, closes_over=repr(self.generator), devices=jax.local_devices()[:1])
 
   def _latent_dim(self) -> int:
     """Of a token model; UserError of another one."""

@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import NamedTuple
 
 import jax
@@ -12,11 +13,13 @@ from ml_collections import ConfigDict
 
 from data_pipelines import preparation
 from data_pipelines.pipeline import input_pipeline, prepared
+from data_pipelines.pipeline.prepared import PreparedScene
 from data_pipelines.scene_graphs.completion import GraphStatistics
 from data_pipelines.scene_graphs.errors import Fault, SettingsError, UserError
 from data_pipelines.scene_graphs.vocabulary import Vocabulary
 from sg2im_jax.metrics import best_metric
-from sg2im_jax.runtime import compilation, hosts, reporting, sharding
+from sg2im_jax.runtime import hosts, reporting, sharding
+from sg2im_jax.runtime.compilation import in_background
 from sg2im_jax.sampling import validation_scenes
 from sg2im_jax.scene_batch import SceneBatch
 from sg2im_jax.settings import Settings
@@ -107,12 +110,6 @@ def train(
       mesh,
       batch_norm_frozen=run.start.step >= settings.freeze_batch_norm_after,
     )
-    if hosts.is_first():  # while the compiler works
-      if work_directory.load_statistics(workdir) is None:
-        work_directory.save_statistics(workdir, _statistics(run.builder, settings))
-      if not validation_scenes.exist(workdir):
-        visits = prepared.SplitVisits.of_settings(run.builder, 'val', settings.data, settings.seed)
-        validation_scenes.save(workdir, visits.scenes(validation_scenes.MOST))
     writer = checkpoints.CheckpointWriter(
       workdir,
       keep=settings.keep_checkpoints,
@@ -120,7 +117,11 @@ def train(
       damaged=run.start.damaged,
     )
     with writer, TrainingLog(workdir, run.start.step) as log:
-      _loop(run, batch, train_steps.result(), writer, log, stop)
+      program = train_steps.result()
+      # Once the program is there: while it is compiled or loaded, both cores are busy.
+      described = in_background(functools.partial(_describe_data, workdir, run.builder, settings))
+      _loop(run, batch, program, writer, log, stop, described)
+      described.result()
 
 
 def _resolve(settings: Settings, workdir: str | os.PathLike, mesh: Mesh) -> Run | None:
@@ -174,10 +175,26 @@ def _resolve(settings: Settings, workdir: str | os.PathLike, mesh: Mesh) -> Run 
   return Run(training, start, batches, validation, vocabulary, mesh, builder)
 
 
-def _statistics(builder: tfds.core.DatasetBuilder, settings: Settings) -> GraphStatistics:
-  """Of the graphs of the first training scenes, for completing others."""
-  visits = prepared.SplitVisits.of_settings(builder, 'train', settings.data, settings.seed)
-  return GraphStatistics.of_graphs(scene.graph for scene in visits.scenes(_MOST_COUNTED))
+def _describe_data(
+  workdir: str | os.PathLike, builder: tfds.core.DatasetBuilder, settings: Settings
+):
+  """Writes what the work directory has of the data, unless it is there: seconds of work.
+
+  The counts of the graphs of the first training scenes are for completing others.
+  """
+  if not hosts.is_first():
+    return
+
+  def first_scenes(split: str, count: int) -> Iterator[PreparedScene]:
+    visits = prepared.SplitVisits.of_settings(builder, split, settings.data, settings.seed)
+    return visits.scenes(count)
+
+  if work_directory.load_statistics(workdir) is None:
+    scenes = first_scenes('train', _MOST_COUNTED)
+    counts = GraphStatistics.of_graphs(scene.graph for scene in scenes)
+    work_directory.save_statistics(workdir, counts)
+  if not validation_scenes.exist(workdir):
+    validation_scenes.save(workdir, first_scenes('val', validation_scenes.MOST))
 
 
 def _loop(
@@ -187,6 +204,7 @@ def _loop(
   writer: checkpoints.CheckpointWriter,
   log: TrainingLog,
   stop: StopRequest | None,
+  described: Future[None],
 ):
   """The steps from run.start to the end, or to a request to stop; the same in every process.
 
@@ -197,6 +215,7 @@ def _loop(
     writer: of checkpoints.
     log: of metrics.
     stop: see `train`.
+    described: fails if the data cannot be described in the work directory.
   """
   training, batches, mesh = run.training, run.batches, run.mesh
   settings = training.settings
@@ -234,6 +253,8 @@ def _loop(
       log.write(step, 'train', values)
       reporting.info(progress.line(step, values))
       writer.check()
+      if described.done():
+        described.result()
     # Several processes agree where the host has waited for the devices anyway.
     can_agree = jax.process_count() == 1 or due(settings.log_every)
     if stop is not None and can_agree and stop.agree():
@@ -262,13 +283,14 @@ def _loop(
 def _start(training: Training, workdir: str | os.PathLike, mesh: Mesh) -> Start:
   """The newest readable checkpoint, or else a fresh state."""
   replicated = sharding.replicated(mesh)
-  init = jax.jit(training.init, out_shardings=replicated).trace()
+  init = dispatch.init_program(training, mesh)
   shapes = jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated), init.out_info
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated),
+    init.out_shapes(),
   )
   restored = checkpoints.restore_newest(workdir, shapes.to_items())
   if restored is None:
-    program = compilation.in_background(init.lower().compile)
+    program = init.in_background()
     return Start(0, shapes, lambda: program.result()(), ())
   state = type(shapes).from_items(restored.tree)
   return Start(int(state.step), shapes, lambda: state, restored.damaged)

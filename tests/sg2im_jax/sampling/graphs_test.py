@@ -147,9 +147,9 @@ def test_graphs_of_one_bucket_compile_once():
   model = _model(mask_size=8)
   _sample(model, [SKY, SHEEP, SKY], batch_size=4)
   _sample(model, [SHEEP, SKY], seed=3)
-  assert model._sample._cache_size() == 1
+  assert len(model._sample._programs) == 1
   _sample(model, [FLOCK, SHEEP, FLOCK], samples_per_graph=3, batch_size=4)
-  assert model._sample._cache_size() == 2
+  assert len(model._sample._programs) == 2
 
 
 def test_the_next_batch_is_begun_before_the_last_one_is_fetched(model, monkeypatch):
