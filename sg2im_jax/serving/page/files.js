@@ -104,6 +104,25 @@ export class Files {
       byId('files').open = false;
       studio.attempt(() => this.#do(save));
     });
+    // Anywhere, or a browser would leave the page to show a file that misses the picture.
+    const drags = (event) => event.dataTransfer.types.includes('Files');
+    const showDropping = (is) => byId('stage').classList.toggle('dropping', is);
+    document.addEventListener('dragover', (event) => {
+      if (!drags(event)) return;
+      event.preventDefault();
+      showDropping(true);
+    });
+    document.addEventListener('dragleave', (event) => showDropping(Boolean(event.relatedTarget)));
+    document.addEventListener('drop', (event) => {
+      if (!drags(event)) return;
+      event.preventDefault();
+      showDropping(false);
+      const [file] = event.dataTransfer.files;
+      studio.attempt(async () => {
+        if (file.type.startsWith('image/')) await photo.open(file);
+        else this.#open(await file.text(), file.name);
+      });
+    });
     document.addEventListener('paste', (event) => {
       if (event.target.closest?.('input, textarea, dialog')) return;
       event.preventDefault();

@@ -14,18 +14,6 @@ export class Photo {
 
   constructor(studio) {
     this.#studio = studio;
-    const stage = byId('stage');
-    stage.addEventListener('dragover', (event) => {
-      event.preventDefault();
-      stage.classList.add('dropping');
-    });
-    stage.addEventListener('dragleave', () => stage.classList.remove('dropping'));
-    stage.addEventListener('drop', (event) => {
-      event.preventDefault();
-      stage.classList.remove('dropping');
-      const [file] = event.dataTransfer.files;
-      if (file) this.open(file);
-    });
     byId('photo-boxes').addEventListener('pointerdown', (event) => this.#draw(event));
     byId('photo-scene').addEventListener('click', () => this.#makeScene());
     byId('photo-look').addEventListener('click', () => this.#giveLook());

@@ -316,16 +316,39 @@ def test_a_real_scene_beside_its_picture(open_page):
   assert page.complaints() == []
 
 
+def drop(page, target: str, content: bytes, name: str, kind: str):
+  """Drops a file on an element, as far as a script can; whether the browser would leave for it."""
+  return page.run(
+    'const [target, content, name, type] = arguments;'
+    'const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));'
+    'const dataTransfer = new DataTransfer();'
+    'dataTransfer.items.add(new File([bytes], name, { type }));'
+    'const options = { dataTransfer, bubbles: true, cancelable: true };'
+    "return document.querySelector(target).dispatchEvent(new DragEvent('drop', options));",
+    target,
+    base64.b64encode(content).decode(),
+    name,
+    kind,
+  )
+
+
+def test_a_dropped_graph_opens_wherever_it_falls(open_page):
+  page = open_page()
+  for target, objects in (('#stage', ['sky', 'grass', 'sheep']), ('#graph', ['sky', 'sea'])):
+    graph = json.dumps({'objects': objects, 'relationships': [[0, 'above', 1]]}).encode()
+    assert not drop(page, target, graph, 'mine.json', 'application/json')
+    page.wait("return document.querySelector('#told').textContent.includes('Opened mine.json')")
+    page.idle()
+    assert page.names() == objects
+  assert not drop(page, '#stage', b'no graph', 'letter.txt', 'text/plain')
+  page.wait("return document.body.textContent.includes('Cannot open letter.txt')")
+  assert page.names() == objects
+
+
 def test_a_dropped_picture_becomes_a_scene(open_page):
   page = open_page()
   scene, real = real_scene(page, 7)
-  page.run(
-    'const bytes = Uint8Array.from(atob(arguments[0]), (letter) => letter.charCodeAt(0));'
-    'const dataTransfer = new DataTransfer();'
-    "dataTransfer.items.add(new File([bytes], 'picture.png', { type: 'image/png' }));"
-    "document.getElementById('stage').dispatchEvent(new DragEvent('drop', { dataTransfer }));",
-    scene['picture'],
-  )
+  drop(page, '#stage', base64.b64decode(scene['picture']), 'picture.png', 'image/png')
   page.wait("return document.getElementById('photo').open")
   page.wait("return document.getElementById('photo-picture').complete")
   for number, (name, box) in enumerate(zip(scene['graph']['objects'], scene['boxes'])):
