@@ -27,6 +27,7 @@ from sg2im_jax.runtime import hosts, reporting
 
 Restored = TypeVar('Restored')
 
+_READ_AT_ONCE = 64  # arrays of a checkpoint
 _STATUSES_OF_DAMAGE = (
   'DATA_LOSS',
   'FAILED_PRECONDITION',
@@ -316,8 +317,9 @@ def _check_readable(directory: pathlib.Path):
   keys = store.list().result()
   if not keys:
     raise ValueError(f'no arrays in {directory.name}')
-  for key in keys:
-    store.read(key).result()
+  for start in range(0, len(keys), _READ_AT_ONCE):
+    for read in [store.read(key) for key in keys[start : start + _READ_AT_ONCE]]:
+      read.result()
 
 
 def _metrics_readable(checkpoint: pathlib.Path) -> bool:
