@@ -12,10 +12,15 @@ WRITING = '.writing'  # ends the name of a file that is not complete
 
 
 def write(path: pathlib.Path, content: bytes):
-  """Writes to another name in the same directory and renames that."""
+  """Writes to another name in the same directory and renames that; a full disk leaves nothing."""
   temporary = path.with_name(path.name + WRITING)
-  temporary.write_bytes(content)
-  os.replace(temporary, path)
+  try:
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+  except OSError:
+    with contextlib.suppress(OSError):  # never made, or out of reach by now
+      temporary.unlink()
+    raise
 
 
 def check_writable(directory: pathlib.Path, setting: str = 'output_dir'):

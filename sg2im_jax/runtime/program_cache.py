@@ -208,8 +208,8 @@ class CachedProgram:
     except Exception as error:  # whatever XLA cannot write: the program itself is in order
       reporting.warning(f'a program cannot be kept ({error}); the next start compiles it again')
       return
-    _write(path, content)
-    _write(self._link, path.name.encode())
+    if _write(path, content):
+      _write(self._link, path.name.encode())
 
 
 class CachedFunction:
@@ -336,7 +336,7 @@ def _read(path: pathlib.Path) -> bytes | None:
   return content
 
 
-def _write(path: pathlib.Path, content: bytes):
+def _write(path: pathlib.Path, content: bytes) -> bool:
   """Writes a file; that it is not possible is reported and changes nothing else."""
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -345,8 +345,9 @@ def _write(path: pathlib.Path, content: bytes):
     reporting.warning(
       f'{path}: cannot be written ({error.strerror}); the next start compiles the program again'
     )
-    return
+    return False
   _remove_oldest(path.parent)
+  return True
 
 
 def _remove_oldest(directory: pathlib.Path):
