@@ -1,7 +1,10 @@
 """Programs are found on disk, and only where they are those of the function."""
 
+import os
 import pathlib
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import jax
@@ -11,6 +14,7 @@ import pytest
 
 from sg2im_jax.runtime import compilation, program_cache
 from sg2im_jax.runtime.program_cache import CachedFunction, CachedProgram
+from tests.training_runs import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +69,21 @@ def test_a_program_is_traced_once_and_gives_the_same_numbers(directory):
   assert first == again
   np.testing.assert_allclose(again['total'], counted.expected(x), rtol=1e-6)
   assert suffixes(directory) == ['.link', '.program']
+
+
+def test_another_process_finds_the_program(tmp_path):
+  printed = [
+    subprocess.run(
+      [sys.executable, '-m', 'tests.processes.kept_program'],
+      cwd=ROOT,
+      env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'JAX_COMPILATION_CACHE_DIR': str(tmp_path)},
+      check=True,
+      capture_output=True,
+      text=True,
+    ).stdout.split('\n')
+    for _ in range(2)
+  ]
+  assert printed == [['traced', '[0.0, 3.0, 6.0]', ''], ['[0.0, 3.0, 6.0]', '']]
 
 
 def test_shapes_of_the_result_are_known_without_tracing():
