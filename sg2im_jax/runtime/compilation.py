@@ -68,13 +68,13 @@ def choose_cpu_library():
     os.environ['XLA_FLAGS'] = f'{chosen} {_CPU_LIBRARY}'.strip()
 
 
-def in_background(compile_program: Callable[[], Result]) -> Future[Result]:
-  """Starts to compile, while Python goes on with other work.
+def in_background(work: Callable[[], Result]) -> Future[Result]:
+  """Starts work in a thread of its own, mostly to compile or to load a program.
 
   XLA needs no Python, neither when it compiles, for seconds to minutes, nor when it loads a program
   from the cache, for a second or two.
   """
   executor = ThreadPoolExecutor(max_workers=1)
-  compiled = executor.submit(compile_program)
-  executor.shutdown(wait=False)  # its thread ends with the program
-  return compiled
+  result = executor.submit(work)
+  executor.shutdown(wait=False)  # its thread ends with the work
+  return result
