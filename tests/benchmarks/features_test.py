@@ -30,7 +30,7 @@ def test_compares_with_pytorch(monkeypatch, capsys):
     for row in rows
     if row[0] in ('sg2im_jax', 'PyTorch eager')
   )
-  assert ours[1:3] == ['8', '16'] and eager[1:3] == ['1', '16']
+  assert ours[1:3] == ['2', '16'] and eager[1:3] == ['1', '16']
   assert float(ours[4]) == pytest.approx(1e3 / float(ours[3]), rel=0.02)  # images/s and ms/image
   assert float(ours[5]) > 0 and eager[5] == '-' and float(ours[6]) > 0.1 and float(eager[6]) > 0.1
   assert re.search(r'sg2im_jax is \d+\.\d\d times as fast as PyTorch eager', printed)
