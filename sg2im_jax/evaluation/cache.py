@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import atomic_files
-from sg2im_jax.runtime import compilation, reporting
+from sg2im_jax.runtime import compilation
 
 
 def path_of(kind: str, *computed_from: Any) -> pathlib.Path:
@@ -48,10 +47,4 @@ def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray]):
   """Writes arrays; that it is not possible is reported and changes nothing else."""
   content = io.BytesIO()
   np.savez(content, allow_pickle=False, **arrays)
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_files.write(path, content.getvalue())
-  except OSError as error:
-    reporting.warning(
-      f'{path}: cannot be written ({error.strerror}); the next evaluation computes it again'
-    )
+  compilation.write_to_cache(path, content.getvalue(), 'the next evaluation computes it again')

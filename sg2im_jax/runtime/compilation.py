@@ -9,7 +9,9 @@ from typing import TypeVar
 
 import jax
 
+from data_pipelines import atomic_files
 from data_pipelines.scene_graphs.errors import UserError
+from sg2im_jax.runtime import reporting
 
 Result = TypeVar('Result')
 
@@ -44,6 +46,26 @@ def cache_directory() -> pathlib.Path:
   except RuntimeError:  # a user without a home, as in a container
     cache = pathlib.Path(tempfile.gettempdir())
   return cache / 'sg2im_jax'
+
+
+def write_to_cache(path: pathlib.Path, content: bytes, consequence: str) -> bool:
+  """Writes a file that can be made again; that it is not possible is reported, and is no error.
+
+  Args:
+    path: of the file, whose folder is made.
+    content: of the file.
+    consequence: of its absence, in words.
+
+  Returns:
+    Whether it is there.
+  """
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_files.write(path, content)
+  except OSError as error:
+    reporting.warning(f'{path}: cannot be written ({error.strerror}); {consequence}')
+    return False
+  return True
 
 
 def check_platform():

@@ -34,12 +34,10 @@ from jax.experimental import serialize_executable
 
 import data_pipelines
 import sg2im_jax
-from data_pipelines import atomic_files
 from sg2im_jax.runtime import compilation, reporting
 
 Result = TypeVar('Result')
 
-_LEAST_KEPT = 0.5  # seconds of tracing and compiling from which a program is kept
 _MOST_BYTES = 2 << 30  # of all files; the ones that were not used for longest go first
 _LEAST_KEPT_BY_JAX = 'jax_persistent_cache_min_compile_time_secs'
 _DIGEST_BYTES = 32  # of SHA-256, before the content of a file
@@ -48,19 +46,21 @@ _DIGEST_BYTES = 32  # of SHA-256, before the content of a file
 class _JaxCacheStopped:
   """While it is entered, by any thread, JAX's own cache keeps nothing: the option is the process's.
 
-  XLA:CPU writes an executable that it has read without the code of some functions. So JAX's cache
-  must not have what is to be written here.
+  Entered, it gives the seconds of compiling from which a program is kept otherwise. XLA:CPU writes
+  an executable that it has read without the code of some functions. So JAX's cache must not have
+  what is to be written here.
   """
 
   def __init__(self):
     self._lock, self._entered, self._least_kept = threading.Lock(), 0, 0.0
 
-  def __enter__(self):
+  def __enter__(self) -> float:
     with self._lock:
       self._entered += 1
       if self._entered == 1:
         self._least_kept = jax.config.values[_LEAST_KEPT_BY_JAX]
         jax.config.update(_LEAST_KEPT_BY_JAX, math.inf)
+      return self._least_kept
 
   def __exit__(self, *_):
     with self._lock:
@@ -111,7 +111,7 @@ class CachedProgram:
     if self._is_kept:
       self._compiled_with = '\n'.join(
         [
-          *_compiled_with(),
+          *_surroundings(),
           *(f'{device.id} {device.device_kind}' for device in devices),
           f'{devices[0].platform} {devices[0].client.platform_version}',
           str(sorted(self._compiler_options.items())),
@@ -187,9 +187,9 @@ class CachedProgram:
       _write(self._link, path.name.encode())
       return program
     start = time.perf_counter()
-    with _jax_cache_stopped:
+    with _jax_cache_stopped as least_kept:
       program = self._reported(lambda: lowered.compile(compiler_options=self._compiler_options))
-    if time.perf_counter() - start >= _LEAST_KEPT:
+    if time.perf_counter() - start >= least_kept:
       self._keep(program, path)
     return program
 
@@ -215,17 +215,9 @@ class CachedProgram:
 class CachedFunction:
   """A jitted function whose programs, one for each shape of its arguments, are kept on disk."""
 
-  def __init__(
-    self,
-    function: Callable[..., Any],
-    *,
-    closes_over: str,
-    devices: Sequence[Any],
-    jit: Mapping[str, Any] | None = None,
-  ):
-    """For the arguments see `CachedProgram`."""
-    self._function, self._closes_over, self._devices = function, closes_over, devices
-    self._jit = jit
+  def __init__(self, function: Callable[..., Any], **described: Any):
+    """Takes the function, and what `CachedProgram` has to know beside its arguments."""
+    self._program = functools.partial(CachedProgram, function, **described)
     self._programs: dict[Any, jax.stages.Compiled] = {}
 
   def __call__(self, *arguments: Any, **static: Any) -> Any:
@@ -235,14 +227,7 @@ class CachedFunction:
     key = structure, shapes, tuple(sorted(static.items()))
     program = self._programs.get(key)
     if program is None:
-      program = self._programs[key] = CachedProgram(
-        self._function,
-        *arguments,
-        closes_over=self._closes_over,
-        devices=self._devices,
-        jit=self._jit,
-        **static,
-      ).compiled()
+      program = self._programs[key] = self._program(*arguments, **static).compiled()
     return program(*arguments)
 
 
@@ -276,7 +261,7 @@ def _path(suffix: str, *depends_on: str) -> pathlib.Path:
   return _directory() / f'{digest[:32]}.{suffix}'
 
 
-def _compiled_with() -> list[str]:
+def _surroundings() -> list[str]:
   """What the code of every program depends on besides its text and its devices."""
   flags = (os.environ.get(name, '') for name in ('XLA_FLAGS', 'LIBTPU_INIT_ARGS'))
   return [*flags, *_versions('jax', 'jaxlib'), _processor(), str(_configuration())]
@@ -338,16 +323,11 @@ def _read(path: pathlib.Path) -> bytes | None:
 
 def _write(path: pathlib.Path, content: bytes) -> bool:
   """Writes a file; that it is not possible is reported and changes nothing else."""
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_files.write(path, hashlib.sha256(content).digest() + content)
-  except OSError as error:
-    reporting.warning(
-      f'{path}: cannot be written ({error.strerror}); the next start compiles the program again'
-    )
-    return False
-  _remove_oldest(path.parent)
-  return True
+  checked = hashlib.sha256(content).digest() + content
+  written = compilation.write_to_cache(path, checked, 'the next start compiles the program again')
+  if written:
+    _remove_oldest(path.parent)
+  return written
 
 
 def _remove_oldest(directory: pathlib.Path):

@@ -13,7 +13,6 @@ def scaled(x):
 
 def main():
   compilation.configure()
-  program_cache._LEAST_KEPT = 0
   x = np.arange(3, dtype=np.float32)
   program = program_cache.CachedProgram(scaled, x, closes_over='', devices=jax.devices()[:1])
   print(program.compiled()(x).tolist())

@@ -112,7 +112,9 @@ export class Files {
       event.preventDefault();
       showDropping(true);
     });
-    document.addEventListener('dragleave', (event) => showDropping(Boolean(event.relatedTarget)));
+    document.addEventListener('dragleave', (event) => {
+      if (!event.relatedTarget) showDropping(false); // it left the page
+    });
     document.addEventListener('drop', (event) => {
       if (!drags(event)) return;
       event.preventDefault();

@@ -19,9 +19,8 @@ from tests.training_runs import ROOT
 
 @pytest.fixture(autouse=True)
 def directory(tmp_path, monkeypatch) -> Iterator[pathlib.Path]:
-  """Where programs are kept, however quickly they are compiled."""
+  """Where programs are kept, however quickly they are compiled, see `tests/environment.py`."""
   monkeypatch.setattr(compilation, 'configured', True)
-  monkeypatch.setattr(program_cache, '_LEAST_KEPT', 0)
   before = jax.config.values['jax_compilation_cache_dir']
   jax.config.update('jax_compilation_cache_dir', str(tmp_path))
   yield tmp_path / 'programs'
